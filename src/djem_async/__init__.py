@@ -1,0 +1,8 @@
+"""Object-level permissions for async Django.
+
+Nothing is imported here: Django imports this package before its apps are ready.
+The public names live in `djem_async.auth`, `djem_async.models`, `djem_async.access`,
+`djem_async.exceptions` and `djem_async.protocols`.
+"""
+
+__version__ = "0.1.0"

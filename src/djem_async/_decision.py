@@ -1,0 +1,123 @@
+"""The rules: who is asked, in which order, and what the answers mean.
+
+Nothing here knows how the answers are found, nor whether a thread or an event loop waits for
+them: a check is asked through the small protocols below, and may be a table in a test.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from django.core.exceptions import PermissionDenied
+
+from ._flow import Flow
+from .access import SOURCES, Source
+
+
+class ObjectCheck(Protocol):
+    """What has to be known to decide one permission on one object."""
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the user is signed in and active."""
+        ...
+
+    @property
+    def is_implicit(self) -> bool:
+        """Whether the user is a superuser whom access methods do not concern."""
+        ...
+
+    def model_level(self) -> Flow[bool]:
+        """Ask whether the user has the permission at all."""
+        ...
+
+    def methods(self, sources: Sequence[Source]) -> Sequence[Source]:
+        """Name the sources for which the object defines an access method, in order."""
+        ...
+
+    def ask(self, source: Source) -> Flow[bool]:
+        """Ask an access method; one that raises `PermissionDenied` denies."""
+        ...
+
+
+def decide(check: ObjectCheck, sources: Sequence[Source] = SOURCES) -> Flow[bool]:
+    """Decide a permission on an object.
+
+    Args:
+        check: The user, the permission and the object.
+        sources: The access methods that count; the others might as well be undefined.
+
+    Returns:
+        Whether the permission is granted.
+    """
+    if not (yield from check.model_level()):
+        return False
+    if not check.is_active:
+        return False
+    if check.is_implicit:
+        return True
+    defined = check.methods(sources)
+    for source in defined:
+        if (yield from check.ask(source)):
+            return True
+    return not defined  # nobody to ask: the object level is open
+
+
+class UserCheck(Protocol):
+    """What has to be known to decide a permission for a user across all backends."""
+
+    @property
+    def is_active_superuser(self) -> bool:
+        """Whether the user is an active superuser."""
+        ...
+
+    @property
+    def is_universal(self) -> bool:
+        """Whether access methods concern superusers."""
+        ...
+
+    @property
+    def is_object_level(self) -> bool:
+        """Whether there is an object."""
+        ...
+
+    def answers(self) -> Iterable[Flow[bool]]:
+        """Ask the authentication backends, in order."""
+        ...
+
+    def note(self, line: str) -> None:
+        """Log a line, if the check is logged."""
+        ...
+
+
+def decide_for_user(check: UserCheck) -> Flow[bool]:
+    """Decide a permission for a user, as Django does, with universal OLP.
+
+    Args:
+        check: The user, the permission and perhaps an object.
+
+    Returns:
+        Whether the permission is granted.
+    """
+    if check.is_active_superuser and not (check.is_universal and check.is_object_level):
+        level = " (model-level)" if check.is_universal else ""
+        check.note(f"Active superuser: Implicit permission{level}")
+        return True
+    return (yield from first_grant(check.answers()))
+
+
+def first_grant(answers: Iterable[Flow[bool]]) -> Flow[bool]:
+    """Ask backends until one grants; one that raises `PermissionDenied` vetoes the rest.
+
+    Args:
+        answers: The backends' answers, in order.
+
+    Returns:
+        Whether any of them grants.
+    """
+    for answer in answers:
+        try:
+            if (yield from answer):
+                return True
+        except PermissionDenied:
+            return False
+    return False

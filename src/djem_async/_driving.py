@@ -1,0 +1,182 @@
+"""Runs flows: the same rules, driven synchronously or asynchronously."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import wraps
+from inspect import isawaitable
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from asgiref.sync import async_to_sync, markcoroutinefunction, sync_to_async
+
+from ._flow import Call, Flow
+from ._pending import Pending
+from ._twins import is_async
+from .exceptions import AsyncMethodError, NotADecisionError
+
+T = TypeVar("T")
+P = ParamSpec("P")
+S = TypeVar("S")
+
+
+def _invoke(function: Callable[..., T], args: tuple[object, ...]) -> T:
+    try:
+        return function(*args)
+    except StopIteration as error:
+        # It would end the flow as if it were its result, and hangs a thread's future on
+        # Python 3.11 and 3.12.
+        raise RuntimeError(f"{function!r} raised StopIteration") from error
+
+
+_invoke_in_thread = sync_to_async(_invoke, thread_sensitive=True)
+
+
+async def _resolve(answer: object) -> object:
+    # In a loop: what a coroutine returns may be a coroutine that someone forgot to await.
+    while isawaitable(answer):
+        answer = await answer
+    return answer
+
+
+async def _await_form(call: Call, function: Callable[..., object]) -> object:
+    answer = _invoke(function, call.args)
+    if not isawaitable(answer):
+        raise NotADecisionError(
+            f"{getattr(function, '__qualname__', function)} must be `async def`: its name or its"
+            f" mark says so, but it returned {answer!r}."
+        )
+    return await _resolve(answer)
+
+
+def _make(call: Call) -> object:
+    function = call.function
+    if function is None or is_async(function):
+        async_function = function or call.async_function
+        assert async_function is not None  # noqa: S101 - a call has at least one form
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return async_to_sync(_await_form)(call, async_function)
+        raise AsyncMethodError(
+            f"{call.label} is async, and a sync check cannot run it while this thread runs an"
+            " event loop. Use `await user.ahas_perm(...)` instead of `user.has_perm(...)`."
+        )
+    answer = _invoke(function, call.args)
+    if isawaitable(answer):
+        close = getattr(answer, "close", None)
+        if close is not None:
+            close()
+        raise NotADecisionError(
+            f"{call.label} is a plain method, but returned {answer!r}, which a sync check cannot"
+            " await. Declare it with `async def`, or use `await user.ahas_perm(...)`."
+        )
+    return answer
+
+
+async def _amake(call: Call) -> object:
+    if call.async_function is not None:
+        return await _await_form(call, call.async_function)
+    function = call.function
+    assert function is not None  # noqa: S101 - a call has at least one form
+    if is_async(function):
+        return await _await_form(call, function)
+    if call.blocking:
+        return await _resolve(await _invoke_in_thread(function, call.args))
+    return await _resolve(_invoke(function, call.args))
+
+
+def run(flow: Flow[T]) -> T:
+    """Run a flow to its end, making its calls synchronously.
+
+    Args:
+        flow: The flow.
+
+    Returns:
+        What the flow returns.
+
+    Raises:
+        AsyncMethodError: A call has no sync form, and this thread runs an event loop.
+        NotADecisionError: A plain method returned an awaitable.
+    """
+    try:
+        call = next(flow)
+        while True:
+            try:
+                answer = _make(call)
+            except BaseException as error:  # noqa: BLE001 - the flow decides what it means
+                call = flow.throw(error)
+            else:
+                call = flow.send(answer)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+
+
+async def arun(flow: Flow[T]) -> T:
+    """Run a flow to its end, making its calls asynchronously.
+
+    An async form is awaited, and a plain ``def`` runs in the thread that `asgiref` keeps for
+    code that is not thread-safe, with this context.
+
+    Args:
+        flow: The flow.
+
+    Returns:
+        What the flow returns.
+    """
+    try:
+        call = next(flow)
+        while True:
+            try:
+                answer = await _amake(call)
+            except BaseException as error:  # noqa: BLE001 - cancellation reaches the flow as well
+                call = flow.throw(error)
+            else:
+                call = flow.send(answer)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+
+
+def twin_of(
+    name: str,
+) -> Callable[
+    [Callable[Concatenate[S, P], Coroutine[Any, Any, T]]],
+    Callable[Concatenate[S, P], Pending[T]],
+]:
+    """Make an async method follow overrides of its sync form, and refuse to be a truth value.
+
+    A subclass may override the sync form alone. The async form must not go on without it, so it
+    runs the override in a thread.
+
+    Args:
+        name: The name of the sync form. The async one has an ``a`` before it.
+    """
+
+    def decorate(
+        method: Callable[Concatenate[S, P], Coroutine[Any, Any, T]],
+    ) -> Callable[Concatenate[S, P], Pending[T]]:
+        def overridden(cls: type) -> bool:
+            for base in cls.__mro__:
+                names = vars(base)
+                if names.get(f"a{name}") is wrapper:
+                    return False
+                if name in names and f"a{name}" not in names:
+                    return True
+            return False
+
+        @wraps(method)
+        def wrapper(self: S, /, *args: P.args, **kwargs: P.kwargs) -> Pending[T]:
+            if overridden(type(self)):
+                override: Callable[P, T] = getattr(self, name)
+
+                def call() -> T:
+                    return override(*args, **kwargs)
+
+                made: Awaitable[object] = _amake(Call(call))
+                return Pending(made)  # type: ignore[arg-type]
+            return Pending(method(self, *args, **kwargs))
+
+        # It returns an awaitable, but is no `async def`: say so to whoever asks.
+        return markcoroutinefunction(wrapper)
+
+    return decorate

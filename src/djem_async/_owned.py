@@ -1,0 +1,54 @@
+"""Stores that belong to one instance and do not travel with its copies."""
+
+import threading
+import weakref
+from typing import Any, TypeVar
+
+S = TypeVar("S", bound="Owned")
+
+_creating = threading.Lock()
+
+
+class Owned:
+    """Data kept on an instance for that instance alone.
+
+    Copying an instance copies its attributes, this one included, so a store knows its owner
+    and counts for nobody else. Pickles and deep copies leave it out altogether.
+    """
+
+    __slots__ = ("__weakref__", "_owner")
+
+    def __init__(self, owner: object) -> None:
+        self._owner = weakref.ref(owner)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What is restored in its place is None, which needs nothing of this package to load.
+        return type(None), ()
+
+    def belongs_to(self, instance: object) -> bool:
+        """Tell whether an instance is the owner.
+
+        Args:
+            instance: The instance.
+        """
+        return self._owner() is instance
+
+
+def owned(instance: object, attribute: str, kind: type[S]) -> S:
+    """Return the store of an instance, made on first use.
+
+    Args:
+        instance: The instance.
+        attribute: The name it is kept under.
+        kind: The class of the store.
+    """
+    attributes = vars(instance)
+    store = attributes.get(attribute)
+    if isinstance(store, kind) and store.belongs_to(instance):
+        return store
+    with _creating:
+        # Another thread may have made it meanwhile, and all must use the same.
+        store = attributes.get(attribute)
+        if not (isinstance(store, kind) and store.belongs_to(instance)):
+            store = attributes[attribute] = kind(instance)
+        return store

@@ -1,0 +1,62 @@
+"""A check that has not been awaited: it has no truth value yet, and says so."""
+
+from collections.abc import Coroutine, Generator
+from types import TracebackType
+from typing import Any, Generic, Never, TypeVar
+
+T = TypeVar("T")
+
+
+class Pending(Coroutine[Any, Any, T], Generic[T]):
+    """A coroutine whose truth value is an error.
+
+    ``if user.ahas_perm(...):`` without ``await`` would be true, and grant, were it a plain
+    coroutine. Everything that takes a coroutine takes this: ``await``, ``asyncio.gather``,
+    ``create_task``, ``wait_for``, ``TaskGroup``, ``async_to_sync``.
+
+    Args:
+        coroutine: The coroutine that finds the answer.
+    """
+
+    __slots__ = ("__weakref__", "_coroutine")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
+        self._coroutine = coroutine
+
+    def __bool__(self) -> Never:
+        """Refuse to be taken for an answer.
+
+        Raises:
+            TypeError: Always.
+        """
+        name = getattr(self._coroutine, "__qualname__", "The check")
+        self._coroutine.close()
+        raise TypeError(f"{name}() was not awaited. Write `await` in front of it.")
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        """Find the answer."""
+        return self._coroutine.__await__()
+
+    def send(self, value: Any, /) -> Any:
+        """Pass a value to the coroutine, see `collections.abc.Coroutine`."""
+        return self._coroutine.send(value)
+
+    def throw(
+        self,
+        typ: Any,
+        val: BaseException | object = None,
+        tb: TracebackType | None = None,
+        /,
+    ) -> Any:
+        """Raise an exception in the coroutine, see `collections.abc.Coroutine`."""
+        if val is None and tb is None:
+            return self._coroutine.throw(typ)
+        return self._coroutine.throw(typ, val, tb)
+
+    def close(self) -> None:
+        """End the coroutine."""
+        self._coroutine.close()
+
+    def __getattr__(self, name: str) -> Any:
+        # `__name__`, `__qualname__` and the `cr_` attributes, for asyncio's debugging aids.
+        return getattr(self._coroutine, name)

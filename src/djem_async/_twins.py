@@ -1,0 +1,76 @@
+"""Which of a method's two forms to trust, the sync or the async one.
+
+A subclass that overrides one form and not the other leaves the inherited form out of date:
+asking it would give the answer of the parent. The form defined nearest to the class wins.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+from asgiref.sync import iscoroutinefunction
+
+Forms: TypeAlias = tuple[Callable[..., Any] | None, Callable[..., Awaitable[Any]] | None]
+
+
+def is_async(function: Callable[..., object]) -> bool:
+    """Tell whether a function is ``async def``, or marked as good as that.
+
+    Args:
+        function: The function.
+    """
+    # asgiref's, because the standard library's knows of marks from Python 3.12 only.
+    return iscoroutinefunction(function)  # pyright: ignore[reportDeprecated]
+
+
+def _distance(instance: object, name: str) -> int | None:
+    """Count the classes between an instance and its definition of a name; None if there is none."""
+    if name in getattr(instance, "__dict__", ()):
+        return -1
+    for distance, base in enumerate(type(instance).__mro__):
+        if name in vars(base):
+            return distance
+    return None
+
+
+def _method(instance: object, name: str, distance: int | None) -> Callable[..., Any] | None:
+    try:
+        method: object = getattr(instance, name)
+    except AttributeError:
+        if distance is not None:
+            # Defined, but failing, say a property with a mistake in it: that is not "undefined".
+            raise
+        return None
+    if not callable(method):
+        raise TypeError(
+            f"{type(instance).__qualname__}.{name} must be a method, but is {method!r}."
+            " Make it one, or remove it."
+        )
+    return method
+
+
+def forms(instance: object, name: str, async_name: str) -> Forms:
+    """Find both forms of a method, leaving out one that is out of date.
+
+    Args:
+        instance: The object whose methods are looked up.
+        name: The name of the sync form.
+        async_name: The name of the async form.
+
+    Returns:
+        The bound sync and async form, each None where it is undefined or out of date.
+
+    Raises:
+        TypeError: An attribute of that name is not callable.
+    """
+    near = _distance(instance, name)
+    async_near = _distance(instance, async_name)
+    function = _method(instance, name, near)
+    async_function = _method(instance, async_name, async_near)
+    if near is not None and async_near is not None:
+        if near < async_near:
+            async_function = None
+        elif async_near < near:
+            function = None
+    return function, async_function
+
+

@@ -1,0 +1,25 @@
+"""The errors of djem_async; each is also one of Django's or a builtin."""
+
+from django.core.exceptions import SynchronousOnlyOperation
+
+
+class PermissionRecursionError(RecursionError):
+    """A check has entered itself: same user, permission and object, same context.
+
+    The message names the chain of checks that led back to the first.
+    """
+
+
+class AsyncMethodError(SynchronousOnlyOperation):
+    """A sync check needs an async method, but this thread already runs an event loop.
+
+    The cure is to ``await`` the async form of the check.
+    """
+
+
+class NotADecisionError(TypeError):
+    """A method answered a check with something that can never be meant as an answer.
+
+    An awaitable in a sync check, a generator, or a function that nobody called: each is
+    truthy, so reading it as an answer would grant.
+    """

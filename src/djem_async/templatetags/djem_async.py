@@ -1,0 +1,77 @@
+"""Template tags: ``{% ifperm %}`` and ``{% ifnotperm %}``."""
+
+from typing import Any
+
+from django.template import Library, Node, NodeList, TemplateSyntaxError, VariableDoesNotExist
+from django.template.base import FilterExpression, Parser, Token
+from django.template.context import Context
+from django.utils.safestring import SafeString
+
+register = Library()
+
+
+class PermissionNode(Node):
+    """Renders one of two blocks, depending on a permission."""
+
+    child_nodelists = ("granted", "denied")
+
+    def __init__(
+        self, arguments: list[FilterExpression], granted: NodeList, denied: NodeList
+    ) -> None:
+        self.arguments = arguments
+        self.granted = granted
+        self.denied = denied
+
+    def render(self, context: Context) -> SafeString:
+        """Render the block that the check selects."""
+        return (self.granted if self._is_granted(context) else self.denied).render(context)
+
+    def _is_granted(self, context: Context) -> bool:
+        try:
+            user, perm, obj = (_resolve(argument, context) for argument in self.arguments)
+        except VariableDoesNotExist:
+            return False
+        return user is not None and perm is not None and bool(user.has_perm(perm, obj))
+
+
+def _resolve(expression: FilterExpression, context: Context) -> Any:
+    value = expression.resolve(context, ignore_failures=True)
+    if value is None and expression.is_var:
+        # None is an object that is not given. A variable that does not exist is a mistake, and
+        # must not turn a check of an object into one of the model level: this raises for it.
+        expression.var.resolve(context)
+    return value
+
+
+def _parse(parser: Parser, token: Token) -> tuple[list[FilterExpression], NodeList, NodeList]:
+    tag, *arguments = token.split_contents()
+    if len(arguments) != 3:
+        raise TemplateSyntaxError(
+            f"{tag!r} takes three arguments: a user, the name of a permission, and an object."
+        )
+    then = parser.parse(("else", f"end{tag}"))
+    otherwise = NodeList()
+    if parser.next_token().contents == "else":
+        otherwise = parser.parse((f"end{tag}",))
+        parser.delete_first_token()
+    return [parser.compile_filter(argument) for argument in arguments], then, otherwise
+
+
+@register.tag
+def ifperm(parser: Parser, token: Token) -> PermissionNode:
+    """Render a block if a user has a permission on an object.
+
+    Example::
+
+        {% load djem_async %}
+        {% ifperm user 'inventory.delete_product' product %}…{% else %}…{% endifperm %}
+    """
+    arguments, then, otherwise = _parse(parser, token)
+    return PermissionNode(arguments, then, otherwise)
+
+
+@register.tag
+def ifnotperm(parser: Parser, token: Token) -> PermissionNode:
+    """Render a block if a user does not have a permission on an object, see `ifperm`."""
+    arguments, then, otherwise = _parse(parser, token)
+    return PermissionNode(arguments, otherwise, then)

@@ -1,0 +1,74 @@
+"""Fixtures for all tests.
+
+Most tests are plain functions that run once with the sync and once with the async API, through
+the fixture ``api``. The async form runs on an event loop of its own, in a thread, while its sync
+parts come back to the test's thread, and so to its database transaction. Tests about the event
+loop itself are ``async def``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.contrib.auth.models import Permission
+
+from tests.testapp.models import Thing, User
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Api:
+    """Calls a method of an instance in its sync or its async form: ``api(user).has_perm(…)``."""
+
+    def __init__(self, mode: str, instance: Any = None) -> None:
+        self.mode = mode
+        self.instance = instance
+
+    def __call__(self, instance: Any) -> Api:
+        return Api(self.mode, instance)
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if self.mode == "sync":
+            return getattr(self.instance, name)
+        return async_to_sync(getattr(self.instance, f"a{name}"))
+
+
+@pytest.fixture(params=["sync", "async"])
+def api(request: pytest.FixtureRequest) -> Api:
+    return Api(request.param)
+
+
+@pytest.fixture
+def access_methods(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Give a class attributes for the length of the test: ``access_methods(Thing, _user_can_…=f)``."""
+
+    def give(cls: type, **methods: Any) -> None:
+        for name, method in methods.items():
+            monkeypatch.setattr(cls, name, method, raising=False)
+
+    return give
+
+
+def permission(perm: str) -> Permission:
+    app_label, codename = perm.split(".")
+    return Permission.objects.get(content_type__app_label=app_label, codename=codename)
+
+
+def grant(user: User, *perms: str) -> User:
+    """Give a user model-level permissions, and return it anew, with nothing cached."""
+    user.user_permissions.add(*(permission(perm) for perm in perms))
+    return User.objects.get(pk=user.pk)
+
+
+@pytest.fixture
+def user(db: None) -> User:
+    """An active user who may use things, as far as the model level goes."""
+    return grant(User.objects.create_user("user.name"), "testapp.use_thing")
+
+
+@pytest.fixture
+def thing(db: None) -> Thing:
+    return Thing.objects.create(name="a thing")

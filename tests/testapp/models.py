@@ -1,0 +1,100 @@
+"""Models for the tests.
+
+`Thing` and its relatives have no access methods of their own: tests give them some with the
+fixture ``access_methods``. The others are the models of the documentation.
+"""
+
+from __future__ import annotations
+
+from django.contrib.auth.models import AbstractUser, Group
+from django.db import models
+from django.db.models import QuerySet
+
+from djem_async.access import nonblocking
+from djem_async.models import OLPMixin
+
+
+class User(OLPMixin, AbstractUser):
+    pass
+
+
+class Thing(models.Model):
+    name = models.CharField(max_length=50, default="thing")
+    owner = models.ForeignKey(User, on_delete=models.CASCADE, null=True, related_name="+")
+
+    class Meta:
+        permissions = [("use_thing", "Can use thing")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ThingProxy(Thing):
+    class Meta:
+        proxy = True
+
+
+class SpecialThing(Thing):
+    """A multi-table child."""
+
+    note = models.CharField(max_length=50, default="")
+
+
+class OtherThing(models.Model):
+    """Another model, whose primary keys are the same as those of `Thing`."""
+
+    name = models.CharField(max_length=50, default="other")
+
+
+class CompositeThing(models.Model):
+    pk = models.CompositePrimaryKey("tenant", "number")
+    tenant = models.IntegerField()
+    number = models.IntegerField()
+
+
+class Supplier(models.Model):
+    name = models.CharField(max_length=100)
+    managers = models.ManyToManyField(User, related_name="suppliers")
+
+    class Meta:
+        permissions = [("manage_supplier", "Can manage supplier")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def _user_can_manage_supplier(self, user: User) -> bool:
+        return self.managers.filter(pk=user.pk).exists()
+
+    async def _auser_can_manage_supplier(self, user: User) -> bool:
+        return await self.managers.filter(pk=user.pk).aexists()
+
+
+class Product(models.Model):
+    code = models.CharField(max_length=20)
+    name = models.CharField(max_length=100)
+    active = models.BooleanField(default=True)
+    stock = models.IntegerField(default=0)
+    supplier = models.ForeignKey(Supplier, on_delete=models.PROTECT)
+
+    def __str__(self) -> str:
+        return self.code
+
+    def _user_can_delete_product(self, user: User) -> bool:
+        if self.active:
+            user.log("Cannot delete active product lines")
+            return False
+        if self.stock:
+            user.log("Cannot delete products with stock on hand")
+            return False
+        if not user.has_perm("testapp.manage_supplier", self.supplier):
+            user.log(*user.get_last_log(raw=True))
+            return False
+        user.log("Product can be deleted")
+        return True
+
+    @nonblocking
+    def _user_can_change_product(self, user: User) -> bool:
+        return user.is_staff
+
+    async def _group_can_view_product(self, groups: QuerySet[Group]) -> bool:
+        return await groups.filter(name="Viewers").aexists()
