@@ -43,7 +43,7 @@ def api(request: pytest.FixtureRequest) -> Api:
 
 @pytest.fixture
 def access_methods(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Give a class attributes for the length of the test: ``access_methods(Thing, _user_can_…=f)``."""
+    """Set attributes of a class for one test: ``access_methods(Thing, _user_can_…=f)``."""
 
     def give(cls: type, **methods: Any) -> None:
         for name, method in methods.items():

@@ -6,12 +6,16 @@ fixture ``access_methods``. The others are the models of the documentation.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from django.contrib.auth.models import AbstractUser, Group
 from django.db import models
-from django.db.models import QuerySet
 
 from djem_async.access import nonblocking
 from djem_async.models import OLPMixin
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
 
 
 class User(OLPMixin, AbstractUser):
