@@ -23,12 +23,27 @@ class Pending(Coroutine[Any, Any, T], Generic[T]):
     def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
         self._coroutine = coroutine
 
-    def __bool__(self) -> Never:
+    def __bool__(self) -> Never:  # noqa: PLE0304 - it has none
         """Refuse to be taken for an answer.
 
         Raises:
             TypeError: Always.
         """
+        self._refuse()
+
+    def __eq__(self, other: object) -> bool:
+        """Compare by identity, but refuse to be compared with an answer.
+
+        Raises:
+            TypeError: ``other`` is a bool. ``!= False`` would be true, and grant.
+        """
+        if isinstance(other, bool):
+            self._refuse()
+        return self is other
+
+    __hash__ = object.__hash__
+
+    def _refuse(self) -> Never:
         name = getattr(self._coroutine, "__qualname__", "The check")
         self._coroutine.close()
         raise TypeError(f"{name}() was not awaited. Write `await` in front of it.")

@@ -32,7 +32,7 @@ class Running:
     ) -> None:
         self._cache = permission_cache(user)
         self._key = None if perm is None else (layer, perm, _identity(user), _identity(obj))
-        self._subject = (perm, None if obj is None else type(obj), getattr(obj, "pk", None))
+        self._subject = (perm, None if obj is None else obj.__class__, getattr(obj, "pk", None))
         self._outer: Running | None = None
         self._token: Token[Running | None] | None = None
         self.is_open = False

@@ -72,5 +72,3 @@ def forms(instance: object, name: str, async_name: str) -> Forms:
         elif async_near < near:
             function = None
     return function, async_function
-
-

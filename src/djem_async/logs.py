@@ -180,6 +180,8 @@ def _read(entries: Entries, tags: Iterable[str] | None, raw: Literal[True]) -> l
 @overload
 def _read(entries: Entries, tags: Iterable[str] | None, raw: bool) -> str | list[Entry]: ...
 def _read(entries: Entries, tags: Iterable[str] | None, raw: bool) -> str | list[Entry]:
+    if isinstance(tags, str):
+        raise TypeError(f"`tags` is a string. Give a list of tags: tags=[{tags!r}].")
     wanted = frozenset(tags or ())
     kept = [entry for entry in entries if not wanted or not wanted.isdisjoint(entry.tags)]
     return kept if raw else "\n".join(kept)
@@ -312,6 +314,7 @@ class Loggable:
 
         Raises:
             KeyError: No log of this name has been finished.
+            TypeError: ``tags`` is a string.
         """
         store = _store(self)
         own = _found(_context.get().own, weakref.ref(store))
@@ -354,6 +357,7 @@ class Loggable:
 
         Raises:
             KeyError: No log has been finished.
+            TypeError: ``tags`` is a string.
         """
         store = _store(self)
         own = _found(_context.get().own, weakref.ref(store))
@@ -405,12 +409,11 @@ class LogScope:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.settle()
         position = self._position()
         if position is not None:
             self.entries = self.peek()
-            context = _context.get()
-            kept = (*context.active[:position], *self._foreign(context.active[position:]))
-            _context.set(context._replace(active=kept))
+            _replace(position)
             if self._hand_on:
                 _write(self._store, self.entries)
         # A task started meanwhile, or a thread that was given up, may still have the log in its
@@ -422,14 +425,26 @@ class LogScope:
         position = self._position()
         return () if position is None else _flatten(_context.get().active[position].lines)
 
+    def settle(self) -> None:
+        """Make it the active log again, dropping what was started in the block and left active."""
+        position = self._position()
+        if position is not None:
+            context = _context.get()
+            # What other instances started stays, unless it is of a block within this one: that
+            # must be of a thread that was given up.
+            kept = (
+                frame
+                for frame in context.active[position + 1 :]
+                if frame.scope is None and frame.store() is not self._store
+            )
+            active = (*context.active[: position + 1], *kept)
+            _context.set(context._replace(active=active))
+
     def _position(self) -> int | None:
         # None where the log has been ended, and in a context that the block does not run in:
         # a coroutine that was dropped is closed wherever the garbage collector runs.
         active = _context.get().active
         return next((i for i, frame in enumerate(active) if frame.scope is self), None)
-
-    def _foreign(self, frames: tuple[_Frame, ...]) -> tuple[_Frame, ...]:
-        return tuple(frame for frame in frames if frame.store() is not self._store)
 
 
 def write_entries(instance: Loggable, entries: Entries) -> None:

@@ -257,9 +257,11 @@ def _logged_check(user: OLPMixin, perm: str, obj: Model | None) -> Flow[bool]:
             # The coroutine is being closed: there is no more waiting, not even for a log.
             raise
         except BaseException as error:
+            log.settle()
             user.log(f"\nRESULT: Error ({type(error).__name__})", tag="auto")
             yield Call(user.end_log, user.aend_log)
             raise
+        log.settle()
         lines = log.peek()
         result = "Granted" if granted else "Denied"
         user.log(f"\nRESULT: Permission {result}", tag="auto")

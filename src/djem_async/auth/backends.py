@@ -264,8 +264,8 @@ def _is_implicit(user: Any) -> bool:
 
 def _unwrapped(instance: object) -> Any:
     """Return what a lazy object, such as ``request.user``, stands for."""
-    if issubclass(type(instance), LazyObject):
+    while issubclass(type(instance), LazyObject):
         # Any operation loads it; this one is answered by the object itself.
         instance.__class__  # noqa: B018
-        return vars(instance)["_wrapped"]
+        instance = vars(instance)["_wrapped"]
     return instance
