@@ -2,7 +2,7 @@
 
 Nothing is imported here: Django imports this package before its apps are ready.
 The public names live in `djem_async.auth`, `djem_async.models`, `djem_async.access`,
-`djem_async.exceptions` and `djem_async.protocols`.
+`djem_async.logs`, `djem_async.exceptions`, `djem_async.protocols` and `djem_async.middleware`.
 """
 
 __version__ = "0.1.0"

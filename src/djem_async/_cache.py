@@ -2,24 +2,23 @@
 
 Everything known about a user until the next clear is one `Generation`. A check takes the
 current one when it begins and reads and writes no other. Clearing puts a new one in place, so
-what a check still in flight stores goes where nobody looks: no locks, no counters.
+what a check still in flight stores goes where nobody looks.
 """
 
+import threading
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
+from ._entries import Entries
 from ._owned import Owned, owned
 from .access import Source
-
-if TYPE_CHECKING:
-    from .logs import Entry
 
 
 class Decision(NamedTuple):
     """What an access method decided, and what it logged meanwhile."""
 
     granted: bool
-    entries: "tuple[Entry, ...]" = ()
+    entries: Entries = ()
 
 
 ObjectKey: TypeAlias = tuple[type, str | None, Hashable]
@@ -93,6 +92,10 @@ class Generation:
             self._decisions.setdefault((source, perm, model, alias), {})[pk] = decision
 
 
+# One lock for all: it is held for a moment, and never when a check is answered.
+_replacing = threading.Lock()
+
+
 class PermissionCache(Owned):
     """The permission cache of one user instance."""
 
@@ -104,7 +107,8 @@ class PermissionCache(Owned):
 
     def clear(self) -> None:
         """Forget everything, also what checks in flight are about to store."""
-        self.generation = Generation()
+        with _replacing:
+            self.generation = Generation()
 
     def drop_model_level(self, name: str) -> None:
         """Forget one of Django's caches, and the decisions that may rest on it.
@@ -112,8 +116,10 @@ class PermissionCache(Owned):
         Args:
             name: The name of Django's attribute.
         """
-        kept = self.generation.model_level
-        self.generation = Generation({key: kept[key] for key in list(kept) if key != name})
+        with _replacing:
+            kept = self.generation.model_level.copy()
+            kept.pop(name, None)
+            self.generation = Generation(kept)
 
 
 def permission_cache(user: object) -> PermissionCache:

@@ -1,15 +1,16 @@
 """Runs flows: the same rules, driven synchronously or asynchronously."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from functools import wraps
+from collections.abc import Callable, Coroutine
+from functools import partial, wraps
 from inspect import isawaitable
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from asgiref.sync import async_to_sync, markcoroutinefunction, sync_to_async
 
 from ._flow import Call, Flow
 from ._pending import Pending
+from ._running import Running
 from ._twins import is_async
 from .exceptions import AsyncMethodError, NotADecisionError
 
@@ -18,7 +19,7 @@ P = ParamSpec("P")
 S = TypeVar("S")
 
 
-def _invoke(function: Callable[..., T], args: tuple[object, ...]) -> T:
+def _invoke(function: Callable[..., object], args: tuple[object, ...]) -> object:
     try:
         return function(*args)
     except StopIteration as error:
@@ -27,7 +28,9 @@ def _invoke(function: Callable[..., T], args: tuple[object, ...]) -> T:
         raise RuntimeError(f"{function!r} raised StopIteration") from error
 
 
-_invoke_in_thread = sync_to_async(_invoke, thread_sensitive=True)
+@sync_to_async
+def _invoke_in_thread(function: Callable[..., object], args: tuple[object, ...]) -> object:
+    return Running.hold(_invoke, function, args)
 
 
 async def _resolve(answer: object) -> object:
@@ -169,11 +172,11 @@ def twin_of(
             if overridden(type(self)):
                 override: Callable[P, T] = getattr(self, name)
 
-                def call() -> T:
-                    return override(*args, **kwargs)
+                @wraps(method)
+                async def follow() -> T:
+                    return cast("T", await _amake(Call(partial(override, *args, **kwargs))))
 
-                made: Awaitable[object] = _amake(Call(call))
-                return Pending(made)  # type: ignore[arg-type]
+                return Pending(follow())
             return Pending(method(self, *args, **kwargs))
 
         # It returns an awaitable, but is no `async def`: say so to whoever asks.

@@ -2,7 +2,10 @@
 
 import threading
 import weakref
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 S = TypeVar("S", bound="Owned")
 
@@ -19,7 +22,11 @@ class Owned:
     __slots__ = ("__weakref__", "_owner")
 
     def __init__(self, owner: object) -> None:
-        self._owner = weakref.ref(owner)
+        try:
+            self._owner: Callable[[], object] = weakref.ref(owner)
+        except TypeError:
+            # Tuples and some other builtins cannot be referred to weakly, nor their subclasses.
+            self._owner = lambda: owner
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What is restored in its place is None, which needs nothing of this package to load.

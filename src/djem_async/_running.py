@@ -1,11 +1,14 @@
 """The checks that are running in this context, from the outermost to the innermost."""
 
+from collections.abc import Callable
 from contextvars import ContextVar, Token
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from ._cache import Generation, PermissionCache, object_key, permission_cache
 from .exceptions import PermissionRecursionError
+
+T = TypeVar("T")
 
 _innermost: ContextVar["Running | None"] = ContextVar("djem_async_innermost_check", default=None)
 
@@ -23,7 +26,16 @@ class Running:
         obj: The object, or None for a model-level check.
     """
 
-    __slots__ = ("_cache", "_key", "_outer", "_subject", "_token", "generation", "is_open")
+    __slots__ = (
+        "_cache",
+        "_is_held",
+        "_is_open",
+        "_key",
+        "_outer",
+        "_subject",
+        "_token",
+        "generation",
+    )
 
     generation: Generation
 
@@ -35,17 +47,26 @@ class Running:
         self._subject = (perm, None if obj is None else obj.__class__, getattr(obj, "pk", None))
         self._outer: Running | None = None
         self._token: Token[Running | None] | None = None
-        self.is_open = False
+        self._is_open = False
+        self._is_held = False
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the check has not ended, nor all the code that it has started in a thread.
+
+        A context may have a check that has ended: that of a task which the check has started.
+        """
+        return self._is_open or self._is_held
 
     def __enter__(self) -> Self:
         outer = _innermost.get()
-        while outer is not None and not outer.is_open:
+        while outer is not None and not outer.is_running:
             outer = outer._outer
         self._outer = outer
         if self._key is not None:
             self._refuse_recursion()
         self.generation = self._cache.generation
-        self.is_open = True
+        self._is_open = True
         self._token = _innermost.set(self)
         return self
 
@@ -55,9 +76,7 @@ class Running:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # A task started meanwhile, or a thread that was given up, may still have this in its
-        # context.
-        self.is_open = False
+        self._is_open = False
         token, self._token = self._token, None
         if token is not None:
             try:
@@ -74,9 +93,9 @@ class Running:
         titles = [str(self)]
         outer = self._outer
         while outer is not None:
-            if outer.is_open and outer._key is not None:
+            if outer.is_running and outer._key is not None:
                 # The layers of one check have one title.
-                if titles[-1] != str(outer) or outer._key == self._key:
+                if titles[-1] != str(outer) or (outer._key == self._key and len(titles) == 1):
                     titles.append(str(outer))
                 if outer._key == self._key:
                     raise PermissionRecursionError(
@@ -84,6 +103,26 @@ class Running:
                         " An access method must not check what it is deciding."
                     )
             outer = outer._outer
+
+    @staticmethod
+    def hold(function: Callable[..., T], *args: object) -> T:
+        """Call a function for the innermost check, which goes on running until that returns.
+
+        A thread cannot be stopped: when a check is cancelled, the function that it has called in
+        a thread runs on, and has to keep to the generation that the check began with.
+
+        Args:
+            function: The function.
+            *args: The arguments.
+        """
+        running = _innermost.get()
+        if running is None:
+            return function(*args)
+        running._is_held = True
+        try:
+            return function(*args)
+        finally:
+            running._is_held = False
 
     @staticmethod
     def generation_for(cache: PermissionCache) -> Generation:
@@ -97,7 +136,7 @@ class Running:
         """
         running = _innermost.get()
         while running is not None:
-            if running.is_open and running._cache is cache:
+            if running.is_running and running._cache is cache:
                 return running.generation
             running = running._outer
         return cache.generation

@@ -72,3 +72,19 @@ def forms(instance: object, name: str, async_name: str) -> Forms:
         elif async_near < near:
             function = None
     return function, async_function
+
+
+def required_forms(instance: object, name: str) -> Forms:
+    """Find both forms of a method of Django's API, whose async form has an ``a`` before its name.
+
+    Args:
+        instance: The object whose methods are looked up.
+        name: The name of the sync form.
+
+    Raises:
+        AttributeError: It has neither.
+    """
+    found = forms(instance, name, f"a{name}")
+    if found == (None, None):
+        raise AttributeError(f"{type(instance).__name__!r} object has no attribute {name!r}")
+    return found

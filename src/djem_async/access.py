@@ -5,6 +5,8 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from ._twins import Forms, forms, is_async
 
+__all__ = ["nonblocking"]
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 Source: TypeAlias = Literal["user", "group"]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from inspect import getattr_static, signature, unwrap
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from django.apps import AppConfig, apps
 from django.conf import settings
@@ -208,8 +208,11 @@ def check_backends(
             id="djem_async.W005",
         )
         for path, backend in zip(settings.AUTHENTICATION_BACKENDS, backends, strict=True)
-        if skips_own_rules(backend)
-        or (hasattr(backend, "has_perm") and not hasattr(backend, "ahas_perm"))
+        if not issubclass(backend, ObjectPermissionsBackend)
+        and (
+            skips_own_rules(backend)
+            or (hasattr(backend, "has_perm") and not hasattr(backend, "ahas_perm"))
+        )
     )
     return messages
 
@@ -224,12 +227,18 @@ def _access_methods(model: type[Model]) -> Iterator[_AccessMethod]:
     for name in sorted(names):
         for prefix, is_twin in _METHOD_PREFIXES:
             if name.startswith(prefix):
-                method = getattr_static(model, name)
-                if isinstance(method, (property, cached_property)):
-                    continue  # what it returns is only known for an instance
-                if hasattr(method, "__get__"):
-                    method = method.__get__(object(), model)
-                yield _AccessMethod(name, name.removeprefix(prefix), is_twin, method)
+                attribute: object = getattr_static(model, name)
+                if not isinstance(attribute, (property, cached_property)):
+                    # What a property returns is only known for an instance.
+                    method = _bound(attribute, model)
+                    yield _AccessMethod(name, name.removeprefix(prefix), is_twin, method)
+
+
+def _bound(attribute: Any, model: type[Model]) -> Any:
+    if not (callable(attribute) or hasattr(attribute, "__func__")):
+        return attribute  # not a method, not even a class method
+    bind: Any = getattr(cast("Any", attribute), "__get__", None)
+    return attribute if bind is None else bind(object(), model)
 
 
 def _takes_one_argument(method: Any) -> bool:

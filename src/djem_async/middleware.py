@@ -1,13 +1,16 @@
 """A middleware that makes ``request.user`` and ``await request.auser()`` one user instance."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
+from django.utils.functional import LazyObject
 
+from ._lazy import unwrapped
 from ._twins import is_async
 
 
@@ -18,8 +21,7 @@ def SharedUserMiddleware(get_response: Callable[[HttpRequest], Any]) -> Callable
     Django loads two, each with a permission cache and logs of its own, and ``request.user``
     cannot be loaded in an async view. With this middleware an async view that has awaited
     ``request.auser()`` can use ``request.user``, for example in a template, and finds its cached
-    decisions there. List it after ``AuthenticationMiddleware``, and after any other middleware
-    that replaces ``request.user``.
+    decisions there. List it after ``AuthenticationMiddleware``.
 
     Args:
         get_response: The next middleware or the view.
@@ -50,16 +52,12 @@ def _share_user(request: Any) -> None:
             "djem_async.middleware.SharedUserMiddleware needs a user on the request. List it in"
             " MIDDLEWARE after django.contrib.auth.middleware.AuthenticationMiddleware."
         )
-    lazy_user = request.user
-    load: Callable[[], Awaitable[Any]] = request.auser
 
     async def auser() -> Any:
-        if request.user is lazy_user:
-            # Where Django keeps it once the lazy object has been used.
-            loaded = getattr(request, "_cached_user", None)
-            user = await load() if loaded is None else loaded
-            if request.user is lazy_user:
-                request.user = user
-        return request.user
+        # `request.user` is the user: it may have been replaced, before or after this. In
+        # a thread, the session and the user are loaded in one hop.
+        user: object = request.user
+        is_lazy = issubclass(type(user), LazyObject)
+        return await sync_to_async(unwrapped)(user) if is_lazy else user
 
     request.auser = auser

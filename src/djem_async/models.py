@@ -46,7 +46,7 @@ class _ModelLevelCache:
 
     def __delete__(self, user: object) -> None:
         cache = permission_cache(user)
-        if self._name not in cache.generation.model_level:
+        if self._name not in Running.generation_for(cache).model_level:
             raise AttributeError(self._name)
         cache.drop_model_level(self._name)
 

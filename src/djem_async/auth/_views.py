@@ -11,7 +11,7 @@ from django.shortcuts import aget_object_or_404, get_object_or_404
 
 from .._backends import ask
 from .._flow import Call, Flow
-from .._twins import forms
+from .._twins import required_forms
 
 ViewPermission: TypeAlias = str | tuple[str, str]
 """The name of a permission, or that and the view argument with the object's primary key."""
@@ -26,6 +26,10 @@ def validated(perms: Iterable[Any]) -> tuple[ViewPermission, ...]:
     Raises:
         ImproperlyConfigured: There are none, or one is neither a string nor such a pair.
     """
+    if isinstance(perms, str):
+        raise ImproperlyConfigured(
+            f"The required permissions are given as a string. Give a sequence: [{perms!r}]."
+        )
     checked: list[ViewPermission] = []
     for perm in perms:
         match perm:
@@ -67,6 +71,8 @@ def authorize(
     for perm in perms:
         obj: Model | None = None
         name = perm if isinstance(perm, str) else perm[0]
+        if "." not in name:
+            return False
         if not isinstance(perm, str):
             model = yield from _model_of(name)
             if model is None:
@@ -78,26 +84,32 @@ def authorize(
                     " passes no keyword argument of that name."
                 )
             obj = view_kwargs[argument] = yield from _object(model, view_kwargs[argument], argument)
-        if not (yield from ask(forms(user, "has_perm", "ahas_perm"), name, obj)):
+        if not (yield from ask(required_forms(user, "has_perm"), name, obj)):
             return False
     return True
 
 
 def _model_of(perm: str) -> Flow[type[Model] | None]:
-    app_label, dot, codename = perm.partition(".")
-    if not dot:
-        return None
+    app_label, _, codename = perm.partition(".")
     query = Permission.objects.select_related("content_type").filter(
         content_type__app_label=app_label, codename=codename
     )
-    found: list[Permission] = yield Call(list, _alist, (query,))
+    permissions: list[Permission] = yield Call(list, _alist, (query,))
+    # Not what a database finds that compares without regard to case, nor what a model that is
+    # no more has left behind.
+    found = [
+        model
+        for permission in permissions
+        if (permission.content_type.app_label, permission.codename) == (app_label, codename)
+        and (model := permission.content_type.model_class()) is not None
+    ]
     if len(found) > 1:
-        models = ", ".join(sorted(str(permission.content_type) for permission in found))
+        models = ", ".join(sorted(model.__name__ for model in found))
         raise ImproperlyConfigured(
             f"The permission {perm} belongs to more than one model ({models}), so the object"
             " cannot be found by it. Give the permissions different codenames."
         )
-    return found[0].content_type.model_class() if found else None
+    return found[0] if found else None
 
 
 async def _alist(permissions: Any) -> list[Permission]:
@@ -112,6 +124,9 @@ def _object(model: type[Model], value: object, argument: str) -> Flow[Model]:
             f"The view argument {argument!r} already holds a {type(value).__name__}, so it cannot"
             f" also name a {model.__name__}. Use an argument for each."
         )
+    if "\0" in str(value):
+        # PostgreSQL refuses it, and breaks off the transaction.
+        raise Http404(f"{value!r} is not a primary key of a {model.__name__}.")
     try:
         found: Model = yield Call(_get, _aget, (model, value))
     except (ValueError, OverflowError, ValidationError) as error:

@@ -7,16 +7,16 @@ from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Permissi
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
-from django.utils.functional import LazyObject
 
 from .._backends import ask
 from .._cache import Decision, object_key
 from .._decision import decide
 from .._driving import arun, run, twin_of
 from .._flow import Call, Flow, truth
+from .._lazy import unwrapped
 from .._lineage import lineage
 from .._running import Running
-from .._twins import Forms, forms
+from .._twins import Forms, required_forms
 from ..access import SOURCES, Source, find_access_method, is_nonblocking
 from ..conf import conf
 from ..logs import Entry, Loggable, LogScope, model_level_result, write_entries
@@ -160,7 +160,7 @@ class _Check:
 
     def model_level(self) -> Flow[bool]:
         # Through the user, so that every backend has its say.
-        granted = yield from ask(forms(self._user, "has_perm", "ahas_perm"), self._perm)
+        granted = yield from ask(required_forms(self._user, "has_perm"), self._perm)
         if isinstance(self._user, Loggable):
             result = "Granted" if granted else "Denied"
             model_level_result(
@@ -202,7 +202,7 @@ class _Check:
 
 
 def _has_perm(user_obj: object, perm: object, obj: object) -> Flow[bool]:
-    user, obj = _unwrapped(user_obj), _unwrapped(obj)
+    user, obj = unwrapped(user_obj), unwrapped(obj)
     if not isinstance(obj, Model) or not isinstance(perm, str):
         return False
     with Running(user, "backend", perm, obj) as running:
@@ -210,7 +210,7 @@ def _has_perm(user_obj: object, perm: object, obj: object) -> Flow[bool]:
 
 
 def _permissions(user_obj: object, obj: object, sources: Sequence[Source]) -> Flow[set[str]]:
-    user, obj = _unwrapped(user_obj), _unwrapped(obj)
+    user, obj = unwrapped(user_obj), unwrapped(obj)
     if not isinstance(obj, Model) or not _is_active(user):
         return set()
     labels: list[tuple[str, str]] = yield Call(list, _alist, (_permissions_of(obj),))
@@ -260,12 +260,3 @@ def _is_active(user: Any) -> bool:
 
 def _is_implicit(user: Any) -> bool:
     return bool(getattr(user, "is_superuser", False)) and not conf.DJEM_UNIVERSAL_OLP
-
-
-def _unwrapped(instance: object) -> Any:
-    """Return what a lazy object, such as ``request.user``, stands for."""
-    while issubclass(type(instance), LazyObject):
-        # Any operation loads it; this one is answered by the object itself.
-        instance.__class__  # noqa: B018
-        instance = vars(instance)["_wrapped"]
-    return instance

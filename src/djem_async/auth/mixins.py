@@ -10,8 +10,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
+from .._backends import ask
 from .._driving import arun, run, twin_of
-from .._twins import is_async
+from .._twins import is_async, required_forms
 from ..conf import conf
 from ._views import ViewPermission, authorize, validated
 
@@ -101,14 +102,14 @@ class PermissionRequiredMixin(AccessMixin):
         view = cast("_View", super())
         if cast("_View", self).view_is_async:
             return self._adispatch(view, request, *args, **kwargs)
-        if not self.has_permission(kwargs):
+        if not run(ask(required_forms(self, "has_permission"), kwargs)):
             return self.handle_no_permission()
         return view.dispatch(request, *args, **kwargs)
 
     async def _adispatch(
         self, view: _View, request: HttpRequest, /, *args: Any, **kwargs: Any
     ) -> HttpResponseBase:
-        if await self.ahas_permission(kwargs):
+        if await arun(ask(required_forms(self, "has_permission"), kwargs)):
             response = view.dispatch(request, *args, **kwargs)
         elif is_async(self.handle_no_permission):
             response = self.handle_no_permission()

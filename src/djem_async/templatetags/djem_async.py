@@ -7,6 +7,10 @@ from django.template.base import FilterExpression, Parser, Token
 from django.template.context import Context
 from django.utils.safestring import SafeString
 
+from djem_async._backends import ask
+from djem_async._driving import run
+from djem_async._twins import required_forms
+
 register = Library()
 
 
@@ -31,16 +35,24 @@ class PermissionNode(Node):
             user, perm, obj = (_resolve(argument, context) for argument in self.arguments)
         except VariableDoesNotExist:
             return False
-        return user is not None and perm is not None and bool(user.has_perm(perm, obj))
+        if user is None or perm is None:
+            return False
+        return run(ask(required_forms(user, "has_perm"), perm, obj))
 
 
 def _resolve(expression: FilterExpression, context: Context) -> Any:
-    value = expression.resolve(context, ignore_failures=True)
-    if value is None and expression.is_var:
-        # None is an object that is not given. A variable that does not exist is a mistake, and
-        # must not turn a check of an object into one of the model level: this raises for it.
-        expression.var.resolve(context)
-    return value
+    """Resolve an argument, raising `VariableDoesNotExist` where Django would put in a default.
+
+    None is an object that is not given. A mistake must not turn a check of an object into one of
+    the model level.
+    """
+    if not expression.is_var:
+        return expression.resolve(context)
+    value = expression.var.resolve(context)
+    template = context.template
+    if isinstance(value, str) and template and value == template.engine.string_if_invalid:
+        raise VariableDoesNotExist("%s has no value", (expression.var,))
+    return expression.resolve(context) if expression.filters else value
 
 
 def _parse(parser: Parser, token: Token) -> tuple[list[FilterExpression], NodeList, NodeList]:
