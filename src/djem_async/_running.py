@@ -1,5 +1,6 @@
 """The checks that are running in this context, from the outermost to the innermost."""
 
+import threading
 from collections.abc import Callable
 from contextvars import ContextVar, Token
 from types import TracebackType
@@ -10,6 +11,7 @@ from .exceptions import PermissionRecursionError
 
 T = TypeVar("T")
 
+_counting = threading.Lock()
 _innermost: ContextVar["Running | None"] = ContextVar("djem_async_innermost_check", default=None)
 
 
@@ -28,7 +30,7 @@ class Running:
 
     __slots__ = (
         "_cache",
-        "_is_held",
+        "_held",
         "_is_open",
         "_key",
         "_outer",
@@ -48,7 +50,7 @@ class Running:
         self._outer: Running | None = None
         self._token: Token[Running | None] | None = None
         self._is_open = False
-        self._is_held = False
+        self._held = 0
 
     @property
     def is_running(self) -> bool:
@@ -56,7 +58,7 @@ class Running:
 
         A context may have a check that has ended: that of a task which the check has started.
         """
-        return self._is_open or self._is_held
+        return self._is_open or self._held > 0
 
     def __enter__(self) -> Self:
         outer = _innermost.get()
@@ -118,11 +120,13 @@ class Running:
         running = _innermost.get()
         if running is None:
             return function(*args)
-        running._is_held = True
+        with _counting:
+            running._held += 1
         try:
             return function(*args)
         finally:
-            running._is_held = False
+            with _counting:
+                running._held -= 1
 
     @staticmethod
     def generation_for(cache: PermissionCache) -> Generation:

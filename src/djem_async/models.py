@@ -249,9 +249,9 @@ def _logged_check(user: OLPMixin, perm: str, obj: Model | None) -> Flow[bool]:
     is_part = obj is None and awaits_model_level(user, perm)
     name = f"auto-{perm}" if obj is None else f"auto-{perm}-{getattr(obj, 'pk', None)}"
     with LogScope(user, name, awaits=None if obj is None else perm) as log:
-        if conf.DJEM_PERM_LOG_VERBOSITY > 1 and not is_part:
-            yield from _log_header(user, perm, obj)
         try:
+            if conf.DJEM_PERM_LOG_VERBOSITY > 1 and not is_part:
+                yield from _log_header(user, perm, obj)
             granted = yield from decide_for_user(_Check(user, perm, obj, is_logged=True))
         except GeneratorExit:
             # The coroutine is being closed: there is no more waiting, not even for a log.

@@ -6,9 +6,16 @@ fixture ``access_methods``. The others are the models of the documentation.
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING
 
-from django.contrib.auth.models import AbstractUser, Group
+from django.contrib.auth.models import (
+    AbstractBaseUser,
+    AbstractUser,
+    Group,
+    Permission,
+    PermissionsMixin,
+)
 from django.db import models
 
 from djem_async.access import nonblocking
@@ -20,6 +27,17 @@ if TYPE_CHECKING:
 
 class User(OLPMixin, AbstractUser):
     pass
+
+
+class PlainUser(AbstractBaseUser, PermissionsMixin):
+    """A user model without `OLPMixin`, as `django.contrib.auth.models.User` is one."""
+
+    name = models.CharField(max_length=50, unique=True)
+    is_active = models.BooleanField(default=True)
+    groups = models.ManyToManyField(Group, related_name="+")
+    user_permissions = models.ManyToManyField(Permission, related_name="+")
+
+    USERNAME_FIELD = "name"
 
 
 class Thing(models.Model):
@@ -48,6 +66,18 @@ class OtherThing(models.Model):
     """Another model, whose primary keys are the same as those of `Thing`."""
 
     name = models.CharField(max_length=50, default="other")
+
+
+class Gate(models.Model):
+    """A model with one permission only."""
+
+    class Meta:
+        default_permissions = ()
+        permissions = [("open_gate", "Can open gate")]
+
+
+class Document(models.Model):
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
 
 
 class CompositeThing(models.Model):

@@ -1,5 +1,14 @@
-"""No URLs: tests call views with requests of their own, or bring a URLconf."""
+"""The views that real servers serve in tests; other tests bring a URLconf of their own."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from . import views
+
+urlpatterns = [
+    path("sync/<str:pk>/", views.thing),
+    path("async/<str:pk>/", views.async_thing),
+    path("class/<str:pk>/", views.ThingView.as_view()),
+    path("async-class/<str:pk>/", views.AsyncThingView.as_view()),
+    path("page/<str:pk>/", views.page),
+    path("cold-page/<str:pk>/", views.cold_page),
+]
