@@ -6,7 +6,7 @@ from typing import Any, Final
 from django.contrib.auth import get_backends
 
 from ._flow import Call, Flow, truth
-from ._twins import Forms, forms
+from ._twins import Forms, forms, is_defined
 
 # The methods of a backend that its answers may come from. Django's `BaseBackend` derives some of
 # them from others, in both forms.
@@ -51,7 +51,7 @@ def backends_with(name: str) -> Iterator[Forms]:
     """
     for backend in get_backends():
         found = _backend_forms(backend, name)
-        if found != (None, None):
+        if is_defined(found):
             yield found
 
 

@@ -42,7 +42,7 @@ class Call:
     @property
     def label(self) -> str:
         """The name of what is called, for error messages."""
-        called = self.function or self.async_function
+        called = self.async_function if self.function is None else self.function
         return getattr(called, "__qualname__", None) or repr(called)
 
 

@@ -1,8 +1,9 @@
 """A check that has not been awaited: it has no truth value yet, and says so."""
 
 from collections.abc import Coroutine, Generator
+from inspect import CORO_CREATED, currentframe, getcoroutinestate, iscoroutine
 from types import TracebackType
-from typing import Any, Generic, Never, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -23,13 +24,17 @@ class Pending(Coroutine[Any, Any, T], Generic[T]):
     def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
         self._coroutine = coroutine
 
-    def __bool__(self) -> Never:  # noqa: PLE0304 - it has none
+    def __bool__(self) -> bool:
         """Refuse to be taken for an answer.
 
         Raises:
-            TypeError: Always.
+            TypeError: Always, unless asyncio asks, to find out whether a task has a coroutine.
         """
-        self._refuse()
+        frame = currentframe()
+        caller = None if frame is None else frame.f_back
+        if caller is not None and caller.f_globals.get("__name__") == "asyncio.base_tasks":
+            return True
+        raise self._refusal()
 
     def __eq__(self, other: object) -> bool:
         """Compare by identity, but refuse to be compared with an answer.
@@ -38,15 +43,16 @@ class Pending(Coroutine[Any, Any, T], Generic[T]):
             TypeError: ``other`` is a bool. ``!= False`` would be true, and grant.
         """
         if isinstance(other, bool):
-            self._refuse()
+            raise self._refusal()
         return self is other
 
     __hash__ = object.__hash__
 
-    def _refuse(self) -> Never:
+    def _refusal(self) -> TypeError:
         name = getattr(self._coroutine, "__qualname__", "The check")
-        self._coroutine.close()
-        raise TypeError(f"{name}() was not awaited. Write `await` in front of it.")
+        if iscoroutine(self._coroutine) and getcoroutinestate(self._coroutine) == CORO_CREATED:
+            self._coroutine.close()  # no need to warn as well that it was never awaited
+        return TypeError(f"{name}() was not awaited. Write `await` in front of it.")
 
     def __await__(self) -> Generator[Any, Any, T]:
         """Find the answer."""

@@ -74,6 +74,16 @@ def forms(instance: object, name: str, async_name: str) -> Forms:
     return function, async_function
 
 
+def is_defined(found: Forms) -> bool:
+    """Tell whether a method has any form.
+
+    Args:
+        found: Its forms.
+    """
+    # By identity: what a method equals is up to the method.
+    return any(form is not None for form in found)
+
+
 def required_forms(instance: object, name: str) -> Forms:
     """Find both forms of a method of Django's API, whose async form has an ``a`` before its name.
 
@@ -85,6 +95,6 @@ def required_forms(instance: object, name: str) -> Forms:
         AttributeError: It has neither.
     """
     found = forms(instance, name, f"a{name}")
-    if found == (None, None):
+    if not is_defined(found):
         raise AttributeError(f"{type(instance).__name__!r} object has no attribute {name!r}")
     return found

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
-from ._twins import Forms, forms, is_async
+from ._twins import Forms, forms, is_async, is_defined
 
 __all__ = ["nonblocking"]
 
@@ -79,4 +79,4 @@ def find_access_method(obj: object, source: Source, perm: str) -> Forms | None:
         TypeError: The object has an attribute of that name that is not callable.
     """
     found = forms(obj, *method_names(source, perm.rpartition(".")[2]))
-    return None if found == (None, None) else found
+    return found if is_defined(found) else None

@@ -179,12 +179,17 @@ def check_backends(
     backends = [import_string(path) for path in settings.AUTHENTICATION_BACKENDS]
     ours = [issubclass(backend, ObjectPermissionsBackend) for backend in backends]
     if not any(ours):
-        users = _uses(app_configs)
-        if users:
+        models = [
+            model.__name__
+            for model in _models(app_configs)
+            if any(True for _ in _access_methods(model))
+        ]
+        if models or issubclass(get_user_model(), OLPMixin):
+            unused = f"the access methods of {', '.join(models)}" if models else "access methods"
             messages.append(
                 CheckWarning(
-                    f"{_BACKEND} is missing from AUTHENTICATION_BACKENDS, so nothing asks"
-                    f" {', '.join(users)}.",
+                    f"{_BACKEND} is missing from AUTHENTICATION_BACKENDS, so nothing asks {unused}:"
+                    " nobody but superusers has a permission on an object.",
                     hint="Add it after django.contrib.auth.backends.ModelBackend.",
                     id="djem_async.W002",
                 )
@@ -260,13 +265,6 @@ def _codenames(model: type[Model]) -> set[str]:
         )
         codenames.update(codename for codename, _ in opts.permissions)
     return codenames
-
-
-def _uses(app_configs: Sequence[AppConfig] | None) -> list[str]:
-    """Name what would need the backend."""
-    users = ["OLPMixin"] if issubclass(get_user_model(), OLPMixin) else []
-    models = [model for model in _models(app_configs) if any(True for _ in _access_methods(model))]
-    return [*users, *(f"the access methods of {model.__name__}" for model in models)]
 
 
 def _loads_users(backend: type) -> bool:
