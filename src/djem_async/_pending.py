@@ -70,9 +70,13 @@ class Pending(Coroutine[Any, Any, T], Generic[T]):
         /,
     ) -> Any:
         """Raise an exception in the coroutine, see `collections.abc.Coroutine`."""
-        if val is None and tb is None:
-            return self._coroutine.throw(typ)
-        return self._coroutine.throw(typ, val, tb)
+        try:
+            if val is None and tb is None:
+                return self._coroutine.throw(typ)
+            return self._coroutine.throw(typ, val, tb)
+        finally:
+            # The traceback of what comes out refers to this frame, which must not refer to it.
+            del typ, val, tb
 
     def close(self) -> None:
         """End the coroutine."""

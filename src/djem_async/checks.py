@@ -1,8 +1,10 @@
 """System checks: mistakes that would change who may do what, found before the code runs."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
-from inspect import getattr_static, signature, unwrap
+from functools import partialmethod
+from inspect import Signature, getattr_static, signature, unwrap
 from typing import Any, Final, NamedTuple, cast
 
 from django.apps import AppConfig, apps
@@ -240,20 +242,30 @@ def _access_methods(model: type[Model]) -> Iterator[_AccessMethod]:
 
 
 def _bound(attribute: Any, model: type[Model]) -> Any:
-    if not (callable(attribute) or hasattr(attribute, "__func__")):
-        return attribute  # not a method, not even a class method
+    is_method = callable(attribute) or issubclass(type(attribute), (classmethod, partialmethod))
+    if not is_method:
+        return attribute
     bind: Any = getattr(cast("Any", attribute), "__get__", None)
     return attribute if bind is None else bind(object(), model)
 
 
 def _takes_one_argument(method: Any) -> bool:
     try:
-        signature(method).bind(None)
+        _signature(method).bind(None)
     except TypeError:
         return False
     except ValueError:
         return True  # written in C, and tells nothing
     return True
+
+
+def _signature(method: Any) -> Signature:
+    if sys.version_info >= (3, 14):  # pragma: no cover - measured on one Python only
+        from annotationlib import Format
+
+        # By default it evaluates annotations, of which some are for type checkers only.
+        return signature(method, annotation_format=Format.FORWARDREF)
+    return signature(method)
 
 
 def _codenames(model: type[Model]) -> set[str]:

@@ -377,7 +377,8 @@ class LogScope:
         awaits: str | None = None,
         hand_on: bool = False,
     ) -> None:
-        self._store = _store(instance)
+        # Weakly: a copy of the context, such as a timer has, may keep this for long.
+        self._store = weakref.ref(_store(instance))
         self._name = name
         self._awaits = awaits
         self._hand_on = hand_on
@@ -386,7 +387,7 @@ class LogScope:
 
     def __enter__(self) -> Self:
         self.is_open = True
-        _push(_Frame(weakref.ref(self._store), self._name, None, self, self._awaits))
+        _push(_Frame(self._store, self._name, None, self, self._awaits))
         return self
 
     def __exit__(
@@ -400,8 +401,9 @@ class LogScope:
         if position is not None:
             self.entries = self.peek()
             _replace(position)
-            if self._hand_on:
-                _write(self._store, self.entries)
+            store = self._store()
+            if self._hand_on and store is not None:
+                _write(store, self.entries)
         # A task started meanwhile, or a thread that was given up, may still have the log in its
         # context.
         self.is_open = False
@@ -421,7 +423,7 @@ class LogScope:
             kept = (
                 frame
                 for frame in context.active[position + 1 :]
-                if frame.scope is None and frame.store() is not self._store
+                if frame.scope is None and frame.store is not self._store
             )
             active = (*context.active[: position + 1], *kept)
             _context.set(_Context(active, context.own))

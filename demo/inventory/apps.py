@@ -1,0 +1,7 @@
+"""The app configuration."""
+
+from django.apps import AppConfig
+
+
+class InventoryConfig(AppConfig):
+    name = "inventory"

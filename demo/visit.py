@@ -1,0 +1,184 @@
+"""Visits the pages of the running demo as a browser would, and compares what it sees."""
+
+import asyncio
+import html
+import re
+import textwrap
+from collections.abc import Iterable
+from typing import Any, Final
+
+import httpx
+from inventory import data
+from inventory.models import Product
+from terminal import title, verdict
+
+TOKEN: Final = re.compile(r'name="csrfmiddlewaretoken" value="(\w+)"')
+
+
+class Browser:
+    """A client with cookies that sends the forms of the pages that it has seen."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+        self._token = ""
+        self.visits = 0
+        self.failures = 0
+
+    async def get(self, path: str, status: int, *seen: str, **headers: str) -> httpx.Response:
+        """Get a page, and expect a status and texts."""
+        response = await self._client.get(path, headers=headers)
+        self._judge(response, status, *seen)
+        return response
+
+    async def post(self, path: str, status: int, *seen: str, **fields: str) -> httpx.Response:
+        """Send a form with the token of the last page, and expect a status and texts."""
+        fields.setdefault("csrfmiddlewaretoken", self._token)
+        response = await self._client.post(path, data=fields)
+        self._judge(response, status, *seen)
+        return response
+
+    def expect(self, is_right: bool, text: str) -> None:
+        self.visits += 1
+        self.failures += not is_right
+        verdict(is_right, text)
+
+    async def get_at_once(self, paths: Iterable[str]) -> list[httpx.Response]:
+        """Get several pages at the same time."""
+        return await asyncio.gather(*(self._client.get(path) for path in paths))
+
+    def _judge(self, response: httpx.Response, status: int, *seen: str) -> None:
+        if token := TOKEN.search(response.text):
+            self._token = token[1]
+        where = response.headers.get("location", "")
+        text = f"{where}\n{_readable(response.text)}"
+        missing = [part for part in seen if part not in text]
+        path = response.request.url.raw_path.decode()
+        line = f"{response.request.method:4} {path:36} {response.status_code}"
+        shown = f"-> {where}" if where else " / ".join(seen)
+        if response.status_code != status or missing:
+            shown = f"where {status} is expected, with {missing}"
+        if "\n" in shown:
+            # A log has several lines, and is shown below.
+            shown = "\n" + textwrap.indent(shown, " " * 7)
+        is_right = response.status_code == status and not missing
+        self.expect(is_right, f"{line} {shown}".rstrip())
+
+
+def _readable(page: str) -> str:
+    """Return the text of a page as it is read."""
+    return html.unescape(re.sub(r"<[^>]*>", "", page))
+
+
+async def visit(address: str) -> bool:
+    """Visit everything, and tell whether it was as expected."""
+    print()
+    title("The pages, visited by an HTTP client")
+    print(f"Serving at {address}\n")
+    async with httpx.AsyncClient(base_url=address, timeout=30) as client:
+        browser = Browser(client)
+        await _sign_in(browser)
+        await _refused(browser)
+        await _not_found(browser)
+        await _granted(browser)
+        await _at_once(browser)
+        await _other_users(browser)
+    print()
+    right = browser.visits - browser.failures
+    verdict(not browser.failures, f"Pages: {right} of {browser.visits} visits are as expected.")
+    return not browser.failures
+
+
+async def _sign_in(browser: Browser) -> None:
+    await browser.get("/", 302, "/products/")
+    await browser.get("/products/", 302, "/sign-in/?next=/products/")
+    await browser.get("/static/inventory/style.css", 200, "prefers-color-scheme: dark")
+    page = await browser.get("/sign-in/?next=/products/", 200, "Who are you today?")
+    buttons = page.text.count('name="username"')
+    browser.expect(buttons == len(data.PEOPLE), f"A button for each of {buttons} users")
+    await browser.post("/sign-in/", 403, "CSRF", username="user.name", csrfmiddlewaretoken="")
+    await browser.post("/sign-in/", 404, "No User matches", username="emil.larsen")
+    await browser.get("/sign-in/", 200)
+    away = {"username": "user.name", "next": "https://example.com/"}
+    await browser.post("/sign-in/", 302, "/products/", **away)
+
+
+async def _refused(browser: Browser) -> None:
+    page = await browser.get("/products/", 200, "480 products", "user.name", "Page 1 of 24")
+    rows = page.text.count('<th scope="row">')
+    browser.expect(rows == 20, f"{rows} rows, each with what user.name may do")
+    await browser.get("/products/?page=24&q=", 200, "Page 24 of 24")
+    await browser.get("/products/?list=mine&q=radiator", 200, "No product is in this list")
+    why = "Cannot delete active product lines"
+    await browser.get("/products/1375/", 200, "PROD123", why)
+    log = (
+        "Permission: inventory.delete_product\n"
+        "User: user.name (54)\n"
+        "Object: PROD123 (1375)\n\n"
+        f"Model-level Result: Granted\n\n{why}\n\n"
+        "RESULT: Permission Denied"
+    )
+    await browser.post("/products/1375/delete/", 403, log)
+    await browser.post("/products/1375/delete/by-class/", 403, log)
+    answer: Any = (await browser.get("/api/products/1375/", 200)).json()
+    decision = answer.get("permissions", {}).get("inventory.delete_product", {})
+    granted, lines = decision.get("granted"), decision.get("log", [])
+    said = " | ".join(line for line in lines if line)
+    is_right = granted is False and why in lines
+    browser.expect(is_right, f"JSON: delete_product granted: {granted}, log: {said}")
+    await browser.get("/products/1375/delete/", 405)
+
+
+async def _not_found(browser: Browser) -> None:
+    await browser.get("/products/999999/", 404, "No Product matches the given query.")
+    await browser.get("/nowhere/", 404, "There is no page at /nowhere/.")
+    await browser.get("/api/products/999999/", 404, '"error": "Not Found"')
+
+
+async def _granted(browser: Browser) -> None:
+    # Asked of the database, not of the library.
+    mine = Product.objects.filter(supplier__managers=data.EXAMPLE_USER, stock=0)
+    first, second = [pk async for pk in mine.filter(active=False).values_list("pk", flat=True)[:2]]
+    on_sale = await mine.filter(active=True).values_list("pk", flat=True).afirst()
+
+    await browser.get(f"/products/{first}/", 200, "Product can be deleted")
+    await browser.post(f"/products/{first}/delete/", 302, "/products/")
+    await browser.get("/products/", 200, "is deleted (by the view function).", "479 products")
+    await browser.get(f"/products/{first}/", 404)
+    await browser.post(f"/products/{second}/delete/by-class/", 302, "/products/")
+    await browser.get("/products/", 200, "is deleted (by the view class).", "478 products")
+    await browser.get(f"/products/{second}/", 404)
+
+    await browser.post(f"/products/{on_sale}/delete/", 403, "Cannot delete active product lines")
+    await browser.post(f"/products/{on_sale}/discontinue/", 302, f"/products/{on_sale}/")
+    await browser.get(f"/products/{on_sale}/", 200, "is discontinued.", "Product can be deleted")
+    why = "Cannot change discontinued product lines"
+    await browser.post(f"/products/{on_sale}/discontinue/", 403, why)
+
+    await browser.post("/reset/", 302, "/products/")
+    await browser.get("/products/", 200, "All data is as it was", "480 products", "user.name")
+
+
+async def _at_once(browser: Browser) -> None:
+    paths = [f"/products/{pk}/" for pk in range(data.FIRST_PRODUCT, data.FIRST_PRODUCT + 50)]
+    pages = await browser.get_at_once(paths)
+    own = [f"({path.split('/')[2]})" in page.text for path, page in zip(paths, pages, strict=True)]
+    statuses = {page.status_code for page in pages}
+    browser.expect(statuses == {200} and all(own), f"{len(pages)} pages at once: {statuses}")
+
+
+async def _other_users(browser: Browser) -> None:
+    await browser.post("/sign-in/", 302, username="guest.visitor")
+    await browser.get("/products/", 403, "Permission: inventory.view_product")
+    json = {"accept": "application/json"}
+    await browser.get("/products/1375/", 403, "Model-level Result: Denied", **json)
+    await browser.get("/sign-in/", 200)
+    await browser.post("/sign-in/", 302, username="olga.petrova", next="/products/1375/")
+    await browser.get("/products/1375/", 200, "olga.petrova")
+    await browser.post("/products/1375/delete/", 403, "Model-level Result: Denied")
+    await browser.post("/sign-in/", 302, username="ada.lovelace")
+    await browser.get("/products/1375/", 200, "Active superuser: Implicit permission")
+    await browser.post("/sign-out/", 302, "/sign-in/")
+    await browser.get("/products/1375/", 302, "/sign-in/?next=/products/1375/")
+    await browser.get("/sign-in/", 200)
+    where = "/sign-in/?next=/products/1375/delete/by-class/"
+    await browser.post("/products/1375/delete/by-class/", 302, where)
