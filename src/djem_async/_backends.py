@@ -1,12 +1,12 @@
 """Asking the configured authentication backends, so that sync and async agree."""
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from django.contrib.auth import get_backends
 
 from ._flow import Call, Flow, truth
-from ._twins import Forms, forms, is_defined
+from ._twins import Forms, is_defined
 
 # The methods of a backend that its answers may come from. Django's `BaseBackend` derives some of
 # them from others, in both forms.
@@ -15,31 +15,39 @@ _PERMISSION_METHODS: Final = (
     "get_all_permissions",
     "get_user_permissions",
     "get_group_permissions",
+    "has_module_perms",
 )
 
 
-def skips_own_rules(backend: type) -> bool:
-    """Tell whether the async forms of a backend leave out what its sync forms do.
+def only_form(backend: type) -> Literal["sync", "async"] | None:
+    """Tell whether the permissions of a backend are in the methods of one form only.
 
-    It is so where a backend overrides a sync form and inherits the async one, which knows
-    nothing of the override.
+    It is so where a class overrides methods in one form, and inherits the other form, which
+    knows nothing of that.
 
     Args:
         backend: The class of the backend.
+
+    Returns:
+        The form to trust, or None for both.
     """
-    for name in _PERMISSION_METHODS:
-        for base in backend.__mro__:
-            if f"a{name}" in vars(base) or base.__module__ == "django.contrib.auth.backends":
-                break  # Django's own backends give the same answers in both forms
-            if name in vars(base):
-                return True
-    return False
+    for base in backend.__mro__:
+        if base.__module__ == "django.contrib.auth.backends":
+            return None  # Django's own give the same answers in both forms
+        names = vars(base)
+        halves = [name for name in _PERMISSION_METHODS if (name in names) != (f"a{name}" in names)]
+        if halves:
+            return "sync" if any(name in names for name in halves) else "async"
+    return None
 
 
 def _backend_forms(backend: object, name: str) -> Forms:
-    function, async_function = forms(backend, name, f"a{name}")
-    if function is not None and skips_own_rules(type(backend)):
-        async_function = None
+    function, async_function = getattr(backend, name, None), getattr(backend, f"a{name}", None)
+    only = only_form(type(backend))
+    if only == "sync" and function is not None:
+        return function, None
+    if only == "async" and async_function is not None:
+        return None, async_function
     return function, async_function
 
 

@@ -158,18 +158,23 @@ def twin_of(
     def decorate(
         method: Callable[Concatenate[S, P], Coroutine[Any, Any, T]],
     ) -> Callable[Concatenate[S, P], Pending[T]]:
-        def overridden(cls: type) -> bool:
-            for base in cls.__mro__:
+        def overridden(instance: object) -> bool:
+            if name in vars(instance):
+                return True
+            is_behind = False  # behind the class of this method
+            for base in type(instance).__mro__:
                 names = vars(base)
                 if names.get(f"a{name}") is wrapper:
-                    return False
-                if name in names and f"a{name}" not in names:
+                    is_behind = True
+                elif name in names and f"a{name}" not in names:
                     return True
+                if is_behind and name in names:
+                    return False
             return False
 
         @wraps(method)
         def wrapper(self: S, /, *args: P.args, **kwargs: P.kwargs) -> Pending[T]:
-            if overridden(type(self)):
+            if overridden(self):
                 override: Callable[P, T] = getattr(self, name)
 
                 @wraps(method)

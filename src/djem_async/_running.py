@@ -6,6 +6,8 @@ from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Self, TypeVar
 
+from django.db.models import Model
+
 from ._cache import Generation, PermissionCache, object_key, permission_cache
 from .exceptions import PermissionRecursionError
 
@@ -150,5 +152,5 @@ def _identity(instance: object) -> object:
     if instance is None:
         return None
     # By key where there is one: the same row in another instance is the same question.
-    key = object_key(instance) if hasattr(instance, "_state") else None
+    key = object_key(instance) if isinstance(instance, Model) else None
     return id(instance) if key is None else key

@@ -18,7 +18,7 @@ from django.db.models import Model
 from django.utils.functional import cached_property
 from django.utils.module_loading import import_string
 
-from ._backends import skips_own_rules
+from ._backends import only_form
 from ._lineage import lineage
 from ._twins import is_async
 from .access import SOURCES, method_names
@@ -74,6 +74,7 @@ def check_user_model(
                 )
             )
         messages.extend(_half_overrides(model))
+        messages.extend(_hidden_overrides(model))
     if not issubclass(get_user_model(), OLPMixin):
         messages.extend(
             CheckWarning(
@@ -104,6 +105,23 @@ def _half_overrides(model: type[Model]) -> Iterator[CheckMessage]:
                     obj=model,
                     id="djem_async.W006",
                 )
+
+
+def _hidden_overrides(model: type[Model]) -> Iterator[CheckMessage]:
+    """Find classes whose overrides are never called, because `OLPMixin` does the work itself."""
+    order = model.__mro__
+    for base in order[order.index(OLPMixin) + 1 :]:
+        if issubclass(base, Model) and not base.__module__.startswith("django."):
+            for name in ("has_perm", "ahas_perm"):
+                if name in vars(base):
+                    yield CheckWarning(
+                        f"{base.__name__}.{name}() is never called: OLPMixin is listed ahead of"
+                        f" {base.__name__} and replaces it.",
+                        hint=f"Override {name}() in {model.__name__}, or in a class that is listed"
+                        " ahead of OLPMixin.",
+                        obj=model,
+                        id="djem_async.W007",
+                    )
 
 
 class _AccessMethod(NamedTuple):
@@ -206,21 +224,19 @@ def check_backends(
                 id="djem_async.W003",
             )
         )
-    messages.extend(
-        CheckWarning(
-            f"{path} has permission rules that its async methods skip, so ahas_perm() and"
-            " has_perm() differ for user models without OLPMixin.",
-            hint="Use OLPMixin, which asks such a backend in a thread, or add the missing async"
-            " methods in a subclass of the backend.",
-            id="djem_async.W005",
-        )
-        for path, backend in zip(settings.AUTHENTICATION_BACKENDS, backends, strict=True)
-        if not issubclass(backend, ObjectPermissionsBackend)
-        and (
-            skips_own_rules(backend)
-            or (hasattr(backend, "has_perm") and not hasattr(backend, "ahas_perm"))
-        )
-    )
+    for path, backend in zip(settings.AUTHENTICATION_BACKENDS, backends, strict=True):
+        only = only_form(backend)
+        # The async methods of our own backend follow overrides of the sync ones.
+        if only == "async" or (only and not issubclass(backend, ObjectPermissionsBackend)):
+            messages.append(
+                CheckWarning(
+                    f"{path} defines permission methods in their {only} form only, so has_perm()"
+                    " and ahas_perm() may differ for user models without OLPMixin.",
+                    hint="Use OLPMixin, which asks such a backend in the form that it has, or add"
+                    " the missing methods in a subclass of the backend.",
+                    id="djem_async.W005",
+                )
+            )
     return messages
 
 

@@ -169,10 +169,13 @@ class _Check:
         return granted
 
     def methods(self, sources: Sequence[Source]) -> Sequence[Source]:
-        found: dict[Source, Forms | None] = {
-            source: find_access_method(self._obj, source, self._perm) for source in sources
-        }
-        self._methods = {source: method for source, method in found.items() if method}
+        for source in sources:
+            try:
+                method = find_access_method(self._obj, source, self._perm)
+            except PermissionDenied:
+                method = (_deny, None)  # a property has said so
+            if method is not None:
+                self._methods[source] = method
         return tuple(self._methods)
 
     def ask(self, source: Source) -> Flow[bool]:
@@ -199,6 +202,10 @@ class _Check:
             return (yield from truth((yield call), call.label))
         except PermissionDenied:
             return False
+
+
+def _deny(_argument: object) -> bool:
+    raise PermissionDenied
 
 
 def _has_perm(user_obj: object, perm: object, obj: object) -> Flow[bool]:
