@@ -1,54 +1,82 @@
 """Asking the configured authentication backends, so that sync and async agree."""
 
 from collections.abc import Iterator
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 
 from django.contrib.auth import get_backends
 
 from ._flow import Call, Flow, truth
 from ._twins import Forms, is_defined
 
-# The methods of a backend that its answers may come from. Django's `BaseBackend` derives some of
-# them from others, in both forms.
-_PERMISSION_METHODS: Final = (
-    "has_perm",
-    "get_all_permissions",
-    "get_user_permissions",
-    "get_group_permissions",
-    "has_module_perms",
-)
+# What Django's own backends derive the answers of a method from, in both forms.
+_DERIVED_FROM: Final[dict[str, tuple[str, ...]]] = {
+    "has_perm": ("get_all_permissions",),
+    "has_module_perms": ("get_all_permissions",),
+    "get_all_permissions": ("get_user_permissions", "get_group_permissions"),
+    "get_user_permissions": (),
+    "get_group_permissions": (),
+}
+
+PERMISSION_METHODS: Final = tuple(_DERIVED_FROM)
+
+Form: TypeAlias = Literal["sync", "async"]
 
 
-def only_form(backend: type) -> Literal["sync", "async"] | None:
-    """Tell whether the permissions of a backend are in the methods of one form only.
+def only_form(backend: type, name: str) -> Form | None:
+    """Tell which form of a permission method is the only one to trust.
 
-    It is so where a class overrides methods in one form, and inherits the other form, which
-    knows nothing of that.
+    Where a class overrides one form of a pair, the other knows nothing of it: it is out of date.
+    A form that a class adds where there was none completes a pair.
 
     Args:
         backend: The class of the backend.
+        name: The name of the sync form.
 
     Returns:
-        The form to trust, or None for both.
+        The form, or None where both are up to date.
     """
+    own, djangos = _definitions(backend, name)
+    is_djangos = not own
+    definitions = [*own, djangos] if djangos else own
+    if not definitions:
+        return None
+    nearest, *others = definitions
+    if len(nearest) == 2:
+        if not is_djangos:
+            return None
+        sources = {only_form(backend, source) for source in _DERIVED_FROM[name]}
+        return "sync" if "sync" in sources else "async" if "async" in sources else None
+    (form,) = nearest
+    for position, definition in enumerate(others):
+        if definition != nearest:
+            was_pair = any(form in other for other in others[: position + 1])
+            return form if was_pair else None
+    return form
+
+
+def _definitions(backend: type, name: str) -> tuple[list[set[Form]], set[Form]]:
+    """List which forms each class defines, from the nearest, and which Django's own define."""
+    found: list[set[Form]] = []
+    djangos: set[Form] = set()
     for base in backend.__mro__:
+        forms: set[Form] = set()
+        if name in vars(base):
+            forms.add("sync")
+        if f"a{name}" in vars(base):
+            forms.add("async")
         if base.__module__ == "django.contrib.auth.backends":
-            return None  # Django's own give the same answers in both forms
-        names = vars(base)
-        halves = [name for name in _PERMISSION_METHODS if (name in names) != (f"a{name}" in names)]
-        if halves:
-            return "sync" if any(name in names for name in halves) else "async"
-    return None
+            djangos |= forms
+        elif forms:
+            found.append(forms)
+    return found, djangos
 
 
 def _backend_forms(backend: object, name: str) -> Forms:
-    function, async_function = getattr(backend, name, None), getattr(backend, f"a{name}", None)
-    only = only_form(type(backend))
-    if only == "sync" and function is not None:
-        return function, None
-    if only == "async" and async_function is not None:
-        return None, async_function
-    return function, async_function
+    only = only_form(type(backend), name)
+    return (
+        None if only == "async" else getattr(backend, name, None),
+        None if only == "sync" else getattr(backend, f"a{name}", None),
+    )
 
 
 def backends_with(name: str) -> Iterator[Forms]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
 from functools import partial, wraps
 from inspect import isawaitable
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
@@ -10,7 +11,7 @@ from asgiref.sync import async_to_sync, markcoroutinefunction, sync_to_async
 
 from ._flow import Call, Flow
 from ._pending import Pending
-from ._running import Running
+from ._running import Running, innermost
 from ._twins import is_async
 from .exceptions import AsyncMethodError, NotADecisionError
 
@@ -31,6 +32,21 @@ def _invoke(function: Callable[..., object], args: tuple[object, ...]) -> object
 @sync_to_async
 def _invoke_in_thread(function: Callable[..., object], args: tuple[object, ...]) -> object:
     return Running.hold(_invoke, function, args)
+
+
+# Context variables that must not keep what a thread did to them if the thread is given up.
+preserved: list[ContextVar[Any]] = [innermost]
+
+
+async def _hop(function: Callable[..., object], args: tuple[object, ...]) -> object:
+    before = [(variable, variable.get()) for variable in preserved]
+    try:
+        return await _invoke_in_thread(function, args)
+    except asyncio.CancelledError:
+        # asgiref has taken over the context of the thread, which may be in the middle of a check.
+        for variable, value in before:
+            variable.set(value)
+        raise
 
 
 async def _resolve(answer: object) -> object:
@@ -83,7 +99,7 @@ async def _amake(call: Call) -> object:
     if is_async(function):
         return await _await_form(call, function)
     if call.blocking:
-        return await _resolve(await _invoke_in_thread(function, call.args))
+        return await _resolve(await _hop(function, call.args))
     return await _resolve(_invoke(function, call.args))
 
 

@@ -14,7 +14,7 @@ from .exceptions import PermissionRecursionError
 T = TypeVar("T")
 
 _counting = threading.Lock()
-_innermost: ContextVar["Running | None"] = ContextVar("djem_async_innermost_check", default=None)
+innermost: ContextVar["Running | None"] = ContextVar("djem_asyncinnermost_check", default=None)
 
 
 class Running:
@@ -56,22 +56,16 @@ class Running:
 
     @property
     def is_running(self) -> bool:
-        """Whether the check has not ended, nor all the code that it has started in a thread.
-
-        A context may have a check that has ended: that of a task which the check has started.
-        """
+        """Whether the check has not ended, nor all the code that it has started in a thread."""
         return self._is_open or self._held > 0
 
     def __enter__(self) -> Self:
-        outer = _innermost.get()
-        while outer is not None and not outer.is_running:
-            outer = outer._outer
-        self._outer = outer
+        self._outer = Running._current()
         if self._key is not None:
             self._refuse_recursion()
         self.generation = self._cache.generation
         self._is_open = True
-        self._token = _innermost.set(self)
+        self._token = innermost.set(self)
         return self
 
     def __exit__(
@@ -84,7 +78,7 @@ class Running:
         token, self._token = self._token, None
         if token is not None:
             try:
-                _innermost.reset(token)
+                innermost.reset(token)
             except ValueError:
                 # A coroutine that was dropped is closed wherever the garbage collector runs.
                 return
@@ -109,6 +103,14 @@ class Running:
             outer = outer._outer
 
     @staticmethod
+    def _current() -> "Running | None":
+        # A context may have a check that has ended: that of a task which the check has started.
+        running = innermost.get()
+        while running is not None and not running.is_running:
+            running = running._outer
+        return running
+
+    @staticmethod
     def hold(function: Callable[..., T], *args: object) -> T:
         """Call a function for the innermost check, which goes on running until that returns.
 
@@ -119,7 +121,7 @@ class Running:
             function: The function.
             *args: The arguments.
         """
-        running = _innermost.get()
+        running = Running._current()
         if running is None:
             return function(*args)
         with _counting:
@@ -140,7 +142,7 @@ class Running:
         Returns:
             That of the innermost running check of the user, else the current one.
         """
-        running = _innermost.get()
+        running = Running._current()
         while running is not None:
             if running.is_running and running._cache is cache:
                 return running.generation

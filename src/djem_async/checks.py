@@ -18,7 +18,7 @@ from django.db.models import Model
 from django.utils.functional import cached_property
 from django.utils.module_loading import import_string
 
-from ._backends import only_form
+from ._backends import PERMISSION_METHODS, only_form
 from ._lineage import lineage
 from ._twins import is_async
 from .access import SOURCES, method_names
@@ -111,7 +111,7 @@ def _hidden_overrides(model: type[Model]) -> Iterator[CheckMessage]:
     """Find classes whose overrides are never called, because `OLPMixin` does the work itself."""
     order = model.__mro__
     for base in order[order.index(OLPMixin) + 1 :]:
-        if issubclass(base, Model) and not base.__module__.startswith("django."):
+        if not base.__module__.startswith("django."):
             for name in ("has_perm", "ahas_perm"):
                 if name in vars(base):
                     yield CheckWarning(
@@ -225,15 +225,18 @@ def check_backends(
             )
         )
     for path, backend in zip(settings.AUTHENTICATION_BACKENDS, backends, strict=True):
-        only = only_form(backend)
-        # The async methods of our own backend follow overrides of the sync ones.
-        if only == "async" or (only and not issubclass(backend, ObjectPermissionsBackend)):
+        only = {name: only_form(backend, name) for name in PERMISSION_METHODS}
+        if issubclass(backend, ObjectPermissionsBackend):
+            # Its async methods follow overrides of the sync ones.
+            only = {name: form for name, form in only.items() if form == "async"}
+        alone = [f"{'a' if form == 'async' else ''}{name}()" for name, form in only.items() if form]
+        if alone:
             messages.append(
                 CheckWarning(
-                    f"{path} defines permission methods in their {only} form only, so has_perm()"
+                    f"{path} has {', '.join(alone)} in one form only, sync or async, so has_perm()"
                     " and ahas_perm() may differ for user models without OLPMixin.",
-                    hint="Use OLPMixin, which asks such a backend in the form that it has, or add"
-                    " the missing methods in a subclass of the backend.",
+                    hint="Use OLPMixin, which asks a backend in the form that it has, or add the"
+                    " other form in a subclass of the backend.",
                     id="djem_async.W005",
                 )
             )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, NamedTuple, Self, TypeAlias, TypeVar, overload
 
-from ._driving import twin_of
+from ._driving import preserved, twin_of
 from ._entries import Entries, Entry
 from ._owned import Owned, owned
 from .conf import conf
@@ -115,6 +115,9 @@ class _Context:
 
 
 _context: ContextVar[_Context] = ContextVar("djem_async_logs", default=_Context())  # noqa: B039 - immutable
+
+
+preserved.append(_context)
 
 
 def _store(instance: object) -> _LogStore:
