@@ -14,7 +14,7 @@ from .exceptions import PermissionRecursionError
 T = TypeVar("T")
 
 _counting = threading.Lock()
-innermost: ContextVar["Running | None"] = ContextVar("djem_asyncinnermost_check", default=None)
+innermost: ContextVar["Running | None"] = ContextVar("djem_async_innermost_check", default=None)
 
 
 class Running:

@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 
 from asgiref.sync import iscoroutinefunction
 
+from ._lazy import unwrapped
+
 Forms: TypeAlias = tuple[Callable[..., Any] | None, Callable[..., Awaitable[Any]] | None]
 
 
@@ -94,6 +96,8 @@ def required_forms(instance: object, name: str) -> Forms:
     Raises:
         AttributeError: It has neither.
     """
+    # A lazy object, such as `request.user`, has no classes to go by.
+    instance = unwrapped(instance)
     found = forms(instance, name, f"a{name}")
     if not is_defined(found):
         raise AttributeError(f"{type(instance).__name__!r} object has no attribute {name!r}")

@@ -1,6 +1,6 @@
 """Deciding whether a view may run, for the decorator and the mixin."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Permission
@@ -26,9 +26,9 @@ def validated(perms: Iterable[Any]) -> tuple[ViewPermission, ...]:
     Raises:
         ImproperlyConfigured: There are none, or one is neither a string nor such a pair.
     """
-    if isinstance(perms, str):
+    if isinstance(perms, (str, Mapping)):
         raise ImproperlyConfigured(
-            f"The required permissions are given as a string. Give a sequence: [{perms!r}]."
+            f"The required permissions are given as {perms!r}. Give a sequence of names and pairs."
         )
     checked: list[ViewPermission] = []
     for perm in perms:
