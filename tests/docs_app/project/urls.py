@@ -1,0 +1,3 @@
+"""The URLs of the plain project."""
+
+urlpatterns = []
