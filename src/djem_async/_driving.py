@@ -30,8 +30,13 @@ def _invoke(function: Callable[..., object], args: tuple[object, ...]) -> object
 
 
 @sync_to_async
-def _invoke_in_thread(function: Callable[..., object], args: tuple[object, ...]) -> object:
-    return Running.hold(_invoke, function, args)
+def _invoke_in_thread(
+    function: Callable[..., object], args: tuple[object, ...], ended: list[bool]
+) -> object:
+    try:
+        return Running.hold(_invoke, function, args)
+    finally:
+        ended.append(True)
 
 
 # Context variables that must not keep what a thread did to them if the thread is given up.
@@ -40,12 +45,14 @@ preserved: list[ContextVar[Any]] = [innermost]
 
 async def _hop(function: Callable[..., object], args: tuple[object, ...]) -> object:
     before = [(variable, variable.get()) for variable in preserved]
+    ended: list[bool] = []
     try:
-        return await _invoke_in_thread(function, args)
+        return await _invoke_in_thread(function, args, ended)
     except asyncio.CancelledError:
-        # asgiref has taken over the context of the thread, which may be in the middle of a check.
-        for variable, value in before:
-            variable.set(value)
+        if not ended:
+            # asgiref has taken over the context of the thread, in the middle of a check.
+            for variable, value in before:
+                variable.set(value)
         raise
 
 

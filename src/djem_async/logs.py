@@ -16,7 +16,6 @@ from typing import Literal, NamedTuple, Self, TypeAlias, TypeVar, overload
 from ._driving import preserved, twin_of
 from ._entries import Entries, Entry
 from ._owned import Owned, owned
-from .conf import conf
 
 __all__ = ["Entry", "Loggable"]
 
@@ -68,7 +67,6 @@ class _Frame(NamedTuple):
     lines: Lines = None
     scope: "LogScope | None" = None  # the library's own frames end with their scope
     awaits: str | None = None  # the permission whose model-level result is to come
-    last: _Finished | None = None  # what this context had finished last when the log began
 
     def is_active(self) -> bool:
         return self.store() is not None and (self.scope is None or self.scope.is_open)
@@ -172,11 +170,6 @@ def _read(entries: Entries, tags: Iterable[str] | None, raw: bool) -> str | list
     wanted = frozenset(tags or ())
     kept = [entry for entry in entries if not wanted or not wanted.isdisjoint(entry.tags)]
     return kept if raw else "\n".join(kept)
-
-
-def _last_of_context(store: _LogStore) -> _Finished | None:
-    own = _found(_context.get().own, weakref.ref(store))
-    return None if own is None else own.last
 
 
 class Loggable:
@@ -344,8 +337,8 @@ class Loggable:
         check, whatever other tasks do. In a context that has finished none it is the last one
         of the instance.
 
-        An access method may ask for the log of a check that it has made also where automatic
-        logs are off: it is empty then.
+        An access method that is running for a check may ask for the log of a check that it has
+        made also where automatic logs are off: without any finished log, it is empty.
 
         Args:
             tags: Keep the entries that have any of these tags; all entries if empty.
@@ -359,19 +352,14 @@ class Loggable:
             TypeError: ``tags`` is a string.
         """
         store = _store(self)
-        own = _last_of_context(store)
+        own = _found(_context.get().own, weakref.ref(store))
+        last = store.last if own is None else own.last
+        if last is not None:
+            return _read(last.entries, tags, raw)
         top = _top(store)
-        if (
-            top is not None
-            and top[1].name is None
-            and top[1].last is own
-            and not conf.DJEM_PERM_LOG_VERBOSITY
-        ):
+        if top is not None and top[1].name is None:
             return _read((), tags, raw)
-        last = store.last if own is None else own
-        if last is None:
-            raise KeyError("No finished logs to retrieve.")
-        return _read(last.entries, tags, raw)
+        raise KeyError("No finished logs to retrieve.")
 
 
 class LogScope:
@@ -408,9 +396,7 @@ class LogScope:
 
     def __enter__(self) -> Self:
         self.is_open = True
-        store = self._store()
-        last = None if store is None else _last_of_context(store)
-        _push(_Frame(self._store, self._name, None, self, self._awaits, last))
+        _push(_Frame(self._store, self._name, None, self, self._awaits))
         return self
 
     def __exit__(
