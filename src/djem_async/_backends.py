@@ -13,11 +13,12 @@ _DERIVED_FROM: Final[dict[str, tuple[str, ...]]] = {
     "has_perm": ("get_all_permissions",),
     "has_module_perms": ("get_all_permissions",),
     "get_all_permissions": ("get_user_permissions", "get_group_permissions"),
-    "get_user_permissions": (),
-    "get_group_permissions": (),
+    "get_user_permissions": ("_get_permissions",),
+    "get_group_permissions": ("_get_permissions",),
+    "_get_permissions": (),
 }
 
-PERMISSION_METHODS: Final = tuple(_DERIVED_FROM)
+PERMISSION_METHODS: Final = tuple(name for name in _DERIVED_FROM if not name.startswith("_"))
 
 Form: TypeAlias = Literal["sync", "async"]
 
@@ -62,7 +63,7 @@ def _definitions(backend: type, name: str) -> tuple[list[set[Form]], set[Form]]:
         forms: set[Form] = set()
         if name in vars(base):
             forms.add("sync")
-        if f"a{name}" in vars(base):
+        if _async_name(name) in vars(base):
             forms.add("async")
         if base.__module__ == "django.contrib.auth.backends":
             djangos |= forms
@@ -71,8 +72,12 @@ def _definitions(backend: type, name: str) -> tuple[list[set[Form]], set[Form]]:
     return found, djangos
 
 
+def _async_name(name: str) -> str:
+    return f"_a{name[1:]}" if name.startswith("_") else f"a{name}"
+
+
 def _backend_forms(backend: object, name: str) -> Forms:
-    only = only_form(type(backend), name)
+    only = "sync" if name in vars(backend) else only_form(type(backend), name)
     return (
         None if only == "async" else getattr(backend, name, None),
         None if only == "sync" else getattr(backend, f"a{name}", None),

@@ -31,12 +31,16 @@ def _invoke(function: Callable[..., object], args: tuple[object, ...]) -> object
 
 @sync_to_async
 def _invoke_in_thread(
-    function: Callable[..., object], args: tuple[object, ...], ended: list[bool]
+    function: Callable[..., object], args: tuple[object, ...], values: dict[ContextVar[Any], Any]
 ) -> object:
     try:
         return Running.hold(_invoke, function, args)
     finally:
-        ended.append(True)
+        values.update(_values())
+
+
+def _values() -> dict[ContextVar[Any], Any]:
+    return {variable: variable.get() for variable in preserved}
 
 
 # Context variables that must not keep what a thread did to them if the thread is given up.
@@ -44,15 +48,14 @@ preserved: list[ContextVar[Any]] = [innermost]
 
 
 async def _hop(function: Callable[..., object], args: tuple[object, ...]) -> object:
-    before = [(variable, variable.get()) for variable in preserved]
-    ended: list[bool] = []
+    values = _values()
     try:
-        return await _invoke_in_thread(function, args, ended)
+        return await _invoke_in_thread(function, args, values)
     except asyncio.CancelledError:
-        if not ended:
-            # asgiref has taken over the context of the thread, in the middle of a check.
-            for variable, value in before:
-                variable.set(value)
+        # asgiref has taken over the context of the thread, perhaps in the middle of a check. What
+        # counts are the values from before, or those at the end of a thread that has ended.
+        for variable, value in values.items():
+            variable.set(value)
         raise
 
 

@@ -40,9 +40,9 @@ class Pending(Coroutine[Any, Any, T], Generic[T]):
         """Compare by identity, but refuse to be compared with an answer.
 
         Raises:
-            TypeError: ``other`` is a bool. ``!= False`` would be true, and grant.
+            TypeError: ``other`` is no check. ``!= False`` would be true, and grant.
         """
-        if isinstance(other, bool):
+        if not isinstance(other, Pending):
             raise self._refusal()
         return self is other
 

@@ -422,8 +422,12 @@ class LogScope:
         position = self._position()
         return () if position is None else _flatten(_context.get().active[position].lines)
 
-    def settle(self) -> None:
-        """Make it the active log again, dropping what was started in the block and left active."""
+    def settle(self) -> bool:
+        """Make it the active log again, dropping what was started in the block and left active.
+
+        Returns:
+            Whether it is; not so if code in the block has ended it.
+        """
         position = self._position()
         if position is not None:
             context = _context.get()
@@ -436,6 +440,7 @@ class LogScope:
             )
             active = (*context.active[: position + 1], *kept)
             _context.set(_Context(active, context.own))
+        return position is not None
 
     def _position(self) -> int | None:
         # None where the log has been ended, and in a context that the block does not run in:

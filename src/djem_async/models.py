@@ -11,6 +11,7 @@ from ._cache import permission_cache
 from ._decision import decide_for_user, first_grant
 from ._driving import arun, run, twin_of
 from ._flow import Call, Flow
+from ._lazy import loaded
 from ._running import Running
 from .conf import conf
 from .logs import Loggable, LogScope, awaits_model_level, write_entries
@@ -211,7 +212,7 @@ class OLPMixin(Loggable):
         permission_cache(self).clear()
 
 
-class _Check:
+class _UserCheck:
     """A permission of one user, see `djem_async._decision.UserCheck`."""
 
     def __init__(self, user: OLPMixin, perm: str, obj: Model | None, *, is_logged: bool) -> None:
@@ -236,11 +237,12 @@ class _Check:
             self._user.log(line, tag="auto")
 
 
-def _check(user: OLPMixin, perm: str, obj: Model | None) -> Flow[bool]:
+def _check(user: OLPMixin, perm: str, given: Model | None) -> Flow[bool]:
+    obj: Model | None = yield from loaded(given)
     with Running(user, "user", perm, obj):
         if conf.DJEM_PERM_LOG_VERBOSITY:
             return (yield from _logged_check(user, perm, obj))
-        return (yield from decide_for_user(_Check(user, perm, obj, is_logged=False)))
+        return (yield from decide_for_user(_UserCheck(user, perm, obj, is_logged=False)))
 
 
 def _logged_check(user: OLPMixin, perm: str, obj: Model | None) -> Flow[bool]:
@@ -252,23 +254,24 @@ def _logged_check(user: OLPMixin, perm: str, obj: Model | None) -> Flow[bool]:
         try:
             if conf.DJEM_PERM_LOG_VERBOSITY > 1 and not is_part:
                 yield from _log_header(user, perm, obj)
-            granted = yield from decide_for_user(_Check(user, perm, obj, is_logged=True))
+            granted = yield from decide_for_user(_UserCheck(user, perm, obj, is_logged=True))
         except GeneratorExit:
             # The coroutine is being closed: there is no more waiting, not even for a log.
             raise
         except BaseException as error:
-            log.settle()
-            user.log(f"\nRESULT: Error ({type(error).__name__})", tag="auto")
-            yield Call(user.end_log, user.aend_log)
+            yield from _end(user, log, f"Error ({type(error).__name__})")
             raise
-        log.settle()
         lines = log.peek()
-        result = "Granted" if granted else "Denied"
-        user.log(f"\nRESULT: Permission {result}", tag="auto")
-        yield Call(user.end_log, user.aend_log)
+        yield from _end(user, log, f"Permission {'Granted' if granted else 'Denied'}")
     if is_part:
         write_entries(user, lines)
     return granted
+
+
+def _end(user: OLPMixin, log: LogScope, result: str) -> Flow[None]:
+    if log.settle():
+        user.log(f"\nRESULT: {result}", tag="auto")
+        yield Call(user.end_log, user.aend_log)
 
 
 def _log_header(user: OLPMixin, perm: str, obj: Model | None) -> Flow[None]:

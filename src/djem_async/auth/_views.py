@@ -11,6 +11,7 @@ from django.shortcuts import aget_object_or_404, get_object_or_404
 
 from .._backends import ask
 from .._flow import Call, Flow
+from .._queries import rows
 from .._twins import required_forms
 
 ViewPermission: TypeAlias = str | tuple[str, str]
@@ -71,8 +72,14 @@ def authorize(
     for perm in perms:
         obj: Model | None = None
         name = perm if isinstance(perm, str) else perm[0]
-        if "." not in name:
+        app_label, _, codename = name.partition(".")
+        if not (app_label and codename):
             return False
+        if isinstance(perm, str) and getattr(user, "is_superuser", False):
+            # A superuser has every permission, even one that does not exist.
+            known = yield from _named(name)
+            if not known:
+                return False
         if not isinstance(perm, str):
             model = yield from _model_of(name)
             if model is None:
@@ -89,19 +96,26 @@ def authorize(
     return True
 
 
-def _model_of(perm: str) -> Flow[type[Model] | None]:
+def _named(perm: str) -> Flow[list[Permission]]:
     app_label, _, codename = perm.partition(".")
     query = Permission.objects.select_related("content_type").filter(
         content_type__app_label=app_label, codename=codename
     )
-    permissions: list[Permission] = yield Call(list, _alist, (query,))
-    # Not what a database finds that compares without regard to case, nor what a model that is
-    # no more has left behind.
+    found = yield from rows(query)
+    # Without what a database finds that compares without regard to case.
+    return [
+        permission
+        for permission in found
+        if (permission.content_type.app_label, permission.codename) == (app_label, codename)
+    ]
+
+
+def _model_of(perm: str) -> Flow[type[Model] | None]:
+    # Without what a model that is no more has left behind.
     found = [
         model
-        for permission in permissions
-        if (permission.content_type.app_label, permission.codename) == (app_label, codename)
-        and (model := permission.content_type.model_class()) is not None
+        for permission in (yield from _named(perm))
+        if (model := permission.content_type.model_class()) is not None
     ]
     if len(found) > 1:
         models = ", ".join(sorted(model.__name__ for model in found))
@@ -110,10 +124,6 @@ def _model_of(perm: str) -> Flow[type[Model] | None]:
             " cannot be found by it. Give the permissions different codenames."
         )
     return found[0] if found else None
-
-
-async def _alist(permissions: Any) -> list[Permission]:
-    return [permission async for permission in permissions]
 
 
 def _object(model: type[Model], value: object, argument: str) -> Flow[Model]:

@@ -13,8 +13,9 @@ from .._cache import Decision, object_key
 from .._decision import decide
 from .._driving import arun, run, twin_of
 from .._flow import Call, Flow, truth
-from .._lazy import unwrapped
+from .._lazy import loaded
 from .._lineage import lineage
+from .._queries import rows
 from .._running import Running
 from .._twins import Forms, required_forms
 from ..access import SOURCES, Source, find_access_method, is_nonblocking
@@ -140,7 +141,7 @@ class ObjectPermissionsBackend:
         return await arun(_permissions(user_obj, obj, SOURCES))
 
 
-class _Check:
+class _ObjectCheck:
     """One permission of one user on one object, see `djem_async._decision.ObjectCheck`."""
 
     def __init__(self, user: Any, perm: str, obj: Model, running: Running) -> None:
@@ -209,25 +210,25 @@ def _deny(_argument: object) -> bool:
 
 
 def _has_perm(user_obj: object, perm: object, obj: object) -> Flow[bool]:
-    user, obj = unwrapped(user_obj), unwrapped(obj)
+    user, obj = (yield from loaded(user_obj)), (yield from loaded(obj))
     if not isinstance(obj, Model) or not isinstance(perm, str):
         return False
     with Running(user, "backend", perm, obj) as running:
-        return (yield from decide(_Check(user, perm, obj, running)))
+        return (yield from decide(_ObjectCheck(user, perm, obj, running)))
 
 
 def _permissions(user_obj: object, obj: object, sources: Sequence[Source]) -> Flow[set[str]]:
-    user, obj = unwrapped(user_obj), unwrapped(obj)
+    user, obj = (yield from loaded(user_obj)), (yield from loaded(obj))
     if not isinstance(obj, Model) or not _is_active(user):
         return set()
-    labels: list[tuple[str, str]] = yield Call(list, _alist, (_permissions_of(obj),))
+    labels: list[tuple[str, str]] = yield from rows(_permissions_of(obj))
     perms = {f"{app_label}.{codename}" for app_label, codename in labels}
     if _is_implicit(user):
         return perms
     granted: set[str] = set()
     for perm in sorted(perms):
         with Running(user, "backend", perm, obj) as running:
-            check = _Check(user, perm, obj, running)
+            check = _ObjectCheck(user, perm, obj, running)
             if isinstance(user, Loggable) and conf.DJEM_PERM_LOG_VERBOSITY:
                 # What the access methods log is dropped: these are questions, not checks.
                 with LogScope(user, awaits=perm):
@@ -245,10 +246,6 @@ def _permissions_of(obj: Model) -> QuerySet[Permission, tuple[str, str]]:
     for opts in lineage(type(obj)):
         models |= Q(content_type__app_label=opts.app_label, content_type__model=opts.model_name)
     return Permission.objects.filter(models).values_list("content_type__app_label", "codename")
-
-
-async def _alist(queryset: QuerySet[Permission, tuple[str, str]]) -> list[tuple[str, str]]:
-    return [row async for row in queryset]
 
 
 def _groups(user: Any) -> object:

@@ -6,12 +6,15 @@ from typing import Any, Protocol, cast
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth.mixins import AccessMixin
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.views import View
 
 from .._backends import ask
 from .._driving import arun, run, twin_of
+from .._flow import Call, Flow
 from .._twins import is_async, required_forms
 from ..conf import conf
 from ._views import ViewPermission, authorize, validated
@@ -52,6 +55,15 @@ class PermissionRequiredMixin(AccessMixin):
 
     request: HttpRequest
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        order = cls.__mro__
+        if View in order and order.index(View) < order.index(PermissionRequiredMixin):
+            raise ImproperlyConfigured(
+                f"{cls.__name__} lists PermissionRequiredMixin after the view class, so nothing"
+                " would be checked. List it first."
+            )
+
     def get_permission_required(self) -> Iterable[ViewPermission]:
         """Return what the view requires; override it to decide by request.
 
@@ -79,14 +91,18 @@ class PermissionRequiredMixin(AccessMixin):
             Http404: There is no object with that primary key.
             ImproperlyConfigured: What the view requires is empty or malformed.
         """
-        perms = validated(self.get_permission_required())
-        return run(authorize(self.request.user, perms, view_kwargs))
+        return run(self._authorize(self.request.user, view_kwargs))
 
     @twin_of("has_permission")
     async def ahas_permission(self, view_kwargs: dict[str, Any]) -> bool:
         """Tell whether an async view may run, see `has_permission`."""
-        perms = validated(self.get_permission_required())
-        return await arun(authorize(await self.request.auser(), perms, view_kwargs))
+        return await arun(self._authorize(await self.request.auser(), view_kwargs))
+
+    def _authorize(
+        self, user: AbstractBaseUser | AnonymousUser, view_kwargs: dict[str, Any]
+    ) -> Flow[bool]:
+        perms: Iterable[ViewPermission] = yield Call(self.get_permission_required)
+        return (yield from authorize(user, validated(perms), view_kwargs))
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         """Check the permissions, then let the view handle the request.
