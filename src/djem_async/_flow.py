@@ -5,8 +5,6 @@ the sync and the async API alike. `djem_async._driving` makes the calls.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
-from functools import partial
-from inspect import isroutine
 from typing import Any, TypeAlias, TypeVar
 
 from .exceptions import NotADecisionError
@@ -58,12 +56,12 @@ def truth(answer: object, label: str) -> Flow[bool]:
         label: The name of the method.
 
     Raises:
-        NotADecisionError: It returned an iterator, a function or a class: truthy, but never an
-            answer.
+        NotADecisionError: It returned an iterator, or something to call, which is truthy but
+            never an answer.
     """
     if answer is None or isinstance(answer, bool):
         return bool(answer)
-    if isroutine(answer) or isinstance(answer, (Iterator, AsyncIterator, partial, type)):
+    if callable(answer) or isinstance(answer, (Iterator, AsyncIterator)):
         raise NotADecisionError(
             f"{label} returned {answer!r}, which cannot be a decision. Return True or False"
             " (is there a `yield` in the method, or a function that is not called?)."

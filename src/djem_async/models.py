@@ -238,7 +238,9 @@ class _UserCheck:
 
 
 def _check(user: OLPMixin, perm: str, given: Model | None) -> Flow[bool]:
-    obj: Model | None = yield from loaded(given)
+    found: Model | None = yield from loaded(given)
+    # A lazy None is no object, but must not turn the check into one of the model level.
+    obj = given if found is None else found
     with Running(user, "user", perm, obj):
         if conf.DJEM_PERM_LOG_VERBOSITY:
             return (yield from _logged_check(user, perm, obj))

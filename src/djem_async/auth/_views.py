@@ -75,11 +75,6 @@ def authorize(
         app_label, _, codename = name.partition(".")
         if not (app_label and codename):
             return False
-        if isinstance(perm, str) and getattr(user, "is_superuser", False):
-            # A superuser has every permission, even one that does not exist.
-            known = yield from _named(name)
-            if not known:
-                return False
         if not isinstance(perm, str):
             model = yield from _model_of(name)
             if model is None:
@@ -93,6 +88,8 @@ def authorize(
             obj = view_kwargs[argument] = yield from _object(model, view_kwargs[argument], argument)
         if not (yield from ask(required_forms(user, "has_perm"), name, obj)):
             return False
+        if obj is None and getattr(user, "is_superuser", False) and not (yield from _named(name)):
+            return False  # superusers have every permission, even one that does not exist
     return True
 
 

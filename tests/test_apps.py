@@ -1,0 +1,115 @@
+"""The app in a project: its configuration, and signing in past its backend."""
+
+from __future__ import annotations
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.apps import apps
+from django.contrib.auth import aauthenticate, authenticate
+from django.core.checks.registry import registry
+from django.http import HttpResponse
+from django.test import AsyncClient, Client
+from django.urls import path
+
+from djem_async import checks
+from djem_async.auth import ObjectPermissionsBackend
+
+from .testapp.models import User
+
+MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
+OUR_BACKEND = "djem_async.auth.ObjectPermissionsBackend"
+ORDERS = [[MODEL_BACKEND, OUR_BACKEND], [OUR_BACKEND, MODEL_BACKEND]]
+FORMS = [authenticate, async_to_sync(aauthenticate)]
+
+
+def test_the_app_brings_checks_and_tags_and_no_models():
+    config = apps.get_app_config("djem_async")
+
+    assert config.name == "djem_async"
+    assert str(config.verbose_name) == "Object-level permissions"
+    assert list(config.get_models()) == []
+
+
+def test_the_checks_are_registered_once():
+    ours = {check for check in registry.registered_checks if check.__module__ == checks.__name__}
+    assert ours == {
+        checks.check_settings,
+        checks.check_user_model,
+        checks.check_access_methods,
+        checks.check_backends,
+    }
+
+    apps.get_app_config("djem_async").ready()
+
+    assert sum(check.__module__ == checks.__name__ for check in registry.registered_checks) == 4
+
+
+# Signing in
+
+
+@pytest.fixture(params=["sync", "async"])
+def who_is(request, settings):
+    """Sign a user in as tests do, and tell whom a view then sees, in each form."""
+    settings.ROOT_URLCONF = (path("", lambda request: HttpResponse(str(request.user.pk))),)
+
+    def sync_who(user):
+        client = Client()
+        client.force_login(user)
+        return client.get("/").content.decode()
+
+    async def async_who(user):
+        client = AsyncClient()
+        await client.aforce_login(user)
+        return (await client.get("/")).content.decode()
+
+    return sync_who if request.param == "sync" else async_to_sync(async_who)
+
+
+@pytest.mark.parametrize("backends", [[MODEL_BACKEND], *ORDERS])
+def test_force_login_works_wherever_the_backend_is_listed(who_is, settings, user, backends):
+    settings.AUTHENTICATION_BACKENDS = backends
+
+    assert who_is(user) == str(user.pk)
+
+
+@pytest.fixture
+def secret(db):
+    """A user with a password."""
+    return User.objects.create_user("secret", password="open sesame")
+
+
+@pytest.mark.parametrize("backends", ORDERS)
+@pytest.mark.parametrize("form", FORMS, ids=["sync", "async"])
+def test_authentication_passes_by_the_backend(settings, secret, backends, form):
+    settings.AUTHENTICATION_BACKENDS = backends
+
+    found = form(username="secret", password="open sesame")
+
+    assert found == secret
+    assert found.backend == MODEL_BACKEND
+    assert form(username="secret", password="wrong") is None
+
+
+@pytest.mark.parametrize("form", FORMS, ids=["sync", "async"])
+def test_the_backend_by_itself_authenticates_nobody(settings, secret, form):
+    settings.AUTHENTICATION_BACKENDS = [OUR_BACKEND]
+
+    assert form(username="secret", password="open sesame") is None
+
+
+def test_the_backend_is_not_one_that_loads_users():
+    """Django would sign people in with it, and find nobody afterwards."""
+    assert not hasattr(ObjectPermissionsBackend, "get_user")
+    assert not hasattr(ObjectPermissionsBackend, "aget_user")
+
+
+@pytest.mark.parametrize("client", ["sync", "async"])
+def test_a_client_signs_in_with_a_password(settings, secret, client):
+    settings.AUTHENTICATION_BACKENDS = [OUR_BACKEND, MODEL_BACKEND]
+    credentials = {"username": "secret", "password": "open sesame"}
+
+    if client == "sync":
+        assert Client().login(**credentials)
+        assert not Client().login(username="secret", password="wrong")
+    else:
+        assert async_to_sync(AsyncClient().alogin)(**credentials)

@@ -1,0 +1,135 @@
+"""The direction of imports: every module may import what is listed above it, and nothing else."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import djem_async
+
+PACKAGE = Path(djem_async.__file__).parent
+
+# From the bottom up. The modules of one line do not import each other. To name one here that
+# is new, put it as low as its imports allow.
+LAYERS = (
+    ("", "templatetags"),  # the packages themselves: they import nothing
+    ("exceptions", "conf", "protocols"),
+    ("_entries", "_flow", "_lineage", "_owned", "_pending"),
+    ("_lazy", "_queries"),
+    ("_twins",),
+    ("access", "middleware"),
+    ("_decision", "_cache"),
+    ("_running",),
+    ("_driving",),
+    ("logs", "_backends"),
+    ("auth._views", "templatetags.djem_async"),
+    ("models", "auth.backends", "auth.decorators", "auth.mixins"),
+    ("auth",),
+    ("checks",),
+    ("apps",),
+)
+LAYER = {module: number for number, layer in enumerate(LAYERS) for module in layer}
+
+
+class Import(NamedTuple):
+    module: str
+    line: int
+    target: str  # absolute, with the imported name: "django.db.models.Model"
+
+    def __str__(self) -> str:
+        return f"{self.module or '__init__'}, line {self.line}, imports {self.target}"
+
+
+def path_of(module: str) -> Path:
+    path = PACKAGE.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def modules() -> Iterator[str]:
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(module: str) -> Iterator[Import]:
+    """Find all imports of a module, also those in functions and for type checkers only."""
+    path = path_of(module)
+    package = ["djem_async", *path.relative_to(PACKAGE).parts[:-1]]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(module, node.lineno, alias.name)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            origin = ".".join([*base, *filter(None, [node.module])])
+            for alias in node.names:
+                yield Import(module, node.lineno, f"{origin}.{alias.name}")
+
+
+def our_module(target: str) -> str | None:
+    """Name the module of ours that an import is from, None if it is not one of ours."""
+    name = target.removeprefix("djem_async").removeprefix(".")
+    if name == target:
+        return None
+    return name if name in LAYER else name.rpartition(".")[0]
+
+
+IMPORTS = [found for module in modules() for found in imports_of(module)]
+OURS = [found for found in IMPORTS if our_module(found.target) is not None]
+FOREIGN = [found for found in IMPORTS if our_module(found.target) is None]
+
+
+def listed(imports: list[Import]) -> str:
+    return "\n".join(str(found) for found in imports)
+
+
+def test_every_module_has_its_layer():
+    assert set(modules()) ^ set(LAYER) == set()
+
+
+def test_imports_run_one_way():
+    wrong = [
+        found
+        for found in OURS
+        if LAYER.get(our_module(found.target), 0) >= LAYER.get(found.module, len(LAYERS))
+    ]
+    assert not wrong, listed(wrong)
+
+
+def test_the_packages_import_nothing():
+    # Django imports them before its apps are ready.
+    wrong = [found for found in IMPORTS if found.module in {"", "templatetags"}]
+    assert not wrong, listed(wrong)
+
+
+def test_auth_and_models_do_not_know_each_other():
+    wrong = [
+        found
+        for found in OURS
+        if {found.module.split(".")[0], our_module(found.target).split(".")[0]}
+        == {"auth", "models"}
+    ]
+    assert not wrong, listed(wrong)
+
+
+def test_nothing_but_django_and_asgiref_is_needed():
+    new = {"annotationlib"}  # in the standard library from Python 3.14
+    allowed = {"django", "asgiref", *sys.stdlib_module_names, *new}
+    wrong = [found for found in FOREIGN if found.target.split(".")[0] not in allowed]
+    assert not wrong, listed(wrong)
+
+
+def test_the_decision_knows_django_by_one_exception():
+    django = [
+        found.target
+        for found in FOREIGN
+        if found.module == "_decision" and found.target.split(".")[0] not in sys.stdlib_module_names
+    ]
+    assert django == ["django.core.exceptions.PermissionDenied"]
+
+
+def test_threads_and_event_loops_are_left_to_the_driver_and_to_views():
+    tools = ("asyncio", "concurrent", "asgiref.sync.sync_to_async", "asgiref.sync.async_to_sync")
+    users = {found.module for found in FOREIGN if found.target.startswith(tools)}
+    assert users <= {"_driving", "auth.mixins", "middleware"}

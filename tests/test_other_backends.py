@@ -1,0 +1,517 @@
+"""Other authentication backends beside ours: they may grant, veto, and know one API only."""
+
+import threading
+from typing import Any
+
+import pytest
+from django.contrib.auth.backends import BaseBackend, ModelBackend
+from django.core.exceptions import PermissionDenied
+
+from djem_async.exceptions import NotADecisionError
+from tests.testapp.models import OtherThing, Thing, User
+
+PERM = "testapp.use_thing"
+OURS = "djem_async.auth.ObjectPermissionsBackend"
+DJANGOS = "django.contrib.auth.backends.ModelBackend"
+
+# What the backends below say. It is set by each test: Django makes new backends all the time.
+answer: dict[str, Any] = {}
+
+
+def say(user: User, perm: str, obj: Any) -> Any:
+    value = answer["object" if obj is not None else "model"]
+    if isinstance(value, BaseException):
+        raise value
+    return value
+
+
+class WithBoth:
+    def has_perm(self, user_obj: User, perm: str, obj: Any = None) -> Any:
+        return say(user_obj, perm, obj)
+
+    async def ahas_perm(self, user_obj: User, perm: str, obj: Any = None) -> Any:
+        return say(user_obj, perm, obj)
+
+
+class SyncOnly:
+    """As django-guardian, rules and djem have it."""
+
+    def has_perm(self, user_obj: User, perm: str, obj: Any = None) -> Any:
+        return say(user_obj, perm, obj)
+
+
+class AsyncOnly:
+    async def ahas_perm(self, user_obj: User, perm: str, obj: Any = None) -> Any:
+        return say(user_obj, perm, obj)
+
+
+class AsyncNamedSync:
+    async def has_perm(self, user_obj: User, perm: str, obj: Any = None) -> Any:
+        return say(user_obj, perm, obj)
+
+
+class SyncOfBase(SyncOnly, BaseBackend):
+    """It inherits an ``ahas_perm`` that knows nothing of this one."""
+
+
+class AsyncOfBase(AsyncOnly, BaseBackend):
+    pass
+
+
+class SyncOfModel(SyncOnly, ModelBackend):
+    pass
+
+
+class AsyncOfModel(AsyncOnly, ModelBackend):
+    pass
+
+
+class HeirOfSync(SyncOfBase):
+    pass
+
+
+class SyncAgain(WithBoth):
+    def has_perm(self, user_obj: User, perm: str, obj: Any = None) -> Any:
+        return super().has_perm(user_obj, perm, obj)
+
+    async def ahas_perm(self, user_obj: User, perm: str, obj: Any = None) -> Any:
+        raise AssertionError("An async form that is out of date was asked.")
+
+
+class SyncOverAsync(SyncAgain):
+    def has_perm(self, user_obj: User, perm: str, obj: Any = None) -> Any:
+        return super().has_perm(user_obj, perm, obj)
+
+
+class AllOfBase(BaseBackend):
+    def get_all_permissions(self, user_obj: User, obj: Any = None) -> set[str]:
+        return {PERM} if say(user_obj, PERM, obj) else set()
+
+
+class UserOfBase(BaseBackend):
+    def get_user_permissions(self, user_obj: User, obj: Any = None) -> set[str]:
+        return {PERM} if say(user_obj, PERM, obj) else set()
+
+
+class GroupOfBase(BaseBackend):
+    def get_group_permissions(self, user_obj: User, obj: Any = None) -> set[str]:
+        return {PERM} if say(user_obj, PERM, obj) else set()
+
+
+class AsyncAllOfBase(BaseBackend):
+    async def aget_all_permissions(self, user_obj: User, obj: Any = None) -> set[str]:
+        return {PERM} if say(user_obj, PERM, obj) else set()
+
+
+class AsyncUserOfBase(BaseBackend):
+    async def aget_user_permissions(self, user_obj: User, obj: Any = None) -> set[str]:
+        return {PERM} if say(user_obj, PERM, obj) else set()
+
+
+class AsyncGroupOfBase(BaseBackend):
+    async def aget_group_permissions(self, user_obj: User, obj: Any = None) -> set[str]:
+        return {PERM} if say(user_obj, PERM, obj) else set()
+
+
+HAS_PERM = [
+    WithBoth,
+    SyncOnly,
+    AsyncOnly,
+    AsyncNamedSync,
+    SyncOfBase,
+    AsyncOfBase,
+    SyncOfModel,
+    AsyncOfModel,
+    HeirOfSync,
+    SyncOverAsync,
+]
+PERMISSION_SETS = [
+    AllOfBase,
+    UserOfBase,
+    GroupOfBase,
+    AsyncAllOfBase,
+    AsyncUserOfBase,
+    AsyncGroupOfBase,
+]
+
+
+def of_each(kinds: list[type]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("kind", kinds, ids=lambda kind: kind.__name__)
+
+
+@pytest.fixture
+def use(settings):
+    def backends(*kinds: Any) -> None:
+        settings.AUTHENTICATION_BACKENDS = [
+            kind if isinstance(kind, str) else f"{__name__}.{kind.__name__}" for kind in kinds
+        ]
+
+    answer.clear()
+    answer.update(model=False, object=False)
+    return backends
+
+
+@pytest.fixture
+def asked(access_methods):
+    """Whether the access method was asked, which grants."""
+    calls: list[Any] = []
+    access_methods(Thing, _user_can_use_thing=lambda self, user: not calls.append(user))
+    return calls
+
+
+@pytest.fixture
+def nobody(db):
+    """A user without any permission of Django's."""
+    return User.objects.create_user("nobody")
+
+
+# Grants
+
+
+@of_each(HAS_PERM + PERMISSION_SETS)
+def test_a_backend_grants_at_the_model_level(api, nobody, thing, asked, use, kind):
+    use(kind, OURS)
+    assert api(nobody).has_perm(PERM) is False
+    assert api(nobody).has_perm(PERM, thing) is False
+    assert not asked
+    answer["model"] = True
+    assert api(nobody).has_perm(PERM) is True
+    assert api(nobody).has_perm(PERM, thing) is True
+    assert asked == [nobody]
+
+
+@of_each(HAS_PERM + PERMISSION_SETS)
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_backend_grants_on_an_object(api, user, thing, access_methods, use, kind, is_first):
+    access_methods(Thing, _user_can_use_thing=lambda self, user: False)
+    use(*([DJANGOS, kind, OURS] if is_first else [DJANGOS, OURS, kind]))
+    assert api(user).has_perm(PERM, thing) is False
+    answer["object"] = True
+    assert api(user).has_perm(PERM, thing) is True
+
+
+@of_each(HAS_PERM + PERMISSION_SETS)
+def test_a_backend_answers_for_what_is_no_model_instance(api, user, use, kind):
+    use(DJANGOS, OURS, kind)
+    assert api(user).has_perm(PERM, object()) is False
+    answer["object"] = True
+    assert api(user).has_perm(PERM, object()) is True
+    assert api(user).has_perm(PERM, "") is True
+
+
+@of_each(HAS_PERM)
+@pytest.mark.parametrize("value", [1, 0, None, "", "yes", []])
+def test_the_decision_is_a_bool_whatever_a_backend_answers(api, nobody, use, kind, value):
+    use(kind)
+    answer["model"] = value
+    assert api(nobody).has_perm(PERM) is bool(value)
+
+
+# Vetoes
+
+
+@of_each(HAS_PERM + PERMISSION_SETS)
+def test_an_earlier_backend_vetoes(api, user, thing, asked, use, kind):
+    use(kind, DJANGOS, OURS)
+    answer["object"] = PermissionDenied()
+    assert api(user).has_perm(PERM) is True
+    assert api(user).has_perm(PERM, thing) is False
+    assert not asked
+
+
+@of_each(HAS_PERM + PERMISSION_SETS)
+def test_an_earlier_backend_vetoes_at_the_model_level(api, user, thing, asked, use, kind):
+    use(kind, DJANGOS, OURS)
+    answer["model"] = PermissionDenied()
+    assert api(user).has_perm(PERM) is False
+    assert api(user).has_perm(PERM, thing) is False
+    assert not asked
+
+
+@of_each(HAS_PERM + PERMISSION_SETS)
+def test_a_later_backend_comes_too_late_for_a_veto(api, user, thing, asked, use, kind):
+    use(DJANGOS, OURS, kind)
+    answer.update(model=PermissionDenied(), object=PermissionDenied())
+    assert api(user).has_perm(PERM, thing) is True
+    assert asked
+
+
+@of_each(HAS_PERM)
+def test_other_exceptions_of_a_backend_propagate(api, user, thing, use, kind):
+    use(kind, DJANGOS, OURS)
+    answer["object"] = error = ValueError("x")
+    with pytest.raises(ValueError, match="x") as raised:
+        api(user).has_perm(PERM, thing)
+    assert raised.value is error
+
+
+# What is not an answer
+
+
+class ReturnsCoroutine:
+    def has_perm(self, user_obj: User, perm: str, obj: Any = None) -> Any:
+        return WithBoth().ahas_perm(user_obj, perm, obj)
+
+
+class ReturnsGenerator:
+    def has_perm(self, user_obj: User, perm: str, obj: Any = None) -> Any:
+        yield True
+
+
+class TwinIsSync(SyncOnly):
+    def ahas_perm(self, user_obj: User, perm: str, obj: Any = None) -> Any:
+        return True
+
+
+def test_a_coroutine_of_a_backend_does_not_grant(api, nobody, use):
+    use(ReturnsCoroutine)
+    if api.mode == "sync":
+        with pytest.raises(NotADecisionError):
+            api(nobody).has_perm(PERM)
+    else:
+        assert api(nobody).has_perm(PERM) is False
+
+
+def test_a_generator_of_a_backend_does_not_grant(api, nobody, use):
+    use(ReturnsGenerator)
+    with pytest.raises(NotADecisionError):
+        api(nobody).has_perm(PERM)
+
+
+def test_an_async_form_that_is_not_async_is_an_error(api, nobody, use):
+    use(TwinIsSync)
+    if api.mode == "sync":
+        assert api(nobody).has_perm(PERM) is False
+    else:
+        with pytest.raises(NotADecisionError, match=r"TwinIsSync\.ahas_perm must be `async def`"):
+            api(nobody).has_perm(PERM)
+
+
+# Where they run
+
+
+class WhichThread:
+    def has_perm(self, user_obj: User, perm: str, obj: Any = None) -> bool:
+        threads.append(threading.get_ident())
+        return True
+
+
+threads: list[int] = []
+
+
+async def test_a_backend_with_a_sync_form_alone_runs_in_a_thread(use):
+    use(WhichThread)
+    threads.clear()
+    assert await User(pk=1).ahas_perm(PERM)
+    assert threads != [threading.get_ident()]
+
+
+# Permission sets and modules
+
+
+def test_permission_sets_of_all_backends_are_united(api, user, thing, use, access_methods):
+    access_methods(Thing, _user_can_use_thing=lambda self, user: False)
+    answer.update(model=True, object=True)
+    for kind in PERMISSION_SETS:
+        use(DJANGOS, kind, OURS)
+        assert PERM in api(user).get_all_permissions(thing)
+        assert PERM in api(user).get_all_permissions()
+    for kind in (UserOfBase, AsyncUserOfBase):
+        use(kind, OURS)
+        assert api(user).get_user_permissions(thing) == {PERM}
+        assert api(user).get_group_permissions(OtherThing.objects.create()) == set()
+    for kind in (GroupOfBase, AsyncGroupOfBase):
+        use(kind)
+        assert api(user).get_group_permissions() == {PERM}
+        assert api(user).get_user_permissions() == set()
+
+
+def test_backends_without_permission_sets_are_left_out(api, user, use):
+    use(SyncOnly, DJANGOS)
+    assert api(user).get_all_permissions() == {PERM}
+
+
+class Modules:
+    def has_module_perms(self, user_obj: User, app_label: str) -> Any:
+        return say(user_obj, app_label, None)
+
+
+class AsyncModules:
+    async def ahas_module_perms(self, user_obj: User, app_label: str) -> Any:
+        return say(user_obj, app_label, None)
+
+
+class ModulesOfModel(Modules, ModelBackend):
+    pass
+
+
+@of_each([Modules, AsyncModules, ModulesOfModel])
+def test_modules(api, user, nobody, use, kind):
+    use(kind, DJANGOS)
+    assert api(nobody).has_module_perms("testapp") is False
+    assert api(user).has_module_perms("testapp") is True
+    answer["model"] = True
+    assert api(nobody).has_module_perms("testapp") is True
+    answer["model"] = PermissionDenied()
+    assert api(user).has_module_perms("testapp") is False
+    user.is_superuser = True
+    assert api(user).has_module_perms("testapp") is True
+    user.is_active = False
+    assert api(user).has_module_perms("testapp") is False
+
+
+# Which form of a backend to ask: one that knows all that the backend decides
+
+
+class OwnHook(ModelBackend):
+    """Django's two forms have this in common: it is no override of either."""
+
+    def _get_user_permissions(self, user_obj: User) -> Any:
+        return super()._get_user_permissions(user_obj).none()
+
+
+class OnlySets(ModelBackend):
+    def get_user_permissions(self, user_obj: User, obj: Any = None) -> set[str]:
+        return set()
+
+
+class OnlyAsyncSets(ModelBackend):
+    async def aget_user_permissions(self, user_obj: User, obj: Any = None) -> set[str]:
+        return set()
+
+
+class AsyncSetsLater(OnlySets):
+    async def aget_user_permissions(self, user_obj: User, obj: Any = None) -> set[str]:
+        return set()
+
+
+class SyncSetsLater(OnlyAsyncSets):
+    def get_user_permissions(self, user_obj: User, obj: Any = None) -> set[str]:
+        return set()
+
+
+class AllInSync(ModelBackend):
+    def has_perm(self, user_obj: User, perm: str, obj: Any = None) -> bool:
+        return False
+
+    def get_all_permissions(self, user_obj: User, obj: Any = None) -> set[str]:
+        return set()
+
+
+class CheckInAsyncLater(AllInSync):
+    """Has an async form of what matters, but not of all."""
+
+    async def ahas_perm(self, user_obj: User, perm: str, obj: Any = None) -> bool:
+        return False
+
+
+class AllInAsync(ModelBackend):
+    async def ahas_perm(self, user_obj: User, perm: str, obj: Any = None) -> bool:
+        return False
+
+    async def aget_all_permissions(self, user_obj: User, obj: Any = None) -> set[str]:
+        return set()
+
+
+class CheckInSyncLater(AllInAsync):
+    def has_perm(self, user_obj: User, perm: str, obj: Any = None) -> bool:
+        return False
+
+
+@of_each(
+    [
+        OwnHook,
+        OnlySets,
+        OnlyAsyncSets,
+        AsyncSetsLater,
+        SyncSetsLater,
+        AllInSync,
+        AllInAsync,
+        CheckInAsyncLater,
+        CheckInSyncLater,
+    ]
+)
+def test_a_backend_that_denies_more_than_django_is_honoured_in_both_apis(api, user, use, kind):
+    use(kind)
+    assert api(user).has_perm(PERM) is False
+    assert api(user).get_all_permissions() == set()
+    assert api(user).has_module_perms("testapp") is False
+
+
+class InSync:
+    """Grants "sync": the backends below tell by a permission which of their forms was asked."""
+
+    def has_perm(self, user_obj: User, perm: str, obj: Any = None) -> bool:
+        return perm == "sync"
+
+
+class InAsync:
+    async def ahas_perm(self, user_obj: User, perm: str, obj: Any = None) -> bool:
+        return perm == "async"
+
+
+class InBoth(InSync, InAsync):
+    has_perm = InSync.has_perm
+    ahas_perm = InAsync.ahas_perm
+
+
+class InBothOfModel(InBoth, ModelBackend):
+    pass
+
+
+class InBothWithASet(InBoth):
+    def get_all_permissions(self, user_obj: User, obj: Any = None) -> set[str]:
+        return set()
+
+
+class AddsAsync(InAsync, InSync, ModelBackend):
+    """Completes a pair: the sync form is as good as it was."""
+
+
+class AddsSync(InSync, InAsync, ModelBackend):
+    pass
+
+
+class SyncAnew(InBothOfModel):
+    """Overrides half of a pair: the other half is out of date."""
+
+    has_perm = InSync.has_perm
+
+
+class AsyncAnew(InBothOfModel):
+    ahas_perm = InAsync.ahas_perm
+
+
+class SyncOnceMore(SyncAnew):
+    has_perm = InSync.has_perm
+
+
+class AsyncAfterAll(SyncOnceMore):
+    """Completes the pair again."""
+
+    ahas_perm = InAsync.ahas_perm
+
+
+class SyncOverAddsSync(AddsSync):
+    has_perm = InSync.has_perm
+
+
+@pytest.mark.parametrize(
+    ("kind", "only"),
+    [
+        (InBoth, None),
+        (InBothOfModel, None),
+        (InBothWithASet, None),
+        (AddsAsync, None),
+        (AddsSync, None),
+        (SyncAnew, "sync"),
+        (AsyncAnew, "async"),
+        (SyncOnceMore, "sync"),
+        (SyncOverAddsSync, "sync"),
+        (AsyncAfterAll, None),
+    ],
+)
+def test_each_api_asks_its_own_form_unless_that_is_out_of_date(api, nobody, use, kind, only):
+    use(kind)
+    granted = [perm for perm in ("sync", "async") if api(nobody).has_perm(perm)]
+    assert granted == [only or api.mode]
