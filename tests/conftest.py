@@ -8,6 +8,7 @@ loop itself are ``async def``.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +19,23 @@ from tests.testapp.models import Thing, User
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+DATABASE_FIXTURES = {"db", "transactional_db"}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out, on all databases but SQLite, tests that pytest-django keeps from the database."""
+    if os.environ.get("DJEM_TEST_DB", "sqlite") == "sqlite":
+        return
+    apart = [
+        item
+        for item in items
+        if not item.get_closest_marker("django_db")
+        and DATABASE_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+    ]
+    config.hook.pytest_deselected(items=apart)
+    items[:] = [item for item in items if item not in set(apart)]
 
 
 class Api:

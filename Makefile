@@ -1,0 +1,92 @@
+# `make demo` shows the library at work; `make test` runs all that a change must pass.
+# CONTRIBUTING.md says more. Only python3 (3.11 or newer), its venv module and the network are needed.
+
+PYTHON ?= python3
+ONCE ?=
+# What the matrix runs on: any of sqlite, postgresql and mariadb.
+DATABASES ?= sqlite
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' src/djem_async/__init__.py)
+WHEEL := dist/djem_async-$(VERSION)-py3-none-any.whl
+PACKAGED := pyproject.toml README.md LICENSE $(shell find src -type f ! -name '*.py[co]')
+
+# The tests are about the wheel, so nothing may lead Python to the source tree.
+unexport PYTHONPATH
+
+.PHONY: demo test lint types pytest matrix wheel format clean
+.DELETE_ON_ERROR:
+
+demo: .venv/.demo
+	$(BIN)/python demo/run.py $(if $(ONCE),--once)
+
+test: lint types pytest
+	@echo "make test: everything passed."
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# Both check the source; the package is installed because mypy's Django plugin starts Django.
+types: .venv/.dev .venv/.package
+	$(BIN)/mypy
+	$(BIN)/mypy --config-file demo/mypy.ini
+	$(BIN)/pyright
+
+# One run for each database, on all cores, and one coverage report for all of them.
+pytest: .venv/.dev .venv/.package
+	@$(BIN)/python .ci/databases.py > .venv/databases
+	@$(BIN)/coverage erase
+	@failed=0; for database in $$(cat .venv/databases); do \
+		echo "== The tests on $$database"; \
+		DJEM_TEST_DB=$$database $(BIN)/coverage run -m pytest -n auto || failed=1; \
+	done; exit $$failed
+	@$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+# Every supported pair of Python and Django, as far as the Pythons are installed. The shims of
+# pyenv only work for the versions that are switched on, so all of them are.
+matrix: .venv/.dev $(WHEEL)
+	pythons=$$(pyenv versions --bare 2>/dev/null | grep -xE '3\.(1[1-9]|[2-9][0-9])\.[0-9]+' \
+		| sort -rV | paste -sd: -); \
+	PYENV_VERSION=$${pythons:-$$PYENV_VERSION} \
+		$(BIN)/nox --no-error-on-missing-interpreters -- $(DATABASES)
+
+wheel: $(WHEEL)
+
+format: .venv/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv .nox dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
+
+$(WHEEL): $(PACKAGED) | .venv/.made
+	rm -rf dist
+	$(PIP) wheel --no-deps --wheel-dir dist .
+
+.venv/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Python 3.11 or newer is needed, and $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
+			"Name a newer one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) has no venv module. Install it: apt install python3-venv" >&2; exit 1; }
+	rm -rf .venv
+	$(PYTHON) -m venv .venv
+	$(PIP) install --upgrade 'pip>=25.1'
+	@touch $@
+
+.venv/.dev: pyproject.toml .venv/.made
+	$(PIP) install --group dev
+	@touch $@
+
+.venv/.demo: .venv/.package
+	$(PIP) install --group demo
+	@touch $@
+
+# By force, because the version stays the same from one build to the next.
+.venv/.package: $(WHEEL) .venv/.made
+	$(PIP) install --force-reinstall --no-deps $(WHEEL)
+	$(PIP) install $(WHEEL)
+	@touch $@

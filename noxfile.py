@@ -1,0 +1,43 @@
+"""The matrix: the built wheel under every supported pair of Python and Django.
+
+`make matrix` builds the wheel and runs this.
+"""
+
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.10.16"
+nox.options.default_venv_backend = "uv"
+nox.options.download_python = "never"  # a Python that is not installed is skipped, and named
+
+DJANGO = {
+    "3.11": ["5.2"],
+    "3.12": ["5.2", "6.0", "6.1"],
+    "3.13": ["5.2", "6.0", "6.1"],
+    "3.14": ["5.2", "6.0", "6.1"],
+}
+PAIRS = [(python, django) for python, versions in DJANGO.items() for django in versions]
+
+
+@nox.session
+@nox.parametrize(("python", "django"), PAIRS)
+def tests(session: nox.Session, django: str) -> None:
+    """Run the tests with the newest releases of everything."""
+    run_tests(session, f"Django~={django}.0")
+
+
+@nox.session(python=min(DJANGO))
+def lowest(session: nox.Session) -> None:
+    """Run the tests with the oldest dependencies that the package allows."""
+    project = nox.project.load_toml("pyproject.toml")["project"]
+    run_tests(session, *(bound.replace(">=", "==") for bound in project["dependencies"]))
+
+
+def run_tests(session: nox.Session, *requirements: str) -> None:
+    """Install the wheel and run the tests on the databases that are named after ``--``."""
+    (wheel,) = Path("dist").glob("*.whl")
+    session.install(str(wheel), "--group", "test", *requirements)
+    for database in session.posargs or ["sqlite"]:
+        environment = {"DJEM_TEST_DB": database, "PYTHONPATH": None}
+        session.run("python", "-m", "pytest", "-n", "auto", env=environment)
