@@ -47,6 +47,11 @@ def find(app_configs: Any = None, tags: Any = None) -> list[Any]:
     return [message for message in found if message.id.startswith("djem_async.")]
 
 
+def find_without_annotations() -> list[Any]:
+    """Find messages for another user model than the one that the test models are annotated with."""
+    return [message for message in find() if message.id != "djem_async.W008"]
+
+
 @pytest.fixture
 def find_in(apps):
     """Find messages about models that are defined on the spot."""
@@ -766,7 +771,7 @@ def test_a_setting_that_needs_the_mixin_is_a_warning_without_it(settings, name, 
     settings.AUTH_USER_MODEL = "testapp.PlainUser"
     setattr(settings, name, value)
 
-    (message,) = find()
+    (message,) = find_without_annotations()
 
     assert isinstance(message, CheckWarning)
     assert ids([message]) == ["W004"]
@@ -776,12 +781,12 @@ def test_a_setting_that_needs_the_mixin_is_a_warning_without_it(settings, name, 
 
 def test_settings_that_are_off_need_no_mixin(settings):
     settings.AUTH_USER_MODEL = "testapp.PlainUser"
-    assert find() == []
+    assert find_without_annotations() == []
 
     settings.DJEM_UNIVERSAL_OLP = False
     settings.DJEM_PERM_LOG_VERBOSITY = 0
     settings.DJEM_DEFAULT_403 = True
-    assert find() == []
+    assert find_without_annotations() == []
 
 
 # W006: one form overridden

@@ -24,6 +24,7 @@ FUNCTIONS = {
     "middleware.SharedUserMiddleware": "(get_response)",
 }
 CLASSES: dict[str, tuple[str | None, dict[str, str]]] = {
+    "access.AccessDecorators": (None, {"user": "(self, method, /)", "group": "(self, method, /)"}),
     "auth.ObjectPermissionsBackend": (
         "()",
         {
@@ -89,8 +90,12 @@ CLASSES: dict[str, tuple[str | None, dict[str, str]]] = {
     "protocols.SupportsLogging": (
         None,
         {
+            "start_log": "(self, name)",
             "log": "(self, *lines, tag=None)",
-            "get_last_log": "(self, tags=None)",
+            "end_log": "(self)",
+            "discard_log": "(self)",
+            "get_log": "(self, name, tags=None, raw=False)",
+            "get_last_log": "(self, tags=None, raw=False)",
         },
     ),
     "protocols.SupportsObjectPermissions": (

@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from functools import partial, wraps
 from inspect import isawaitable
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from asgiref.sync import async_to_sync, markcoroutinefunction, sync_to_async
 
@@ -16,8 +16,7 @@ from ._twins import is_async
 from .exceptions import AsyncMethodError, NotADecisionError
 
 T = TypeVar("T")
-P = ParamSpec("P")
-S = TypeVar("S")
+AsyncMethod = TypeVar("AsyncMethod", bound=Callable[..., Coroutine[Any, Any, Any]])
 
 
 def _invoke(function: Callable[..., object], args: tuple[object, ...]) -> object:
@@ -166,24 +165,18 @@ async def arun(flow: Flow[T]) -> T:
         return result
 
 
-def twin_of(
-    name: str,
-) -> Callable[
-    [Callable[Concatenate[S, P], Coroutine[Any, Any, T]]],
-    Callable[Concatenate[S, P], Pending[T]],
-]:
+def twin_of(name: str) -> Callable[[AsyncMethod], AsyncMethod]:
     """Make an async method follow overrides of its sync form, and refuse to be a truth value.
 
     A subclass may override the sync form alone. The async form must not go on without it, so it
-    runs the override in a thread.
+    runs the override in a thread. To type checkers the method stays the ``async def`` that it is,
+    as which it overrides Django's and can be overridden.
 
     Args:
         name: The name of the sync form. The async one has an ``a`` before it.
     """
 
-    def decorate(
-        method: Callable[Concatenate[S, P], Coroutine[Any, Any, T]],
-    ) -> Callable[Concatenate[S, P], Pending[T]]:
+    def decorate(method: AsyncMethod) -> AsyncMethod:
         def overridden(instance: object) -> bool:
             if name in vars(instance):
                 return True
@@ -199,18 +192,18 @@ def twin_of(
             return False
 
         @wraps(method)
-        def wrapper(self: S, /, *args: P.args, **kwargs: P.kwargs) -> Pending[T]:
+        def wrapper(self: object, /, *args: Any, **kwargs: Any) -> Pending[Any]:
             if overridden(self):
-                override: Callable[P, T] = getattr(self, name)
+                override: Callable[..., object] = getattr(self, name)
 
                 @wraps(method)
-                async def follow() -> T:
-                    return cast("T", await _amake(Call(partial(override, *args, **kwargs))))
+                async def follow() -> object:
+                    return await _amake(Call(partial(override, *args, **kwargs)))
 
                 return Pending(follow())
             return Pending(method(self, *args, **kwargs))
 
         # It returns an awaitable, but is no `async def`: say so to whoever asks.
-        return markcoroutinefunction(wrapper)
+        return cast("AsyncMethod", markcoroutinefunction(wrapper))
 
     return decorate

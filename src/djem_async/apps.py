@@ -1,14 +1,23 @@
 """The app configuration."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from django.apps import AppConfig
 from django.core.checks import Tags, register
+
+if TYPE_CHECKING:
+    from django.utils.functional import (
+        _StrOrPromise,  # pyright: ignore[reportPrivateUsage] - the type that Django's attribute has
+    )
 
 
 class DjemAsyncConfig(AppConfig):
     """Registers the system checks."""
 
     name = "djem_async"
-    verbose_name = "Object-level permissions"
+    verbose_name: _StrOrPromise = "Object-level permissions"
 
     def ready(self) -> None:
         """Register the system checks."""

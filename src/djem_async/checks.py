@@ -18,10 +18,11 @@ from django.db.models import Model
 from django.utils.functional import cached_property
 from django.utils.module_loading import import_string
 
+from ._annotations import annotation_problems, place_of
 from ._backends import PERMISSION_METHODS, only_form
 from ._lineage import lineage
 from ._twins import is_async
-from .access import SOURCES, method_names
+from .access import SOURCES, Source, method_names
 from .auth.backends import ObjectPermissionsBackend
 from .conf import setting_problems
 from .models import OLPMixin
@@ -150,7 +151,8 @@ def check_access_methods(
 
 def _check_access_method(model: type[Model], access: _AccessMethod) -> Iterator[CheckMessage]:
     title = f"{model.__name__}.{access.name}"
-    argument = "groups" if "group_can_" in access.name else "user"
+    source: Source = "group" if "group_can_" in access.name else "user"
+    argument = "groups" if source == "group" else "user"
     if not callable(access.method):
         yield Error(
             f"{title} is {access.method!r}, which is not a method.",
@@ -159,16 +161,25 @@ def _check_access_method(model: type[Model], access: _AccessMethod) -> Iterator[
             id="djem_async.E005",
         )
         return
+    place = place_of(access.method)
     if not _takes_one_argument(access.method):
         yield Error(
-            f"{title} cannot be called with one argument, the {argument}.",
+            f"{title} cannot be called with one argument, the {argument}.{place}",
             hint=f"Write it as `def {access.name}(self, {argument})`.",
             obj=model,
             id="djem_async.E002",
         )
+    else:
+        for problem in annotation_problems(access.method, source):
+            yield CheckWarning(
+                f"{title} {problem}, going by its annotations.{place}",
+                hint="Correct the annotation, or the method.",
+                obj=model,
+                id="djem_async.W008",
+            )
     if access.is_twin and not (is_async(access.method) or is_async(unwrap(access.method))):
         yield Error(
-            f"{title} is not `async def`, although its name says so.",
+            f"{title} is not `async def`, although its name says so.{place}",
             hint=f"Declare it with `async def`, or name it {access.name.replace('_a', '_', 1)}.",
             obj=model,
             id="djem_async.E003",
@@ -179,7 +190,7 @@ def _check_access_method(model: type[Model], access: _AccessMethod) -> Iterator[
         guess = f" Did you mean {guesses[0]}?" if guesses else ""
         yield CheckWarning(
             f"{title} is for a permission that {model.__name__} does not have, so it may never be"
-            f" asked, and a permission that it was meant for is open.{guess}",
+            f" asked, and a permission that it was meant for is open.{place}{guess}",
             hint=f"Correct the name, or add {access.codename!r} to Meta.permissions.",
             obj=model,
             id="djem_async.W001",

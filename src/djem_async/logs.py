@@ -392,7 +392,7 @@ class LogScope:
         self._awaits = awaits
         self._hand_on = hand_on
         self.entries: Entries = ()
-        self.is_open = False
+        self.is_open: bool = False
 
     def __enter__(self) -> Self:
         self.is_open = True

@@ -9,7 +9,11 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 TUTORIAL = ROOT / "docs" / "tutorial.md"
-PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
+# Without the page whose code is for type checkers: tests/test_static_checking.py gives it to them.
+PAGES = [
+    README,
+    *sorted(page for page in (ROOT / "docs").rglob("*.md") if page.name != "static-checking.md"),
+]
 
 # Blocks between fences, and those that readers do not see: <!-- python … -->
 _BLOCK = re.compile(

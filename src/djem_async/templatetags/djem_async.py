@@ -1,5 +1,6 @@
 """Template tags: ``{% ifperm %}`` and ``{% ifnotperm %}``."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.template import Library, Node, NodeList, TemplateSyntaxError, VariableDoesNotExist
@@ -11,13 +12,13 @@ from djem_async._backends import ask
 from djem_async._driving import run
 from djem_async._twins import required_forms
 
-register = Library()
+register: Library = Library()
 
 
 class PermissionNode(Node):
     """Renders one of two blocks, depending on a permission."""
 
-    child_nodelists = ("granted", "denied")
+    child_nodelists: Iterable[str] = ("granted", "denied")
 
     def __init__(
         self, arguments: list[FilterExpression], granted: NodeList, denied: NodeList

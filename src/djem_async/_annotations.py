@@ -1,0 +1,139 @@
+"""Judges the annotations of access methods when the project starts.
+
+For people who run no type checker, by the same rules as `djem_async.protocols`. An annotation that
+cannot be resolved, say of a name that is imported for type checkers only, is left alone.
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Container, Iterator
+from inspect import signature, unwrap
+from types import FunctionType, NoneType, SimpleNamespace, UnionType
+from typing import (
+    Any,
+    Literal,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import Group
+from django.db.models import Manager, Model, QuerySet
+
+from .access import Source
+
+
+def place_of(method: Callable[..., object]) -> str:
+    """Name the file and line that define a method, as the end of a message.
+
+    Args:
+        method: The method.
+    """
+    function = _function(method)
+    if function is None:
+        return ""
+    return f" It is defined in {function.__code__.co_filename}:{function.__code__.co_firstlineno}."
+
+
+def annotation_problems(method: Callable[..., object], source: Source) -> Iterator[str]:
+    """Find annotations of an access method that are not of what it is given, or has to answer.
+
+    Args:
+        method: The access method, bound, that can be called with one argument.
+        source: Whether the user or the user's groups are asked about.
+    """
+    function = _function(method)
+    if function is None:
+        return
+    argument = _resolve(function, next(iter(signature(method).parameters)))
+    user_model = get_user_model()
+    if source == "user" and not _takes(argument, user_model):
+        yield f"takes {_name(argument)}, which is no type of {user_model.__name__}"
+    if source == "group" and not _takes_groups(argument, _group_model(user_model)):
+        yield f"takes {_name(argument)}, not a queryset of groups"
+    answer = _resolve(function, "return")
+    if not _answers(answer):
+        yield f"returns {_name(answer)}, not bool"
+
+
+def _function(method: Callable[..., object]) -> FunctionType | None:
+    function = unwrap(getattr(method, "__func__", method))
+    return function if isinstance(function, FunctionType) else None
+
+
+def _resolve(function: FunctionType, name: str) -> Any:
+    # One by one: those that can be resolved are judged, although others cannot.
+    try:
+        annotation = function.__annotations__.get(name, Any)
+        hints = SimpleNamespace(__annotations__={name: annotation})
+        return get_type_hints(hints, function.__globals__, {})[name]
+    except Exception:  # noqa: BLE001 - evaluating a string may raise anything
+        return Any
+
+
+def _name(annotation: Any) -> str:
+    if annotation is NoneType:
+        return "None"
+    is_plain = isinstance(annotation, type) and not get_args(annotation)
+    return annotation.__name__ if is_plain else str(annotation)
+
+
+def _group_model(user_model: type[AbstractBaseUser]) -> type[Model]:
+    fields = user_model._meta.many_to_many
+    return next((field.related_model for field in fields if field.name == "groups"), Group)
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...] | None:
+    """Return the types that a union or a type variable stands for, None for any other."""
+    if isinstance(annotation, TypeVar):
+        return annotation.__constraints__ or (annotation.__bound__ or Any,)
+    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else None
+
+
+def _takes(annotation: Any, cls: type) -> bool:
+    """Tell whether an instance of a class fits an annotation."""
+    alternatives = _alternatives(annotation)
+    if alternatives is not None:
+        return any(_takes(each, cls) for each in alternatives)
+    declared = get_origin(annotation) or annotation
+    if not _is_class(declared) or getattr(declared, "_is_protocol", False):
+        return True
+    return issubclass(cls, declared)
+
+
+def _is_class(annotation: Any) -> bool:
+    return isinstance(annotation, type) and annotation is not Any
+
+
+def _takes_groups(annotation: Any, group_model: type[Model]) -> bool:
+    """Tell whether a queryset of groups fits an annotation."""
+    alternatives = _alternatives(annotation)
+    if alternatives is not None:
+        return any(_takes_groups(each, group_model) for each in alternatives)
+    declared = get_origin(annotation) or annotation
+    if not _is_class(declared):
+        return True
+    # A queryset has what these two ask for, but does not inherit them.
+    is_queryset = declared in (Collection, Container) or _takes(annotation, QuerySet)
+    is_special = issubclass(declared, (QuerySet, Manager))
+    return (is_queryset or is_special) and all(
+        _takes(argument, group_model) for argument in get_args(annotation)
+    )
+
+
+def _answers(annotation: Any) -> bool:
+    """Tell whether an annotation is of a bool, or of an awaitable of one."""
+    alternatives = _alternatives(annotation)
+    if alternatives is not None:
+        return all(_answers(each) for each in alternatives)
+    arguments = get_args(annotation)
+    declared = get_origin(annotation) or annotation
+    if declared is Literal:
+        return all(isinstance(each, bool) for each in arguments)
+    if not _is_class(declared):
+        return True
+    if issubclass(declared, Awaitable):
+        return not arguments or _answers(arguments[-1])
+    return declared is bool

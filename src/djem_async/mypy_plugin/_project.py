@@ -1,0 +1,133 @@
+"""What the plugin has to know of the Django project."""
+
+from __future__ import annotations
+
+import configparser
+import hashlib
+import json
+import sys
+import tomllib
+from dataclasses import asdict, dataclass
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mypy.modulefinder import mypy_path
+from mypy_django_plugin.config import DjangoPluginConfig
+from mypy_django_plugin.django.context import DjangoContext
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mypy.options import Options
+
+
+@dataclass(frozen=True)
+class Project:
+    """What only the running Django project knows. Classes are given by their full names."""
+
+    owners: dict[str, list[str]]
+    """The models that each permission belongs to."""
+    codenames: dict[str, list[str]]
+    """The permissions of each model, including inherited ones, without the app label."""
+    modules: dict[str, str]
+    """The modules of models that mypy finds types for."""
+    user: list[str]
+    """The user model and its base classes; empty if there is none."""
+    groups: list[str]
+    """The model of the user's groups and its base classes."""
+    extra: list[str]
+    """Patterns of permissions that the models do not declare."""
+
+    @classmethod
+    def load(cls, options: Options) -> Project:
+        """Start Django, as the plugin of django-stubs does, and read the installed models.
+
+        Args:
+            options: The options of mypy.
+        """
+        sys.path.extend([*mypy_path(), *options.mypy_path])
+        django = DjangoContext(DjangoPluginConfig(options.config_file).django_settings_module)
+        # These need Django's settings.
+        from django.contrib.auth import get_permission_codename
+        from django.contrib.auth.models import Group
+
+        from .._lineage import lineage
+
+        project = cls({}, {}, {}, [], _ancestors(Group), _extra_permissions(options.config_file))
+        models = django.apps_registry.get_models()
+        modules = {_full_name(model): model.__module__ for model in models}
+        project.modules.update({k: module for k, module in modules.items() if _has_types(module)})
+        for model in models:
+            name = _full_name(model)
+            for opts in lineage(model):
+                codenames = [
+                    *(get_permission_codename(verb, opts) for verb in opts.default_permissions),
+                    *(codename for codename, _ in opts.permissions),
+                ]
+                project.codenames.setdefault(name, []).extend(codenames)
+                if opts is model._meta:
+                    for codename in codenames:
+                        project.owners.setdefault(f"{opts.app_label}.{codename}", []).append(name)
+            if model._meta.label == django.settings.AUTH_USER_MODEL:
+                project.user.extend(_ancestors(model))
+                for field in model._meta.many_to_many:
+                    if field.name == "groups":
+                        project.groups.extend(_ancestors(field.related_model))
+        return project
+
+    def digest(self) -> str:
+        """Return a hash of all of it."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+    def problem_of(self, perm: str) -> str | None:
+        """Say what is wrong with the name of a permission.
+
+        Args:
+            perm: The name.
+        """
+        if perm in self.owners or any(fnmatchcase(perm, pattern) for pattern in self.extra):
+            return None
+        whole = [known for known in self.owners if known.endswith(f".{perm}")]
+        guesses = whole or get_close_matches(perm, self.owners, n=1)
+        return f'No model has the permission "{perm}"{did_you_mean(guesses)}'
+
+
+def _full_name(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _ancestors(cls: Any) -> list[str]:
+    return [_full_name(base) for base in cls.__mro__]
+
+
+def _has_types(module: str) -> bool:
+    """Tell whether mypy can import a module: asking for any other is an error of its own."""
+    path = Path(getattr(sys.modules[module], "__file__", None) or "")
+    if module.startswith("django.") or not {"site-packages", "dist-packages"} & set(path.parts):
+        return True
+    package = sys.modules[module.partition(".")[0]]
+    return any(Path(root, "py.typed").exists() for root in getattr(package, "__path__", ()))
+
+
+def _extra_permissions(config_file: str | None) -> list[str]:
+    """Read the option ``extra_permissions``, a list of patterns, from the config of mypy."""
+    path = Path(config_file or "")
+    if path.suffix == ".toml":
+        tool = tomllib.loads(path.read_text(encoding="utf-8"))["tool"]
+        extra: list[str] = tool.get("djem-async", {}).get("extra_permissions", [])
+        return extra
+    parser = configparser.ConfigParser()
+    parser.read(path, encoding="utf-8")
+    text = parser.get("mypy.plugins.djem-async", "extra_permissions", fallback="")
+    return text.replace(",", " ").split()
+
+
+def did_you_mean(guesses: Sequence[str]) -> str:
+    """Phrase the first guess, if any, as the end of a message.
+
+    Args:
+        guesses: The guesses.
+    """
+    return f'; did you mean "{guesses[0]}"?' if guesses else ""

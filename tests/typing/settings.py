@@ -1,0 +1,16 @@
+"""The Django project that mypy's plugins load."""
+
+SECRET_KEY = "only for tests"
+AUTH_USER_MODEL = "shop.User"
+AUTHENTICATION_BACKENDS = [
+    "django.contrib.auth.backends.ModelBackend",
+    "djem_async.auth.ObjectPermissionsBackend",
+]
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "djem_async",
+    "tests.typing.shop",
+    "tests.typing.stock",
+]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
