@@ -514,3 +514,9 @@ def test_what_was_not_awaited_has_no_truth_value(user, thing, name):
     with pytest.raises(TypeError, match=rf"\.a{name}\(\) was not awaited"):
         bool(getattr(backend, f"a{name}")(*args))
     assert async_to_sync(getattr(backend, f"a{name}"))(*args) == getattr(backend, name)(*args)
+
+
+def test_a_lazy_object_is_loaded_where_queries_may_be_made(api, user, thing, access_methods):
+    access_methods(Thing, _user_can_use_thing=lambda self, user: self.pk == thing.pk)
+    lazy = SimpleLazyObject(lambda: Thing.objects.get(pk=thing.pk))
+    assert api(user).has_perm("testapp.use_thing", lazy) is True

@@ -75,3 +75,11 @@ async def twin() -> None: ...
 )
 def test_a_call_is_labelled_by_what_is_called(call, label):
     assert call.label == label
+
+
+@pytest.mark.parametrize(
+    "answer", [map(str, []), filter(None, []), iter([]), functools.partial(bool), bool, len, Call]
+)
+def test_what_is_always_true_is_no_decision(answer):
+    with pytest.raises(NotADecisionError, match=r"Thing\.method returned"):
+        next(truth(answer, "Thing.method"))

@@ -547,3 +547,39 @@ def test_permission_denied_in_a_handler_is_its_own(site, user):
 
     assert site.get("/", user).status_code == 403
     assert site.get("/").status_code == 302
+
+
+# Mistakes
+
+
+def test_the_mixin_has_to_be_listed_ahead_of_the_view():
+    with pytest.raises(ImproperlyConfigured, match="Late lists PermissionRequiredMixin after"):
+
+        class Late(View, PermissionRequiredMixin):
+            permission_required = USE_THING
+
+
+class ByUser(PermissionRequiredMixin):
+    def get_permission_required(self):
+        name = "use_thing" if self.request.user.is_authenticated else "no_thing"
+        return [f"testapp.{name}"]
+
+
+class SyncByUser(ByUser, View):
+    def get(self, request):
+        return HttpResponse("done")
+
+
+class AsyncByUser(ByUser, View):
+    async def get(self, request):
+        return HttpResponse("done")
+
+
+@pytest.mark.parametrize("view", [SyncByUser, AsyncByUser])
+@pytest.mark.parametrize("mode", MODES)
+def test_what_is_required_can_be_decided_by_the_user_of_the_request(settings, user, view, mode):
+    site = Site(settings, "class", "sync", mode)
+    site.serve(view.as_view())
+
+    assert site.get("/", user).status_code == 200
+    assert site.get("/").status_code == 302

@@ -515,3 +515,47 @@ def test_each_api_asks_its_own_form_unless_that_is_out_of_date(api, nobody, use,
     use(kind)
     granted = [perm for perm in ("sync", "async") if api(nobody).has_perm(perm)]
     assert granted == [only or api.mode]
+
+
+# What a backend decides in places of its own
+
+
+class Restricted(ModelBackend):
+    """Restricts both of Django's permission sets in the private method that they share."""
+
+    def _get_permissions(self, user_obj: User, obj: Any, from_name: str) -> set[str]:
+        return set()
+
+
+class Replaced(BaseBackend):
+    """Grants, but replaces its method by one that denies when it is made."""
+
+    def __init__(self) -> None:
+        self.has_perm = lambda user_obj, perm, obj=None: False
+
+    async def ahas_perm(self, user_obj: User, perm: str, obj: Any = None) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("backend", [Restricted, Replaced])
+def test_a_backend_that_restricts_one_form_in_its_own_way_is_honoured(api, user, settings, backend):
+    settings.AUTHENTICATION_BACKENDS = [f"{__name__}.{backend.__qualname__}", OURS]
+    assert api(user).has_perm(PERM) is False
+
+
+class EndsLogs(BaseBackend):
+    """Ends a log that it did not start."""
+
+    def has_perm(self, user_obj: User, perm: str, obj: Any = None) -> bool:
+        user_obj.end_log()
+        return True
+
+
+def test_a_backend_that_ends_a_log_leaves_those_of_others_alone(api, user, settings):
+    settings.DJEM_PERM_LOG_VERBOSITY = 1
+    settings.AUTHENTICATION_BACKENDS = [f"{__name__}.EndsLogs"]
+    user.start_log("mine")
+
+    assert api(user).has_perm(PERM) is True
+
+    assert user.end_log() == ("mine", [])

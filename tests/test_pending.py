@@ -311,3 +311,10 @@ async def test_cancelling_its_task_cancels_it():
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+@pytest.mark.parametrize("other", [False, True, None, 0, "", 42])
+def test_it_cannot_be_compared_with_an_answer(other):
+    pending = ask()
+    with pytest.raises(TypeError, match="was not awaited"):
+        assert pending != other

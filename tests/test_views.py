@@ -745,3 +745,11 @@ def test_a_view_makes_no_more_queries_than_it_needs(decide, user, thing, django_
         assert decide(user, [USE_THING], kwargs)
     with django_assert_num_queries(1):  # the permission, for its model
         assert decide(user, [USE_THING], kwargs)
+
+
+@pytest.mark.parametrize(
+    "name", ["testapp.no_thing", "nowhere.use_thing", "testapp.", ".use_thing"]
+)
+def test_a_superuser_is_denied_what_does_not_exist(decide, superuser, name):
+    assert decide(superuser, [name], {}) is False
+    assert decide(superuser, ["testapp.use_thing"], {}) is True
