@@ -318,3 +318,11 @@ def test_it_cannot_be_compared_with_an_answer(other):
     pending = ask()
     with pytest.raises(TypeError, match="was not awaited"):
         assert pending != other
+
+
+def test_asyncio_may_ask_whether_a_task_has_a_coroutine():
+    # It does so to print a task, from Python 3.12; whoever else asks gets an error.
+    pending = ask()
+    assert eval("bool(pending)", {"__name__": "asyncio.base_tasks", "pending": pending}) is True
+    with pytest.raises(TypeError, match="was not awaited"):
+        bool(pending)
