@@ -430,32 +430,49 @@ async def test_a_check_that_enters_itself_is_refused_wherever_it_does_so(
     assert_nothing_active(user)
 
 
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("nested", [False, True])
 async def test_a_task_that_outlives_its_check_may_make_the_same_check(
-    user: User, thing: Thing, settings: Any, access_methods: Callable[..., None]
+    user: User,
+    things: list[Thing],
+    settings: Any,
+    form: str,
+    nested: bool,
+    access_methods: Callable[..., None],
 ) -> None:
     settings.DJEM_PERM_LOG_VERBOSITY = 1
+    first, second, *_ = things  # denied and granted by the user methods
     over = asyncio.Event()
-    tasks = []
-    answers = iter([False, True])
+    tasks: list[asyncio.Task[bool]] = []
+    answers = {first.pk: iter([False, True]), second.pk: iter([True])}
 
     async def later() -> bool:
-        await over.wait()
+        if not nested:
+            await over.wait()
         user.clear_perm_cache()
-        granted = await user.ahas_perm(PERM, thing)
-        assert user.get_last_log(raw=True)[-1] == "\nRESULT: Permission Granted"
-        return granted
+        return await user.ahas_perm(PERM, second if nested else first)
 
-    async def decide(thing: Thing, user: User) -> bool:
+    async def about_groups(thing: Thing, groups: Any) -> bool:
         if not tasks:
             tasks.append(asyncio.create_task(later()))
-        await asyncio.sleep(0)
-        return next(answers)
+            await asyncio.sleep(0)
+        elif thing.pk == second.pk:
+            # The task's own check goes on when the one that created it is over.
+            await over.wait()
+            return await user.ahas_perm(PERM, first)
+        return next(answers[thing.pk])
 
-    access_methods(Thing, _user_can_use_thing=decide)
-    assert await user.ahas_perm(PERM, thing) is False
+    method = decide if form == "def" else adecide
+    access_methods(
+        Thing,
+        _user_can_use_thing=lambda thing, user: method(first, user),
+        _group_can_use_thing=about_groups,
+    )
+    assert await user.ahas_perm(PERM, first) is False
     over.set()
     assert await tasks[0] is True
-    assert await user.ahas_perm(PERM, thing) is True  # what the task computed has been kept
+    assert await user.ahas_perm(PERM, first) is True  # what the task computed has been kept
+    assert user.get_last_log(raw=True)[-1] == "\nRESULT: Permission Granted"
 
 
 # Clears, against checks in flight
@@ -638,9 +655,55 @@ async def test_deleting_one_of_djangos_caches_counts_as_a_clear_of_it(
     await hold.reached()
     state["granted"] = False
     delattr(user, name)
+    assert not hasattr(user, name)
     hold.release()
     assert await check is True
     assert await user.ahas_perm(PERM, thing) is False
+
+
+async def test_djangos_caches_of_another_user_are_that_users_own_inside_a_check(
+    user: User, thing: Thing, access_methods: Callable[..., None]
+) -> None:
+    other = await User.objects.acreate(username="other")
+    backend = ModelBackend()
+
+    async def decide(thing: Thing, user: User) -> bool:
+        # Not through the other user, so there is no check of that one.
+        assert await backend.ahas_perm(user, PERM)
+        return await backend.ahas_perm(other, PERM)
+
+    access_methods(Thing, _user_can_use_thing=decide)
+    for _ in range(2):
+        assert await user.ahas_perm(PERM, thing) is False
+        assert user._user_perm_cache == {PERM}
+        assert other._user_perm_cache == set()
+        user.clear_perm_cache()
+
+
+async def test_what_a_task_stores_after_its_check_is_over_is_for_all(
+    user: User, thing: Thing, access_methods: Callable[..., None]
+) -> None:
+    other = await sync_to_async(grant)(await User.objects.acreate(username="other"), PERM)
+    over = asyncio.Event()
+    tasks: list[asyncio.Task[bool]] = []
+
+    async def decide(thing: Thing, asking: User) -> bool:
+        if asking.pk == other.pk:
+            # In a check of another user, begun inside a check of this one that is over now.
+            await over.wait()
+            user.clear_perm_cache()
+            user._perm_cache = {PERM}
+        else:
+            tasks.append(asyncio.create_task(other.ahas_perm(PERM, thing)))
+            await asyncio.sleep(0)
+        return True
+
+    access_methods(Thing, _auser_can_use_thing=decide)
+    await other.ahas_perm(PERM)
+    assert await user.ahas_perm(PERM, thing) is True
+    over.set()
+    assert await tasks[0] is True
+    assert user._perm_cache == {PERM}
 
 
 # A check that begins after a clear never has an older answer, wherever an older check stands
@@ -762,14 +825,14 @@ async def test_a_thread_that_outlives_its_cancelled_check(
     settings.DJEM_PERM_LOG_VERBOSITY = verbosity
     other = await Thing.objects.acreate()
     state = {"granted": True}
+    begun: list[Thing] = []
     ended: list[object] = []
 
     def decide(thing: Thing, asking: User) -> bool:
         granted = state["granted"]
-        if thing.pk == other.pk:
-            return granted
-        hold.wait()
-        if not ended:
+        begun.append(thing)
+        if len(begun) == 1:
+            hold.wait()
             try:
                 asking.log("this goes nowhere")
                 ended.append(asking.has_perm(PERM, other))
@@ -840,6 +903,7 @@ async def test_a_thread_that_a_timeout_has_given_up_leaves_nothing_behind_when_i
     assert user.end_log() == ("mine", [])
 
 
+@pytest.mark.parametrize("hops_by_itself", [False, True])
 @pytest.mark.parametrize("verbosity", [0, 2])
 async def test_a_cancelled_check_leaves_the_logs_around_it_alone(
     user: User,
@@ -847,6 +911,7 @@ async def test_a_cancelled_check_leaves_the_logs_around_it_alone(
     settings: Any,
     hold: Hold,
     verbosity: int,
+    hops_by_itself: bool,
     access_methods: Callable[..., None],
 ) -> None:
     # The thread that is given up is in a check of another user by then.
@@ -860,6 +925,9 @@ async def test_a_cancelled_check_leaves_the_logs_around_it_alone(
         hold.wait()
         return True
 
+    async def adecide(thing: Thing, asking: User) -> bool:
+        return await sync_to_async(decide)(thing, asking)
+
     async def check() -> None:
         user.start_log("mine")
         other.start_log("theirs")
@@ -869,7 +937,8 @@ async def test_a_cancelled_check_leaves_the_logs_around_it_alone(
             user.log("after")
             other.log("after")
 
-    access_methods(Thing, _user_can_use_thing=decide)
+    methods = {"_auser_can_use_thing": adecide} if hops_by_itself else {}
+    access_methods(Thing, _user_can_use_thing=decide, **methods)
     task, context = in_context(check())
     await hold.reached()
     task.cancel()

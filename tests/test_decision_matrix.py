@@ -156,7 +156,7 @@ def each_world() -> Iterator[World]:
 
 @of_each_kind("user_method")
 @of_each_kind("group_method")
-@pytest.mark.parametrize("verbosity", [0, 1, 2])
+@pytest.mark.parametrize("verbosity", [0, 2])
 def test_a_check_decides_as_the_reference_does(methods, verbosity):
     gate = saved_gate()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import copy
+import gc
 import pickle
 import threading
 import weakref
@@ -886,8 +887,23 @@ def test_instances_that_die_together_are_forgotten_as_others_come() -> None:
     assert max(sizes[5:]) <= 2 * max(sizes[:5])
 
 
-def test_a_context_with_many_logs_of_one_instance_does_not_copy_them_all(report: Plain) -> None:
-    # Each log that ends makes a new immutable value: the work must not grow with the square.
+def test_a_log_that_ends_does_not_copy_all_others(report: Plain) -> None:
+    # Each makes a new immutable value: memory, and work, must not grow with the square.
+    def large_dicts() -> set[int]:
+        seen: dict[int, object] = {}
+        left: list[object] = list(log_variables().values())
+        while left:
+            item = left.pop()
+            if id(item) not in seen and not isinstance(item, type):
+                seen[id(item)] = item
+                left.extend(gc.get_referents(item))
+        return {id(item) for item in seen.values() if isinstance(item, dict) and len(item) > 1_000}
+
     for number in range(3_000):
         finish(report, f"log {number}", "line")
     assert context_size() < 3_000 * 10
+    before = large_dicts()
+    for number in range(100):
+        finish(report, f"further log {number}", "line")
+    assert before
+    assert before <= large_dicts()

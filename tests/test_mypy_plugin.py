@@ -8,9 +8,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
-
-pytest.importorskip("mypy", reason="the dependency group `typing` is not installed")
-
 from mypy.options import Options
 
 from djem_async.mypy_plugin import DjemPlugin, plugin

@@ -848,6 +848,39 @@ def test_logs_that_a_backend_leaves_active_are_dropped(
     assert_nothing_active(user)
 
 
+class LateBackend:
+    """Asks about the model level after everything has been decided."""
+
+    def has_perm(self, user_obj: Any, perm: str, obj: Any = None) -> bool:
+        if obj is not None:
+            user_obj.has_perm(perm)
+        return False
+
+
+def test_a_backend_that_asks_again_adds_nothing(
+    api: Api,
+    thing: Thing,
+    verbosity: int,
+    settings: Any,
+    access_methods: Callable[..., None],
+) -> None:
+    settings.DJEM_UNIVERSAL_OLP = True
+    settings.AUTHENTICATION_BACKENDS = [*backends(LateBackend)[1:], *backends(LateBackend)[:1]]
+    access_methods(Thing, _user_can_use_thing=answering(False, "asked"))
+    user = User.objects.create_user("user.name", is_superuser=True)
+    assert api(user).has_perm(PERM, thing) is False
+    assert log_of(user) == (
+        header(verbosity, user, thing)
+        + UNIVERSAL
+        + MODEL_LEVEL_GRANTED
+        + ASKED
+        + result(granted=False)
+    )
+    assert log_of(user, f"auto-{PERM}") == (
+        header(verbosity, user) + UNIVERSAL + result(granted=True)
+    )
+
+
 def test_a_recursion_is_logged_as_an_error(
     api: Api, user: User, thing: Thing, verbosity: int, access_methods: Callable[..., None]
 ) -> None:

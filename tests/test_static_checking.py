@@ -20,7 +20,6 @@ import djem_async
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytest.importorskip("mypy", reason="the dependency group `typing` is not installed")
 
 HERE = Path(__file__).parent
 PACKAGE = Path(djem_async.__file__).parent
