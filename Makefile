@@ -33,6 +33,7 @@ types: .venv/.dev .venv/.package
 	$(BIN)/mypy
 	$(BIN)/mypy --config-file demo/mypy.ini
 	$(BIN)/pyright
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright --verifytypes djem_async --ignoreexternal
 
 # One run for each database, on all cores, and one coverage report for all of them.
 pytest: .venv/.dev .venv/.package

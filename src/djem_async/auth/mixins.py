@@ -101,7 +101,12 @@ class PermissionRequiredMixin(AccessMixin):
     def _authorize(
         self, user: AbstractBaseUser | AnonymousUser, view_kwargs: dict[str, Any]
     ) -> Flow[bool]:
-        perms: Iterable[ViewPermission] = yield Call(self.get_permission_required)
+        # An override may load the user of the request; what stands above needs no thread.
+        base = PermissionRequiredMixin.get_permission_required
+        blocking = type(self).get_permission_required is not base
+        perms: Iterable[ViewPermission] = yield Call(
+            self.get_permission_required, blocking=blocking
+        )
         return (yield from authorize(user, validated(perms), view_kwargs))
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
