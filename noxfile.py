@@ -34,9 +34,14 @@ def lowest(session: nox.Session) -> None:
     run_tests(session, *(bound.replace(">=", "==") for bound in project["dependencies"]))
 
 
-# What these test does not depend on Python and Django: texts, and the type checkers, which are in
-# other environments than these. `make test` runs them.
-ELSEWHERE = ("tests/test_docs.py", "tests/test_mypy_plugin.py", "tests/test_static_checking.py")
+# What these test depends least on Python and Django: texts, the demo, and the type checkers, which
+# are in other environments than these. `make test` runs them.
+ELSEWHERE = (
+    "tests/test_demo.py",
+    "tests/test_docs.py",
+    "tests/test_mypy_plugin.py",
+    "tests/test_static_checking.py",
+)
 
 
 def run_tests(session: nox.Session, *requirements: str) -> None:
