@@ -23,16 +23,28 @@ if TYPE_CHECKING:
 
 DATABASE_FIXTURES = {"db", "transactional_db"}
 
+# They try many worlds and orders of events, which are the same on every database.
+EXPLORATIONS = {
+    "differential",
+    "fuzz",
+    "interleaving",
+    "test_decision_matrix.py",
+    "test_warm.py",
+}
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out, on all databases but SQLite, tests that pytest-django keeps from the database."""
+    """Leave out, on all databases but SQLite, explorations and tests that do not touch it."""
     if os.environ.get("DJEM_TEST_DB", "sqlite") == "sqlite":
         return
     apart = [
         item
         for item in items
-        if not item.get_closest_marker("django_db")
-        and DATABASE_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+        if not EXPLORATIONS.isdisjoint((item.path.name, item.path.parent.name))
+        or (
+            not item.get_closest_marker("django_db")
+            and DATABASE_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+        )
     ]
     config.hook.pytest_deselected(items=apart)
     items[:] = [item for item in items if item not in set(apart)]

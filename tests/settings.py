@@ -42,6 +42,8 @@ def _database(alias: str) -> dict[str, Any]:
                 "PORT": os.environ.get("MYSQL_PORT", "3306"),
                 "USER": os.environ.get("MYSQL_USER", "root"),
                 "PASSWORD": os.environ.get("MYSQL_PASSWORD", ""),
+                # By default the server waits a whole day for the lock of a table.
+                "OPTIONS": {"init_command": "SET SESSION lock_wait_timeout = 60"},
                 "TEST": {"NAME": f"test_{name}", "CHARSET": "utf8mb4"},
             }
         case unknown:

@@ -13,7 +13,16 @@ from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied, SynchronousOnlyOperation
 from django.db.models import QuerySet
 
-from djem_async.access import SOURCES, find_access_method, is_nonblocking, method_names, nonblocking
+from djem_async import access
+from djem_async.access import (
+    SOURCES,
+    AccessDecorators,
+    find_access_method,
+    is_nonblocking,
+    method_names,
+    names_for,
+    nonblocking,
+)
 from djem_async.auth import ObjectPermissionsBackend
 from djem_async.exceptions import AsyncMethodError, NotADecisionError
 from tests.conftest import grant
@@ -455,6 +464,12 @@ async def test_an_async_method_runs_on_the_event_loop(access_methods):
     access_methods(Thing, _user_can_use_thing=method)
     assert await signed_in().ahas_perm(PERM, Thing())
     assert threads == [threading.get_ident()]
+
+
+def test_names_are_made_once():
+    assert names_for("user", "testapp.use_thing") is names_for("user", "testapp.use_thing")
+    assert not hasattr(AccessDecorators(), "__dict__")
+    assert access.__all__ == ["AccessDecorators", "nonblocking"]
 
 
 async def test_nonblocking_is_a_promise_that_django_holds_the_method_to(access_methods, db):

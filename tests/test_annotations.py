@@ -35,6 +35,7 @@ from django.contrib.auth.models import (
 )
 from django.db.models import Manager, Model, QuerySet
 
+from djem_async._annotations import place_of
 from djem_async.checks import check_access_methods
 from djem_async.models import OLPMixin
 from djem_async.protocols import SupportsLogging, SupportsObjectPermissions
@@ -44,6 +45,7 @@ AnyUser = TypeVar("AnyUser", bound=AbstractUser)
 AnySupplier = TypeVar("AnySupplier", bound=Supplier)
 Free = TypeVar("Free")
 EitherOf = TypeVar("EitherOf", Supplier, User)
+NoUser = TypeVar("NoUser", Supplier, Thing)
 NewUser = NewType("NewUser", User)
 
 
@@ -128,6 +130,8 @@ def test_a_user_method_may_take_any_type_of_the_user(found: Any, annotation: Any
         ("Supplier", "Supplier"),
         (Supplier | None, "tests.testapp.models.Supplier | None"),
         (AnySupplier, "~AnySupplier"),
+        (NoUser, "~NoUser"),
+        (Union[Supplier, Thing], "typing.Union["),  # noqa: UP007
         (LaterUser, "LaterUser"),
         (int, "int"),
         (list[User], "list[tests.testapp.models.User]"),
@@ -219,6 +223,7 @@ def test_a_method_may_answer_with_a_bool(found: Any, annotation: Any) -> None:
         (Literal["yes"], "typing.Literal['yes']"),
         (Literal[1], "typing.Literal[1]"),
         (Awaitable[str], "collections.abc.Awaitable[str]"),
+        (Coroutine[Any, Any, str], "collections.abc.Coroutine[typing.Any, typing.Any, str]"),
         (AsyncIterator[bool], "collections.abc.AsyncIterator[bool]"),
         (list[bool], "list[bool]"),
     ],
@@ -237,6 +242,10 @@ def test_the_file_and_line_are_named(found: Any) -> None:
     messages = found(_user_can_use_thing=_user_can_use_thing)
     assert len(messages) == 2
     assert all(message.endswith(place) for message in messages)
+
+
+def test_what_has_no_place_names_none() -> None:
+    assert place_of(functools.partial(int)) == ""
 
 
 def test_every_message_about_a_method_names_the_place(access_methods: Any) -> None:

@@ -16,13 +16,16 @@ LAYERS = (
     ("", "templatetags"),  # the packages themselves: they import nothing
     ("exceptions", "conf", "protocols"),
     ("_entries", "_flow", "_lineage", "_owned", "_pending"),
-    ("_lazy", "_queries"),
+    ("_fetch", "_hops", "_lazy", "_queries"),
     ("_twins",),
     ("access", "middleware"),
+    ("_plans",),
     ("_decision", "_cache", "_annotations"),
     ("_running",),
     ("_driving",),
     ("logs", "_backends"),
+    ("_check_logs",),
+    ("_warm",),
     ("auth._views", "templatetags.djem_async"),
     ("models", "auth.backends", "auth.decorators", "auth.mixins"),
     ("auth",),
@@ -142,4 +145,4 @@ def test_the_decision_knows_django_by_one_exception():
 def test_threads_and_event_loops_are_left_to_the_driver_and_to_views():
     tools = ("asyncio", "concurrent", "asgiref.sync.sync_to_async", "asgiref.sync.async_to_sync")
     users = {found.module for found in FOREIGN if found.target.startswith(tools)}
-    assert users <= {"_driving", "auth.mixins", "middleware"}
+    assert users <= {"_driving", "_hops", "auth.mixins", "middleware"}

@@ -1,7 +1,8 @@
-"""`ObjectPermissionsBackend`, asked directly and through users of every kind."""
+"""`djem_async.auth.backends`: asked directly and through users of every kind."""
 
 import subprocess
 import sys
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.utils.functional import SimpleLazyObject
 
+from djem_async.access import nonblocking
 from djem_async.auth import ObjectPermissionsBackend
 from djem_async.models import OLPMixin
 from tests.conftest import grant, permission
@@ -520,3 +522,49 @@ def test_a_lazy_object_is_loaded_where_queries_may_be_made(api, user, thing, acc
     access_methods(Thing, _user_can_use_thing=lambda self, user: self.pk == thing.pk)
     lazy = SimpleLazyObject(lambda: Thing.objects.get(pk=thing.pk))
     assert api(user).has_perm("testapp.use_thing", lazy) is True
+
+
+@pytest.mark.parametrize(
+    "name", ["get_user_permissions", "get_group_permissions", "get_all_permissions"]
+)
+def test_an_async_set_follows_an_override_of_the_sync_form(user, thing, name):
+    found = {"testapp.made_up"}
+    kind = type("Own", (ObjectPermissionsBackend,), {name: lambda self, user, obj=None: found})
+    assert async_to_sync(getattr(kind(), f"a{name}"))(user, thing) is found
+
+
+@pytest.mark.parametrize("is_held", [True, False])
+def test_the_result_of_the_model_level_is_logged(api, user, thing, settings, is_held):
+    settings.DJEM_PERM_LOG_VERBOSITY = 1
+    if not is_held:
+        user.user_permissions.clear()
+    assert api(user).has_perm("testapp.use_thing", thing) is is_held
+    word = "Granted" if is_held else "Denied"
+    assert f"Model-level Result: {word}\n" in user.get_last_log()
+
+
+@pytest.mark.parametrize("mark", [nonblocking, lambda method: method])
+def test_only_what_is_marked_is_called_on_the_event_loop(user, thing, access_methods, mark):
+    threads: list[int] = []
+
+    def decide(self: Any, argument: Any) -> bool:
+        threads.append(threading.get_ident())
+        return False
+
+    # Two, so that each is looked at anew.
+    access_methods(Thing, _user_can_use_thing=mark(decide), _group_can_use_thing=mark(decide))
+
+    async def check() -> int:
+        assert not await user.ahas_perm("testapp.use_thing", thing)
+        return threading.get_ident()
+
+    loops = async_to_sync(check)()
+    assert len(threads) == 2
+    assert [thread == loops for thread in threads] == [mark is nonblocking] * 2
+
+
+@pytest.mark.parametrize("perm", [7, None, b"testapp.use_thing", object()])
+def test_a_permission_that_is_no_text_is_denied(user, thing, perm):
+    backend: Any = ObjectPermissionsBackend()
+    assert backend.has_perm(user, perm, thing) is False
+    assert async_to_sync(backend.ahas_perm)(user, perm, thing) is False

@@ -2,14 +2,32 @@
 
 import copy
 import pickle
+from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
+from enum import IntEnum
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import AnonymousUser, Group
 from django.core.exceptions import PermissionDenied
 
-from djem_async._cache import Decision, Generation, PermissionCache, object_key, permission_cache
+from djem_async import _cache, _owned
+from djem_async._cache import (
+    Decision,
+    Generation,
+    ObjectKey,
+    PermissionCache,
+    Record,
+    Shortcut,
+    Trust,
+    object_key,
+    permission_cache,
+    shared_record,
+)
+from djem_async._entries import Entry
 from djem_async.auth import ObjectPermissionsBackend
 from tests.conftest import grant, permission
 from tests.testapp.models import CompositeThing, OtherThing, PlainUser, SpecialThing, Thing, User
@@ -53,10 +71,35 @@ def saved(model: Any, alias: str | None = "default", **fields: Any) -> Any:
 
 
 def test_a_key_is_the_class_the_database_and_the_primary_key():
-    assert object_key(saved(Thing, pk=1)) == (Thing, "default", 1)
-    assert object_key(saved(Thing, pk=1, name="changed")) == (Thing, "default", 1)
+    assert object_key(saved(Thing, pk=1)) == (Thing, "default", int, 1)
+    assert object_key(saved(Thing, pk=1, name="changed")) == (Thing, "default", int, 1)
     key = object_key(saved(CompositeThing, tenant=1, number=2))
-    assert key == (CompositeThing, "default", (1, 2))
+    assert key == (CompositeThing, "default", (int, int), (1, 2))
+
+
+@pytest.mark.parametrize("pk", [True, 1.0, Decimal(1), IntEnum("One", ["ONE"]).ONE, (1, True)])
+def test_a_primary_key_that_may_equal_that_of_another_row_is_none(pk):
+    obj = saved(Thing, pk=1)
+    obj.id = pk
+    assert object_key(obj) is None
+
+
+@pytest.mark.parametrize("pk", ["1", b"1", UUID(int=1), date(2026, 1, 1)])
+def test_the_type_of_a_primary_key_is_a_part_of_the_key(pk):
+    obj = saved(Thing, pk=pk)
+    assert object_key(obj) == (Thing, "default", type(pk), pk)
+
+
+def test_the_class_is_the_one_that_the_object_is_of(thing):
+    class Liar(Thing):
+        class Meta:
+            proxy = True
+            app_label = "testapp"
+
+        __class__ = Thing
+
+    liar = saved(Liar, pk=thing.pk)
+    assert object_key(liar) == (Liar, "default", int, thing.pk)
 
 
 DISTINCT = [
@@ -107,43 +150,262 @@ def test_an_object_without_a_lasting_identity_has_no_key(obj):
 # The store
 
 
-def test_a_generation_remembers_by_source_permission_and_key():
-    generation, key = Generation(), (Thing, "default", 1)
-    decision = Decision(granted=True)
-    generation.remember("user", PERM, key, decision)
-    assert generation.recall("user", PERM, key) is decision
-    assert generation.recall("group", PERM, key) is None
-    assert generation.recall("user", "testapp.change_thing", key) is None
+GRANTED, DENIED = Decision(granted=True), Decision(granted=False)
+KEY = ObjectKey(Thing, "default", int, 1)
+
+
+def test_a_generation_keeps_decisions_by_source_permission_and_key():
+    generation = Generation()
+    generation.keep(PERM, KEY, {"user": GRANTED})
+    assert generation.recall("user", PERM, KEY) == GRANTED
+    assert generation.recall("group", PERM, KEY) is None
+    assert generation.recall("user", "testapp.change_thing", KEY) is None
     for other in (object_key(make()) for make in DISTINCT[1:]):
         assert generation.recall("user", PERM, other) is None
+    for change in ({"pk_type": bool, "pk": True}, {"alias": "other"}, {"model": OtherThing}):
+        assert generation.recall("user", PERM, KEY._replace(**change)) is None
 
 
-def test_a_generation_remembers_nothing_without_a_key():
+def test_a_generation_adds_what_is_decided_later():
     generation = Generation()
-    generation.remember("user", PERM, None, Decision(granted=True))
+    generation.keep(PERM, KEY, {"user": DENIED})
+    generation.keep(PERM, KEY, {"group": GRANTED}, granted=True)
+    generation.keep(PERM, KEY, {})
+    assert generation.recall("user", PERM, KEY) == DENIED
+    assert generation.recall("group", PERM, KEY) == GRANTED
+    assert generation.table(PERM, KEY)[1].granted is True
+
+
+def test_decisions_without_lines_take_no_memory_of_their_own():
+    generation = Generation()
+    for pk in (1, 2):
+        generation.keep(PERM, KEY._replace(pk=pk), {"user": Decision(granted=True)}, granted=True)
+    table = generation.table(PERM, KEY)
+    assert table[1] is table[2]
+
+
+@pytest.mark.parametrize("source", ["user", "group"])
+def test_what_follows_from_a_decision_has_the_lines_that_led_to_it(source):
+    generation, decision = Generation(), Decision(True, (Entry("because"),))
+    generation.keep(PERM, KEY, {source: decision}, granted=True)
+    assert generation.recall(source, PERM, KEY) is decision
+    record = generation.table(PERM, KEY)[1]
+    assert (record.granted, record.entries) == (True, ("because",))
+
+
+def test_lines_of_a_method_that_was_not_asked_are_no_part_of_what_follows():
+    generation = Generation()
+    user, group = Decision(True, (Entry("user"),)), Decision(True, (Entry("group"),))
+    generation.keep(PERM, KEY, {"group": group})
+    generation.keep(PERM, KEY, {"user": user}, granted=True)
+    record = generation.table(PERM, KEY)[1]
+    assert (record.user, record.group, record.entries) == (user, group, ("user",))
+
+
+def test_what_follows_stays_when_a_part_of_it_is_kept_again():
+    generation, decision = Generation(), Decision(True, (Entry("because"),))
+    generation.keep(PERM, KEY, {"user": decision}, granted=True)
+    record = generation.table(PERM, KEY)[1]
+    generation.keep(PERM, KEY, {"user": decision})
+    assert generation.table(PERM, KEY)[1] is record
+
+
+def test_a_generation_keeps_nothing_without_a_key():
+    generation = Generation()
+    generation.keep(PERM, None, {"user": GRANTED})
     assert generation.recall("user", PERM, None) is None
 
 
 def test_what_a_check_stores_after_a_clear_goes_nowhere():
     user = User()
-    cache, key = permission_cache(user), (Thing, "default", 1)
+    cache = permission_cache(user)
     of_the_check = cache.generation
     cache.clear()
-    of_the_check.remember("user", PERM, key, Decision(granted=True))
+    of_the_check.keep(PERM, KEY, {"user": GRANTED})
     of_the_check.model_level["_perm_cache"] = {PERM}
-    assert cache.generation.recall("user", PERM, key) is None
+    assert cache.generation.recall("user", PERM, KEY) is None
     assert not hasattr(user, "_perm_cache")
 
 
 def test_dropping_one_of_djangos_caches_keeps_the_others():
     cache = PermissionCache(User())
     cache.generation.model_level.update({name: {name} for name in DJANGOS})
-    cache.generation.remember("user", PERM, (Thing, "default", 1), Decision(granted=True))
+    cache.generation.keep(PERM, KEY, {"user": GRANTED})
     before = cache.generation
     cache.drop_model_level("_perm_cache")
     assert cache.generation.model_level == {name: {name} for name in DJANGOS[1:]}
-    assert cache.generation.recall("user", PERM, (Thing, "default", 1)) is None
+    assert cache.generation.recall("user", PERM, KEY) is None
     assert set(before.model_level) == set(DJANGOS)  # checks in flight keep what they know
+
+
+@pytest.mark.parametrize("first", DJANGOS)
+def test_what_is_made_of_a_dropped_cache_is_dropped_as_well(first):
+    user = User()
+    for name in DJANGOS:
+        setattr(user, name, {name})
+    delattr(user, first)
+    assert not hasattr(user, "_perm_cache")
+    user._perm_cache = {PERM}  # as a check in another thread does, from what is left
+    for name in DJANGOS:
+        if name != first:
+            delattr(user, name)
+    assert not any(hasattr(user, name) for name in DJANGOS)
+
+
+class _Interrupted:
+    """A lock in which something else happens while it is held, in the same thread."""
+
+    def __init__(self, lock: Any, interrupt: Callable[[], object]) -> None:
+        self.lock = lock
+        self.interrupt = interrupt
+
+    def __enter__(self) -> None:
+        self.lock.acquire()
+        interrupt, self.interrupt = self.interrupt, lambda: None
+        interrupt()
+
+    def __exit__(self, *args: object) -> None:
+        self.lock.release()
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda user: permission_cache(user).generation.keep(PERM, KEY, {"user": GRANTED}),
+        lambda user: permission_cache(user).clear(),
+        lambda user: permission_cache(user).drop_model_level("_group_perm_cache"),
+    ],
+)
+@pytest.mark.parametrize(
+    "interrupt",
+    [
+        lambda user: permission_cache(user).generation.keep(PERM, KEY, {"user": GRANTED}),
+        lambda user: user.clear_perm_cache(),
+        lambda user: delattr(user, "_perm_cache"),
+    ],
+)
+def test_a_signal_handler_may_do_anything(monkeypatch, work, interrupt):
+    user = User()
+    cache = permission_cache(user)
+    cache.generation.model_level.update({name: {name} for name in DJANGOS})
+    lock = _Interrupted(_cache._replacing, lambda: interrupt(user))
+    monkeypatch.setattr(_cache, "_replacing", lock)
+    work(user)
+    assert "_perm_cache" not in cache.generation.model_level or cache.generation.recall(
+        "user", PERM, KEY
+    )
+
+
+@pytest.mark.timeout(30)
+def test_a_finalizer_may_need_a_store_while_one_is_made(monkeypatch):
+    user, other = User(), User()
+    found: list[Any] = []
+
+    def interrupt() -> None:
+        found.extend([permission_cache(user), permission_cache(other)])
+
+    monkeypatch.setattr(_owned, "_creating", _Interrupted(_owned._creating, interrupt))
+    assert permission_cache(user) is found[0]
+    assert permission_cache(other) is found[1]
+
+
+@pytest.mark.parametrize(
+    "instance",
+    [
+        Record(),
+        Shortcut(KEY, "id"),
+        Trust(),
+        Generation(),
+        PermissionCache(KEY),
+    ],
+    ids=lambda instance: type(instance).__name__,
+)
+def test_what_is_kept_takes_no_memory_for_more(instance):
+    assert not hasattr(instance, "__dict__")
+
+
+# What whole checks leave
+
+
+@pytest.mark.parametrize("granted", [True, False, None])
+@pytest.mark.parametrize("group", [True, False, None])
+@pytest.mark.parametrize("user", [True, False, None])
+def test_a_shared_record_says_what_it_was_made_of(user, group, granted):
+    record = shared_record(user, group, granted)
+    assert record is shared_record(user, group, granted)
+    assert record.granted is record.silent is granted
+    assert record.user == (None if user is None else Decision(granted=user))
+    assert record.group == (None if group is None else Decision(granted=group))
+    assert record.entries == ()
+
+
+def test_what_follows_is_kept_with_decisions_that_were_known():
+    generation = Generation()
+    generation.keep(PERM, KEY, {"user": GRANTED})
+    generation.keep(PERM, KEY, {"user": GRANTED}, granted=True)
+    assert generation.table(PERM, KEY)[1].granted is True
+
+
+@pytest.mark.parametrize("source", ["user", "group"])
+def test_records_without_lines_are_shared(source):
+    generation = Generation()
+    generation.keep(PERM, KEY, {source: Decision(granted=False)}, granted=False)
+    answers = (False, None, False) if source == "user" else (None, False, False)
+    assert generation.table(PERM, KEY)[1] is shared_record(*answers)
+
+
+YES = shared_record(None, None, granted=True)
+NO = shared_record(None, None, granted=False)
+
+
+def test_a_shortcut_knows_a_record_by_its_key_or_the_one_of_all():
+    assert Shortcut(KEY, "id").record(1) is None
+    assert Shortcut(KEY, "id", same=YES).record(1) is YES
+    shortcut = Shortcut(KEY, "id", table={1: NO})
+    assert shortcut.record(1) is NO
+    assert shortcut.record(2) is None
+    assert Shortcut(KEY, "id").log is None
+
+
+@pytest.mark.parametrize(
+    ("verbosity", "options", "sure"),
+    [
+        (0, {}, True),
+        (0, {"doubt": False}, True),
+        (0, {"doubt": True}, None),
+        (0, {"same": YES}, True),
+        (0, {"same": NO}, False),
+        (0, {"same": YES, "doubt": True}, None),
+        (1, {}, None),
+        (2, {"same": YES}, None),
+        (1, {"doubt": False}, None),
+    ],
+)
+def test_an_answer_that_has_to_be_logged_or_may_be_another_is_not_sure(verbosity, options, sure):
+    shortcut = Shortcut(KEY, "id", **options)
+    Trust(verbosity=verbosity).add(PERM, KEY, shortcut)
+    assert (shortcut.sure if shortcut.sure in (True, False) else None) is sure
+
+
+def test_shortcuts_are_found_by_permission_class_and_database():
+    trust = Trust()
+    keys = [KEY._replace(alias=alias) for alias in ("default", "other", "third")]
+    shortcuts = [Shortcut(key, "id") for key in keys]
+    for key, shortcut in zip(keys, shortcuts, strict=True):
+        assert trust.find(PERM, Thing, key.alias) is None
+        trust.add(PERM, key, shortcut)
+    assert [trust.find(PERM, Thing, key.alias) for key in keys] == shortcuts
+    assert trust.shortcuts[PERM][Thing] is shortcuts[0]
+    assert trust.find("testapp.change_thing", Thing, "default") is None
+    assert trust.find(PERM, OtherThing, "default") is None
+    for number, key in enumerate(keys):
+        newer = Shortcut(key, "id")
+        trust.add(PERM, key, newer)
+        assert trust.find(PERM, Thing, key.alias) is newer
+        assert [trust.find(PERM, Thing, other.alias) for other in keys[number + 1 :]] == shortcuts[
+            number + 1 :
+        ]
 
 
 # One decision each
@@ -284,7 +546,7 @@ def test_a_warm_check_makes_no_query(
         _user_can_use_thing=lambda self, user: Thing.objects.filter(owner=user).exists(),
         _group_can_use_thing=lambda self, groups: groups.filter(name="staff").exists(),
     )
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(3):  # Django's permissions, and what each method asks
         assert api(user).has_perm(PERM, thing) is True
     with django_assert_num_queries(0):
         assert api(user).has_perm(PERM, thing) is True
@@ -341,8 +603,9 @@ def test_djangos_caches_are_plain_attributes_to_others(name):
     user = User()
     with pytest.raises(AttributeError, match=name):
         getattr(user, name)
-    with pytest.raises(AttributeError, match=name):
-        delattr(user, name)
+    if name != "_perm_cache":  # which goes with the others
+        with pytest.raises(AttributeError, match=name):
+            delattr(user, name)
     setattr(user, name, permissions := {PERM})
     assert getattr(user, name) is permissions
     delattr(user, name)
@@ -514,3 +777,65 @@ def test_an_anonymous_user_can_be_copied(api, thing, method, copied):
     user = AnonymousUser()
     assert not api(user).has_perm(PERM, thing)
     assert not api(COPIES[copied](user)).has_perm(PERM, thing)
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_decisions_on_an_object_that_becomes_another_meanwhile_are_not_kept(
+    api, user, access_methods, is_known
+):
+    asked = []
+
+    def move(self, user):
+        asked.append(self.pk)
+        if self.pk == 1:
+            self.pk = 2
+        return False
+
+    def grant(self, groups):
+        asked.append(self.pk)
+        return True
+
+    access_methods(Thing, _user_can_use_thing=move, _group_can_use_thing=grant)
+    if is_known:  # how to ask objects of this class
+        assert api(user).has_perm(PERM, saved_thing(3))
+        asked.clear()
+    for _ in range(2):
+        assert api(user).has_perm(PERM, saved_thing(1))
+        assert asked == [1, 2]
+        asked.clear()
+    assert api(user).has_perm(PERM, saved_thing(2))
+    assert asked == [2, 2]
+
+
+def saved_thing(pk):
+    thing = Thing(pk=pk)
+    thing._state.adding, thing._state.db = False, "default"
+    return thing
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_the_decision_of_a_method_is_kept_if_the_next_one_fails(
+    api, user, access_methods, is_known
+):
+    asked, failing = [], []
+
+    def deny(self, user):
+        asked.append("user")
+        return False
+
+    def fail(self, groups):
+        asked.append("group")
+        if failing:
+            raise failing.pop()
+        return True
+
+    access_methods(Thing, _user_can_use_thing=deny, _group_can_use_thing=fail)
+    if is_known:  # how to ask objects of this class
+        assert api(user).has_perm(PERM, saved_thing(3))
+        asked.clear()
+    failing.append(ValueError("x"))
+    with pytest.raises(ValueError, match="x"):
+        api(user).has_perm(PERM, saved_thing(1))
+    for _ in range(2):
+        assert api(user).has_perm(PERM, saved_thing(1))
+    assert asked == ["user", "group", "group"]

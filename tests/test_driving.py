@@ -332,6 +332,43 @@ class AsyncAloneThenBoth(AsyncAlone, Base):
     pass
 
 
+def decorated(function: Any) -> Any:
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+class Decorated(Base):
+    def greet(self, name: str, *, mark: str = "!") -> str:
+        return f"sync decorated {name}{mark}"
+
+    @decorated
+    @twin_of("greet")
+    async def agreet(self, name: str, *, mark: str = "!") -> str:
+        return f"decorated {name}{mark}"
+
+
+class DecoratedWithMixinAfter(Decorated, UnrelatedMixin):
+    pass
+
+
+class Disguised(SyncOverride):
+    """Its async form looks like the one that it overrides."""
+
+    def greet(self, name: str, *, mark: str = "!") -> str:
+        return super().greet(name, mark=mark)
+
+    @functools.wraps(Base.agreet)
+    async def agreet(self, name: str, *, mark: str = "!") -> str:
+        return "disguised " + await super().agreet(name, mark=mark)
+
+
+class HeirOfDisguised(Disguised):
+    pass
+
+
 class AsyncSyncOverride(Base):
     async def greet(self, name: str, *, mark: str = "!") -> str:  # type: ignore[override]
         return f"strange {name}{mark}"
@@ -350,6 +387,10 @@ class AsyncSyncOverride(Base):
         (AsyncOverride, "more async Ann?"),
         (SyncOverrideOfAsyncOverride, "more last Ann?"),
         (AsyncSyncOverride, "strange Ann?"),
+        (Disguised, "disguised overridden Ann?"),
+        (HeirOfDisguised, "disguised overridden Ann?"),
+        (Decorated, "decorated Ann?"),
+        (DecoratedWithMixinAfter, "decorated Ann?"),
         (AsyncAlone, "alone Ann?"),
         (AsyncAloneThenSync, "mixed in Ann?"),
         (AsyncAloneThenBoth, "alone Ann?"),

@@ -18,7 +18,8 @@ import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.utils.functional import lazystr
 
-from djem_async.logs import Entry
+from djem_async import logs
+from djem_async.logs import Entry, LogScope
 from djem_async.models import Loggable
 from tests.test_memory import context_size
 from tests.testapp.models import User
@@ -155,6 +156,13 @@ def test_the_repr_of_an_entry_shows_its_tags(entry: Entry, expected: str) -> Non
 
 def test_the_tags_of_an_entry_keep_their_order() -> None:
     assert Entry("text", ["b", "a"]).tags == ("b", "a")
+
+
+def test_the_tags_of_an_entry_that_several_logs_have_never_change() -> None:
+    entry: Any = Entry("text", ["a"])
+    with pytest.raises(AttributeError):
+        entry.tags = ("b",)
+    assert entry.tags == ("a",)
 
 
 def copies() -> list[Any]:
@@ -776,6 +784,37 @@ def test_hops_carry_even_what_differs_in_tags_only(report: Plain, hop: Callable[
 
 
 @pytest.mark.parametrize("hop", HOPS)
+def test_hops_carry_even_what_differs_in_order_only(report: Plain, hop: Callable[..., Any]) -> None:
+    def finish_all(*names: str) -> None:
+        for name in names:
+            finish(report, name, f"of {name}")
+
+    period = logs._LONGEST_CHAIN + 1
+    for _ in range(period):  # wherever in the period it begins
+        finish_all("one", "other")
+        hop(finish_all, *["other"] * (period - 1), "one")
+        assert report.get_last_log() == "of one"
+
+
+def test_a_context_does_not_keep_the_logs_of_what_is_no_more() -> None:
+    def work() -> None:
+        gone = Plain()
+        for number in range(3_000):
+            finish(gone, f"job {number}")
+        del gone
+        gc.collect()
+        report = Plain()
+        for number in range(100):
+            finish(report, f"job {number}")
+        layers, chain, _ = logs._history.get()
+        assert sum(size for _, size in layers) <= 100
+        assert report.get_log("job 7") == ""
+        assert chain is None or chain[0]() is not None
+
+    contextvars.Context().run(work)
+
+
+@pytest.mark.parametrize("hop", HOPS)
 def test_long_logs_travel_as_well(report: Plain, hop: Callable[..., Any]) -> None:
     report.start_log("job")
     for number in range(5_000):
@@ -907,3 +946,59 @@ def test_a_log_that_ends_does_not_copy_all_others(report: Plain) -> None:
         finish(report, f"further log {number}", "line")
     assert before
     assert before <= large_dicts()
+
+
+# What is no text
+
+
+@pytest.mark.parametrize("name", [None, 7, b"name", ["name"], lazystr("name")])
+def test_the_name_of_a_log_must_be_a_string(name):
+    report = Plain()
+    with pytest.raises(TypeError, match=r"^The name of a log must be a string, not \w+\.$"):
+        report.start_log(name)
+    with pytest.raises(KeyError, match="No active log"):
+        report.end_log()
+
+
+class Quiet(str):
+    """Its hash and equality are of its own."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return self.lower() == str(other).lower()
+
+    def __hash__(self) -> int:
+        return hash(self.lower())
+
+
+def test_the_name_of_a_log_is_its_text():
+    report = Plain()
+    for name in ("Name", "name"):
+        report.start_log(Quiet(name))
+        report.log(name)
+    assert [report.end_log(), report.end_log()] == [("name", ["name"]), ("Name", ["Name"])]
+    assert report.get_log(Quiet("Name")) == report.get_log("Name") == "Name"
+
+
+@pytest.mark.parametrize("tag", [["a"], ("a",), 7, b"a", True])
+def test_a_tag_must_be_a_string(tag):
+    report = Plain()
+    report.start_log("log")
+    with pytest.raises(
+        TypeError, match=r"^`tag` must be a string, not .*Log the lines of each tag"
+    ):
+        report.log("line", tag=tag)
+    assert report.end_log() == ("log", [])  # nothing was written
+
+
+def test_an_access_method_may_ask_for_a_log_that_automatic_logging_has_not_made():
+    report = Plain()
+    with LogScope(report):
+        assert report.get_last_log() == ""
+        assert report.get_last_log(raw=True) == []
+        report.start_log("own")
+        with pytest.raises(KeyError, match="No finished logs"):
+            report.get_last_log()
+        report.end_log()
+    assert report.get_log("own") == ""

@@ -212,4 +212,4 @@ def test_a_user_that_is_checked_for_ever_does_not_grow(
     for _ in range(200):
         api(user).has_perm(PERM, make_thing())
         sizes.append(context_size())
-    assert max(sizes) <= sizes[1] + 20
+    assert max(sizes[100:]) <= max(sizes[:100]) + 20

@@ -1,12 +1,22 @@
-"""Other authentication backends beside ours: they may grant, veto, and know one API only."""
+"""Other authentication backends beside ours: they may grant, veto, and know one API only.
 
+How they are asked is in `djem_async._backends`.
+"""
+
+import asyncio
 import threading
+from itertools import combinations
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.auth.backends import BaseBackend, ModelBackend
 from django.core.exceptions import PermissionDenied
 
+from djem_async import _backends
+from djem_async._backends import PERMISSION_METHODS
+from djem_async._cache import Generation, permission_cache
+from djem_async._fetch import fill_permission_caches
 from djem_async.exceptions import NotADecisionError
 from tests.testapp.models import OtherThing, Thing, User
 
@@ -559,3 +569,130 @@ def test_a_backend_that_ends_a_log_leaves_those_of_others_alone(api, user, setti
     assert api(user).has_perm(PERM) is True
 
     assert user.end_log() == ("mine", [])
+
+
+def test_djangos_base_of_backends_says_nothing_and_is_no_hindrance(api, user, thing, settings):
+    settings.AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.BaseBackend", DJANGOS, OURS]
+    for _ in range(2):
+        assert api(user).has_perm(PERM) is True
+        assert api(user).has_perm(PERM, thing) is True
+        assert api(user).has_perm("testapp.delete_thing", thing) is False
+        assert api(user).has_module_perms("testapp") is True
+    settings.AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.BaseBackend", OURS]
+    for _ in range(2):
+        assert api(user).has_perm(PERM) is False
+        assert api(user).has_perm(PERM, thing) is False
+        assert api(user).has_module_perms("testapp") is False
+
+
+# What is fetched for Django's
+
+
+def test_the_permission_methods_are_those_of_djangos_backends():
+    assert set(PERMISSION_METHODS) == {
+        "has_perm",
+        "has_module_perms",
+        "get_all_permissions",
+        "get_user_permissions",
+        "get_group_permissions",
+    }
+
+
+@pytest.mark.parametrize(
+    ("names", "is_enough"),
+    [
+        ("", False),
+        ("_perm_cache", True),
+        ("_user_perm_cache", False),
+        ("_group_perm_cache", False),
+        ("_user_perm_cache _group_perm_cache", True),
+        ("_perm_cache _user_perm_cache", True),
+        ("_perm_cache _group_perm_cache", True),
+        ("_perm_cache _user_perm_cache _group_perm_cache", True),
+    ],
+)
+def test_what_is_known_is_not_fetched_again(names, is_enough):
+    generation = Generation({name: set() for name in names.split()})
+    assert _backends._has_caches(generation) is is_enough
+
+
+@pytest.mark.parametrize("inactive_at", list(combinations(range(1, 12), 2)))
+def test_nothing_is_kept_of_a_user_who_was_inactive_in_the_midst_of_a_fetch(
+    api, user, monkeypatch, inactive_at
+):
+    """Django caches that such a user holds nothing."""
+    looks = 0
+
+    def is_active(self: Any) -> bool:
+        nonlocal looks
+        looks += 1
+        return looks not in inactive_at
+
+    with monkeypatch.context() as patch:
+        patch.setattr(User, "is_active", property(is_active, lambda self, value: None))
+        api(user).has_perm(PERM)
+        assert looks >= 3
+    assert api(user).has_perm(PERM) is True
+
+
+def test_a_check_that_joins_a_fetch_which_found_the_user_inactive_fetches_anew(
+    api, user, monkeypatch
+):
+    fetches: list[Any] = []
+
+    def fill(backend: Any, user: Any) -> None:
+        fetches.append(user)
+        if len(fetches) > 1:
+            fill_permission_caches(backend, user)
+
+    monkeypatch.setattr(_backends, "fill_permission_caches", fill)
+    assert api(user).has_perm(PERM) is True
+    assert len(fetches) == 2
+
+
+@pytest.mark.parametrize("flag", ["is_active", "is_anonymous"])
+def test_nothing_is_fetched_for_whoever_has_no_permissions(api, user, monkeypatch, flag):
+    fetched: list[Any] = []
+    monkeypatch.setattr(_backends, "fill_permission_caches", lambda *args: fetched.append(args))
+    if flag == "is_active":
+        user.is_active = False
+    else:
+        monkeypatch.setattr(User, flag, value=True)
+    assert api(user).has_perm(PERM) is False
+    assert api(user).has_module_perms("testapp") is False
+    assert fetched == []
+
+
+def test_what_rests_on_what_an_inactive_user_was_found_to_hold_is_forgotten(user, monkeypatch):
+    generation = permission_cache(user).generation
+
+    def fill(backend: Any, user: Any) -> None:
+        user._perm_cache = set()
+        generation.trust.model_level[PERM] = False  # as another check does that comes between
+
+    monkeypatch.setattr(_backends, "fill_permission_caches", fill)
+    _backends._fetch(ModelBackend(), user, generation)
+    assert generation.model_level == {}
+    assert generation.trust.model_level == {}
+
+
+def test_a_fetch_that_is_made_can_be_waited_for(user):
+    async def check() -> None:
+        task = asyncio.create_task(user.ahas_perm(PERM))
+        for _ in range(10):
+            await asyncio.sleep(0)
+            if task.done() or _backends.fetch_of(user) is not None:
+                break
+        assert not task.done()
+        assert _backends.fetch_of(user) is not None
+        assert await task is True
+        assert _backends.fetch_of(user) is None
+
+    async_to_sync(check)()
+
+
+def test_what_cannot_be_fetched_is_tried_twice(api, user, monkeypatch):
+    fetches: list[Any] = []
+    monkeypatch.setattr(_backends, "fill_permission_caches", lambda *args: fetches.append(args))
+    assert api(user).has_perm(PERM) is False
+    assert len(fetches) == 2

@@ -43,8 +43,8 @@ def test_a_store_is_made_on_first_use_and_kept(kind):
     instance = kind()
     store = store_of(instance)
     assert store_of(instance) is store
-    assert store.belongs_to(instance)
-    assert not store.belongs_to(kind())
+    assert store.owner() is instance
+    assert store.owner() is not kind()
     assert store_of(kind()) is not store
 
 
@@ -91,7 +91,7 @@ def test_a_store_does_not_keep_its_instance_alive():
     store, alive = store_of(instance), weakref.ref(instance)
     del instance
     assert alive() is None
-    assert not store.belongs_to(Owner())
+    assert store.owner() is None
 
 
 @pytest.fixture

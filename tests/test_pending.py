@@ -2,9 +2,11 @@
 
 import asyncio
 import contextvars
+import copy
 import functools
 import gc
 import inspect
+import pickle
 import sys
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine
@@ -16,6 +18,7 @@ from django.contrib.auth import get_backends
 
 from djem_async._driving import twin_of
 from djem_async._pending import Pending
+from tests.testapp.models import Thing, User
 
 
 class Question:
@@ -230,6 +233,24 @@ async def test_asking_for_the_truth_value_does_not_end_a_check_that_has_begun():
     assert answer == 42
 
 
+@pytest.mark.parametrize("is_overridden", [False, True])
+def test_a_check_warns_once_if_nobody_awaits_it_and_not_if_its_truth_value_is_asked(
+    user, monkeypatch, is_overridden
+):
+    if is_overridden:
+        monkeypatch.setattr(type(user), "has_perm", lambda *args: False)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with pytest.raises(TypeError, match="was not awaited"):
+            bool(user.ahas_perm("testapp.use_thing"))
+        gc.collect()
+        assert caught == []
+        user.ahas_perm("testapp.use_thing")
+        gc.collect()
+    (warning,) = caught
+    assert str(warning.message) == "coroutine 'OLPMixin.ahas_perm' was never awaited"
+
+
 def test_it_equals_itself_alone():
     pending, other = ask(), ask()
     assert pending == pending
@@ -326,3 +347,73 @@ def test_asyncio_may_ask_whether_a_task_has_a_coroutine():
     assert eval("bool(pending)", {"__name__": "asyncio.base_tasks", "pending": pending}) is True
     with pytest.raises(TypeError, match="was not awaited"):
         bool(pending)
+
+
+def test_a_check_that_is_known_can_be_awaited_once_and_looks_like_any_other(user):
+    @async_to_sync
+    async def run() -> None:
+        for _ in range(2):
+            pending = user.ahas_perm("testapp.use_thing")
+            assert await pending is True
+            with pytest.raises(RuntimeError, match="cannot reuse already awaited coroutine"):
+                await pending
+            with pytest.raises(RuntimeError, match="cannot reuse already awaited coroutine"):
+                pending.send(None)
+            pending.close()
+            assert pending.cr_frame is None
+        pending = user.ahas_perm("testapp.use_thing")
+        assert pending.__qualname__ == "OLPMixin.ahas_perm"
+        assert pending.cr_frame is not None
+        assert await pending is True
+
+    run()
+
+
+class Unusual(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("name", ["is_active", "is_superuser", "_state"])
+def test_a_check_that_fails_at_once_has_been_awaited(user, name, monkeypatch):
+    """Whatever fails: nothing is looked at again when the check is collected."""
+    calls: list[str] = []
+
+    def fail(self: Any) -> Any:
+        calls.append(name)
+        raise Unusual
+
+    obj = Thing(pk=1, name="x")
+    monkeypatch.setattr(Thing if name == "_state" else User, name, property(fail), raising=False)
+    pending = user.ahas_perm("testapp.use_thing", obj)
+    with pytest.raises(Unusual):
+        async_to_sync(awaited)(pending)
+    del calls[:]
+    with pytest.raises(RuntimeError, match="cannot reuse already awaited coroutine"):
+        async_to_sync(awaited)(pending)
+    del pending
+    gc.collect()
+    assert calls == []
+
+
+async def awaited(pending: Any) -> Any:
+    return await pending
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_it_cannot_be_copied(user, duplicate):
+    for pending in (ask(), user.ahas_perm("testapp.use_thing")):
+        with pytest.raises(TypeError, match="cannot be copied"):
+            duplicate(pending)
+        pending.close()
+    gc.collect()
+
+
+def test_a_known_check_may_be_driven_by_hand(user):
+    assert user.has_perm("testapp.use_thing")
+    for drive in (Pending.send, lambda pending, value: pending.send(value)):
+        with pytest.raises(StopIteration) as end:
+            drive(user.ahas_perm("testapp.use_thing"), None)
+        assert end.value.value is True
+    pending = user.ahas_perm("testapp.use_thing")
+    with pytest.raises(ValueError, match="x"):
+        pending.throw(ValueError("x"))

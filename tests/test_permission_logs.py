@@ -12,10 +12,11 @@ from django.contrib.auth import models as auth
 from django.core.exceptions import PermissionDenied
 from django.db import connections
 
+from djem_async.auth import ObjectPermissionsBackend
 from djem_async.exceptions import PermissionRecursionError
 from djem_async.logs import Entry, Loggable
-from tests.conftest import grant
-from tests.testapp.models import OtherThing, Product, Supplier, Thing, User
+from tests.conftest import grant, permission
+from tests.testapp.models import OtherThing, PlainUser, Product, Supplier, Thing, User
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -1268,3 +1269,33 @@ async def test_a_check_that_is_cancelled_while_its_log_is_saved(
     access_methods(User, aend_log=Loggable.aend_log)
     assert await user.ahas_perm(PERM, thing) is True
     assert log_of(user) == MODEL_LEVEL_GRANTED + result(granted=True)
+
+
+@pytest.mark.parametrize("verbosity", [0, 1, 2])
+def test_a_user_who_keeps_no_logs_is_given_none(db, settings, access_methods, verbosity):
+    settings.DJEM_PERM_LOG_VERBOSITY = verbosity
+    user = PlainUser.objects.create(name="plain")
+    user.user_permissions.add(permission("testapp.use_thing"))
+    access_methods(Thing, _user_can_use_thing=lambda self, user: True)
+    thing = Thing.objects.create(name="thing")
+    backend = ObjectPermissionsBackend()
+    for _ in range(2):
+        assert backend.has_perm(user, "testapp.use_thing", thing)
+        assert "testapp.use_thing" in backend.get_all_permissions(user, thing)
+    assert "_log_store" not in vars(user)
+
+
+@pytest.mark.parametrize("verbosity", [0, 1, 2])
+def test_lines_of_a_set_are_logged_where_checks_are_not(
+    api, user, settings, access_methods, verbosity
+):
+    def explain(self: Any, user: Any) -> bool:
+        user.log("because")
+        return True
+
+    settings.DJEM_PERM_LOG_VERBOSITY = verbosity
+    access_methods(Thing, _user_can_use_thing=explain)
+    thing = Thing.objects.create(name="thing")
+    user.start_log("mine")
+    assert "testapp.use_thing" in api(user).get_all_permissions(thing)
+    assert user.end_log() == ("mine", [] if verbosity else ["because"])

@@ -216,3 +216,11 @@ def test_the_classifiers_name_the_versions_that_are_tested():
     classifiers = metadata.metadata("djem-async").get_all("Classifier") or []
     named = {line for line in classifiers if re.search(r":: (Python|Django) :: [\d.]+$", line)}
     assert named - {"Programming Language :: Python :: 3"} == tested
+
+
+def test_the_mixin_for_views_is_loaded_when_it_is_asked_for():
+    import djem_async.auth
+
+    assert djem_async.auth.PermissionRequiredMixin.__module__ == "djem_async.auth.mixins"
+    with pytest.raises(AttributeError, match=r"module 'djem_async.auth' has no attribute 'Other'"):
+        djem_async.auth.Other  # noqa: B018

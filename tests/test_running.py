@@ -348,7 +348,8 @@ def in_thread():
                 return work()
 
             begun = threading.Event()
-            done = pool.submit(contextvars.copy_context().run, Running.hold, begin)
+            running = Running.current()
+            done = pool.submit(contextvars.copy_context().run, Running.hold, running, begin)
             assert begun.wait(10)
             return done
 
@@ -380,7 +381,7 @@ def test_code_in_a_thread_may_go_to_threads_itself(in_thread):
     ended = threading.Event()
 
     def work() -> bool:
-        Running.hold(len, "")
+        Running.hold(Running.current(), len, "")
         assert ended.wait(10)
         return running.is_running
 
@@ -391,21 +392,32 @@ def test_code_in_a_thread_may_go_to_threads_itself(in_thread):
     assert not running.is_running
 
 
-def test_a_thread_does_not_revive_a_check_that_has_ended():
+def test_a_check_that_has_ended_is_not_found():
     user = User()
     cache = permission_cache(user)
     with Running(user, "user") as outer:
         with Running(user, "backend") as inner:
+            assert Running.current() is inner
             context = contextvars.copy_context()
-
-        def work() -> tuple[bool, bool]:
-            return inner.is_running, outer.is_running
-
-        assert context.run(Running.hold, work) == (False, True)
-    assert context.run(Running.hold, work) == (False, False)
+        assert context.run(Running.current) is outer
+        assert not inner.is_running
+    assert context.run(Running.current) is None
     cache.clear()
-    assert context.run(Running.hold, Running.generation_for, cache) is cache.generation
+    assert context.run(Running.generation_for, cache) is cache.generation
+
+
+def test_a_call_that_was_due_when_its_check_was_cancelled_keeps_to_its_generation():
+    """A thread may be interrupted between taking the call and making it."""
+    user = User()
+    cache = permission_cache(user)
+    with Running(user, "user") as running:
+        context = contextvars.copy_context()
+    cache.clear()
+    found = context.run(Running.hold, running, Running.generation_for, cache)
+    assert found is running.generation
+    assert found is not cache.generation
+    assert not running.is_running
 
 
 def test_code_that_works_for_no_check_is_just_called():
-    assert Running.hold(len, "abc") == 3
+    assert Running.hold(None, len, "abc") == 3

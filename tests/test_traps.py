@@ -25,7 +25,7 @@ from djem_async._lazy import unwrapped
 from djem_async.access import nonblocking
 from djem_async.auth import ObjectPermissionsBackend, PermissionRequiredMixin
 from djem_async.exceptions import AsyncMethodError, NotADecisionError
-from djem_async.logs import _context
+from djem_async.logs import _active, _history
 from djem_async.middleware import SharedUserMiddleware
 from tests.conftest import grant
 from tests.testapp.models import OtherThing, PlainUser, Thing, ThingProxy, User
@@ -458,13 +458,17 @@ async def test_a_context_that_outlives_users_keeps_none_of_them_and_does_not_gro
         assert await user.ahas_perm(PERM, Thing())
         users.append(weakref.ref(user))
 
-    before = sum(map(len, _context.get().own))  # of earlier tests
+    def kept() -> int:
+        layers, _, count = _history.get()
+        return count + sum(size for _, size in layers)
+
+    before = kept()  # of earlier tests
     for _ in range(200):
         await request()
     gc.collect()
     assert not any(user() for user in users)
-    assert _context.get().active == ()
-    assert sum(map(len, _context.get().own)) < before + 20
+    assert _active.get() == ()
+    assert kept() < before + 20
 
 
 # Django

@@ -741,7 +741,7 @@ def test_a_sync_view_called_on_an_event_loop_is_an_error(settings, user, thing, 
 
 def test_a_view_makes_no_more_queries_than_it_needs(decide, user, thing, django_assert_num_queries):
     kwargs = {"pk": thing.pk}
-    with django_assert_num_queries(4):  # the permission, the object; the user's and the groups'
+    with django_assert_num_queries(3):  # the permission, the object; the user's permissions
         assert decide(user, [USE_THING], kwargs)
     with django_assert_num_queries(1):  # the permission, for its model
         assert decide(user, [USE_THING], kwargs)

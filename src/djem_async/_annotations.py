@@ -76,8 +76,7 @@ def _resolve(function: FunctionType, name: str) -> Any:
 def _name(annotation: Any) -> str:
     if annotation is NoneType:
         return "None"
-    is_plain = isinstance(annotation, type) and not get_args(annotation)
-    return annotation.__name__ if is_plain else str(annotation)
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
 
 
 def _group_model(user_model: type[AbstractBaseUser]) -> type[Model]:
@@ -88,7 +87,7 @@ def _group_model(user_model: type[AbstractBaseUser]) -> type[Model]:
 def _alternatives(annotation: Any) -> tuple[Any, ...] | None:
     """Return the types that a union or a type variable stands for, None for any other."""
     if isinstance(annotation, TypeVar):
-        return annotation.__constraints__ or (annotation.__bound__ or Any,)
+        return annotation.__constraints__ or (annotation.__bound__,)
     return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else None
 
 

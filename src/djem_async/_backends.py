@@ -1,12 +1,26 @@
 """Asking the configured authentication backends, so that sync and async agree."""
 
-from collections.abc import Iterator
-from typing import Any, Final, Literal, TypeAlias
+from __future__ import annotations
 
-from django.contrib.auth import get_backends
+from functools import partial
+from inspect import getattr_static
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
-from ._flow import Call, Flow, truth
+from django.conf import settings
+from django.contrib.auth import get_backends, load_backend
+
+from . import conf
+from ._cache import Generation, Trust, permission_cache
+from ._fetch import fill_permission_caches
+from ._flow import Call, Flow, flow_of, truth
+from ._hops import ThreadCall, call_once_in_thread, shared_call
+from ._running import Running
 from ._twins import Forms, is_defined
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.contrib.auth.backends import ModelBackend
 
 # What Django's own backends derive the answers of a method from, in both forms.
 _DERIVED_FROM: Final[dict[str, tuple[str, ...]]] = {
@@ -76,6 +90,14 @@ def _async_name(name: str) -> str:
     return f"_a{name[1:]}" if name.startswith("_") else f"a{name}"
 
 
+# All that Django's own backends say of permissions, in both forms.
+_ALL_NAMES: Final = tuple(
+    form
+    for name in (*_DERIVED_FROM, "_get_user_permissions", "_get_group_permissions")
+    for form in (name, _async_name(name))
+)
+
+
 def _backend_forms(backend: object, name: str) -> Forms:
     only = "sync" if name in vars(backend) else only_form(type(backend), name)
     return (
@@ -84,16 +106,82 @@ def _backend_forms(backend: object, name: str) -> Forms:
     )
 
 
-def backends_with(name: str) -> Iterator[Forms]:
-    """Find a method, in both forms, on each of the configured backends that has it.
+class _Configured(NamedTuple):
+    """A configured backend.
 
-    Args:
-        name: The name of the sync form.
+    It is known if its answers follow from Django's caches and from access methods alone: it is
+    one of Django's or ours, with nothing overridden. Such a one is kept. Any other is made anew
+    each time that it is asked, as Django does.
     """
-    for backend in get_backends():
-        found = _backend_forms(backend, name)
-        if is_defined(found):
-            yield found
+
+    path: str
+    known: object | None
+    asks_access_methods: bool = False
+    has_caches: bool = False  # it fetches a user's permissions into Django's caches
+
+
+def _classify(path: str, backend: object) -> _Configured:
+    # Not at the top: Django's module needs the user model, whose module imports this one.
+    from django.contrib.auth.backends import BaseBackend, ModelBackend
+
+    kind = type(backend)
+    has_own = any(name in getattr(backend, "__dict__", ()) for name in _ALL_NAMES)
+    is_plain = kind.__getattribute__ is object.__getattribute__ and not hasattr(kind, "__getattr__")
+    if has_own or not is_plain:
+        return _Configured(path, None)
+    if flow_of(backend, "has_perm") is not None:
+        return _Configured(path, backend, asks_access_methods=True)
+    for origin in (ModelBackend, BaseBackend):
+        if isinstance(backend, origin):
+            is_djangos = all(
+                getattr_static(kind, name, None) is getattr_static(origin, name, None)
+                for name in _ALL_NAMES
+            )
+            if not is_djangos:
+                return _Configured(path, None)
+            return _Configured(path, backend, has_caches=origin is ModelBackend)
+    # One that only signs users in has nothing to say.
+    is_silent = not any(hasattr(kind, name) for name in _ALL_NAMES)
+    return _Configured(path, backend if is_silent else None)
+
+
+class _Backends(NamedTuple):
+    """What was found out about the configured backends under one epoch of the settings."""
+
+    epoch: object
+    configured: tuple[_Configured, ...]
+    are_known: bool
+    asking_access_methods: tuple[object, ...]
+
+
+_backends: _Backends | None = None
+
+
+def _current() -> _Backends:
+    global _backends  # noqa: PLW0603 - replaced as a whole
+    found = _backends
+    epoch = conf.epoch
+    if found is None or found.epoch is not epoch:
+        backends = zip(settings.AUTHENTICATION_BACKENDS, get_backends(), strict=True)
+        configured = tuple(_classify(path, backend) for path, backend in backends)
+        are_known = all(each.known is not None for each in configured)
+        asking = tuple(each.known for each in configured if each.asks_access_methods)
+        found = _backends = _Backends(epoch, configured, are_known, asking)
+    return found
+
+
+def are_all_known() -> bool:
+    """Tell whether the answers of all backends follow from Django's caches and access methods."""
+    return _current().are_known
+
+
+def are_methods_decisive() -> bool:
+    """Tell whether access methods decide on objects, given the model level, and nobody else."""
+    found = _current()
+    asking = found.asking_access_methods
+    # Somebody may have patched them since.
+    is_ours = all(flow_of(backend, "has_perm") is not None for backend in asking)
+    return found.are_known and bool(asking) and is_ours
 
 
 def ask(method: Forms, *args: object) -> Flow[bool]:
@@ -110,14 +198,78 @@ def ask(method: Forms, *args: object) -> Flow[bool]:
     return (yield from truth((yield call), call.label))
 
 
-def answers(name: str, *args: object) -> Iterator[Flow[bool]]:
+def _ask_django(configured: _Configured, name: str, *args: Any) -> Flow[bool]:
+    """Ask one of Django's own backends in place, once all that it needs has been fetched."""
+    user = args[0]
+    generation = Running.generation_for(permission_cache(user))
+    # Nothing is fetched for an inactive user, and nothing is held.
+    is_asked = user.is_active and not user.is_anonymous
+    can_tell = is_asked and (yield from _cached(configured, user, generation))
+    return bool(can_tell and getattr(configured.known, name)(*args))
+
+
+def _cached(configured: _Configured, user: object, generation: Generation) -> Flow[bool]:
+    # A fetch that others have begun may have found the user inactive.
+    for _ in range(2):
+        if not _has_caches(generation):
+            yield Call(_fetch, _afetch, (configured.known, user, generation))
+    return _has_caches(generation)
+
+
+def _has_caches(generation: Generation) -> bool:
+    found = generation.model_level
+    return "_perm_cache" in found or ("_user_perm_cache" in found and "_group_perm_cache" in found)
+
+
+def _fetch(backend: ModelBackend, user: object, generation: Generation) -> None:
+    with Running(user, "fetch") as running:
+        running.generation = generation
+        found = generation.model_level
+        was_there = "_perm_cache" in found
+        fill_permission_caches(backend, user)
+        if not was_there and not {"_user_perm_cache", "_group_perm_cache"} <= found.keys():
+            # The user was inactive in the midst of it, and Django may have cached that nothing is
+            # held.
+            found.pop("_perm_cache", None)
+            generation.trust = Trust()
+
+
+async def _afetch(backend: ModelBackend, user: object, generation: Generation) -> None:
+    # Once for all checks that wait for the same.
+    await call_once_in_thread(generation.fetches, partial(_fetch, backend, user, generation))
+
+
+def fetch_of(user: object) -> ThreadCall | None:
+    """Return the call that fetches what Django's backends need to know about a user, if any does.
+
+    Args:
+        user: The user.
+    """
+    return shared_call(permission_cache(user).generation.fetches)
+
+
+def answers(name: str, *args: Any) -> Iterator[Flow[bool]]:
     """Ask all backends for a decision, one after the other.
 
     Args:
         name: The name of the method to ask.
-        *args: The arguments.
+        *args: The arguments, the user first.
     """
-    return (ask(method, *args) for method in backends_with(name))
+    has_object = len(args) > 2 and args[2] is not None
+    for configured in _current().configured:
+        known = configured.known
+        if configured.has_caches:
+            if not has_object:  # of which Django's backends know nothing
+                yield _ask_django(configured, name, *args)
+            continue
+        flow = flow_of(known, name)
+        if flow is not None:
+            yield flow(*args)
+            continue
+        backend = load_backend(configured.path) if known is None else known
+        method = _backend_forms(backend, name)
+        if is_defined(method):
+            yield ask(method, *args)
 
 
 def collect(name: str, *args: object) -> Flow[set[str]]:
@@ -131,7 +283,9 @@ def collect(name: str, *args: object) -> Flow[set[str]]:
         The names of the permissions.
     """
     permissions: set[str] = set()
-    for method in backends_with(name):
-        found: Any = yield Call(*method, args)
-        permissions.update(found)
+    for backend in get_backends():
+        method = _backend_forms(backend, name)
+        if is_defined(method):
+            found: Any = yield Call(*method, args)
+            permissions.update(found)
     return permissions

@@ -1,17 +1,29 @@
-"""The decisions remembered on a user instance, and the generations that make clearing safe.
+"""What is remembered on a user instance, and how that is safe to forget.
 
 Everything known about a user until the next clear is one `Generation`. A check takes the
 current one when it begins and reads and writes no other. Clearing puts a new one in place, so
-what a check still in flight stores goes where nobody looks.
+what a check still in flight stores goes where nobody looks. A `Trust` is the same for the
+answers of whole checks, which rest on more than a clear: settings, flags of the user, and
+Django's caches.
 """
 
-import threading
-from collections.abc import Hashable
-from typing import Any, NamedTuple, TypeAlias, cast
+from __future__ import annotations
 
-from ._entries import Entries
+import threading
+from collections.abc import Callable, Hashable, Mapping
+from datetime import datetime, time
+from decimal import Decimal
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, cast
+from uuid import UUID
+
 from ._owned import Owned, owned
-from .access import Source
+
+if TYPE_CHECKING:
+    from ._entries import CheckLog, Entries, FinishedLog
+    from ._flow import Flow
+    from ._plans import MethodPlan
+    from .access import Source
 
 
 class Decision(NamedTuple):
@@ -21,8 +33,67 @@ class Decision(NamedTuple):
     entries: Entries = ()
 
 
-ObjectKey: TypeAlias = tuple[type, str | None, Hashable]
-"""The model class, the database alias and the primary key."""
+class Record:
+    """What is remembered of one permission on one object; never changed.
+
+    Args:
+        user: What the access method for the user decided.
+        group: What the one for the user's groups decided.
+        granted: What follows from both, given the permission at the model level; None if that is
+            not known.
+        entries: What the methods logged that led to it.
+    """
+
+    __slots__ = ("entries", "granted", "group", "silent", "user")
+
+    def __init__(
+        self,
+        user: Decision | None = None,
+        group: Decision | None = None,
+        granted: bool | None = None,
+        entries: Entries = (),
+    ) -> None:
+        self.user = user
+        self.group = group
+        self.granted = granted
+        self.entries = entries
+        # The answer that can be given without a word.
+        self.silent = None if entries else granted
+
+
+@cache  # there are 27 of them
+def shared_record(user: bool | None, group: bool | None, granted: bool | None) -> Record:
+    """Return the one record of its kind that all objects share, so that it takes no memory.
+
+    Args:
+        user: What the access method for the user decided, without logging anything.
+        group: What the one for the user's groups decided, likewise.
+        granted: What follows from both.
+    """
+    return Record(_silent(user), _silent(group), granted)
+
+
+def _silent(granted: bool | None) -> Decision | None:
+    return None if granted is None else SILENT[granted]
+
+
+SILENT: Final = {granted: Decision(granted) for granted in (True, False)}
+"""Decisions of methods that logged nothing."""
+
+_NOTHING: Final = Record()
+
+
+class ObjectKey(NamedTuple):
+    """What identifies a saved object, whatever instance it is.
+
+    The type of the primary key is a part of it, because ``1 == True == 1.0``, while in a text
+    column these are three rows.
+    """
+
+    model: type
+    alias: str | None
+    pk_type: object
+    pk: Hashable
 
 
 def object_key(obj: Any) -> ObjectKey | None:
@@ -33,34 +104,204 @@ def object_key(obj: Any) -> ObjectKey | None:
 
     Returns:
         Its key, or None where it has no identity to go by: unsaved, or no primary key (or one
-        that cannot be hashed).
+        that cannot be hashed, or of a type whose equal values may be different rows).
     """
     pk: object = obj.pk
-    if obj._state.adding or any(part is None for part in _parts(pk)):
+    state = obj._state
+    pk_type: object = type(pk)
+    if pk_type not in _EXACT:
+        pk_type = _pk_type(pk)
+        if pk_type is None:
+            return None
+        try:
+            hash(pk)
+        except TypeError:
+            return None
+    if state.adding:
         return None
-    try:
-        hash(pk)
-    except TypeError:
-        return None
-    return obj.__class__, obj._state.db, pk
+    return ObjectKey(type(obj), state.db, pk_type, pk)
 
 
-def _parts(pk: object) -> tuple[object, ...]:
-    # A composite primary key is a tuple.
-    return cast("tuple[object, ...]", pk) if isinstance(pk, tuple) else (pk,)
+def _pk_type(pk: object) -> object:
+    """Return the type of a primary key, None for one that does not tell rows apart."""
+    kind = type(pk)
+    if kind in _EXACT:
+        return kind
+    if issubclass(kind, tuple):  # a composite primary key
+        kinds = tuple(_pk_type(part) for part in cast("tuple[object, ...]", pk))
+        return None if None in kinds else kinds
+    return None if issubclass(kind, _INEXACT) else kind
+
+
+_EXACT: Final = frozenset({int, str, bytes, UUID})
+# Subclasses of the exact types may have an equality of their own, as `bool` has. The rest can be
+# equal and written differently.
+_INEXACT: Final = (type(None), int, str, bytes, float, Decimal, datetime, time)
+
+
+Table: TypeAlias = dict[Hashable, Record]
+"""The records of objects of one class and database, by primary keys of one type."""
+
+
+_NO_ANSWER: Final = object()
+
+
+class Shortcut:
+    """Where to look up the answer of a check of an object of one class and database.
+
+    Args:
+        key: The key of one of the objects.
+        pk_name: The attribute with the primary key.
+        table: The records of the objects.
+        same: The record of all objects, if they have the same.
+        names: The names of access methods for the permission.
+        doubt: The answer that may be another if the object has access methods of its own.
+        by_methods: What asks access methods where there is no record.
+        plan: How it asks them, None if that differs from object to object.
+    """
+
+    __slots__ = (
+        "alias",
+        "by_methods",
+        "doubt",
+        "log",
+        "names",
+        "pk_name",
+        "pk_type",
+        "plan",
+        "same",
+        "sure",
+        "table",
+    )
+
+    def __init__(
+        self,
+        key: ObjectKey,
+        pk_name: str,
+        *,
+        table: Table | None = None,
+        same: Record | None = None,
+        names: tuple[str, ...] = (),
+        doubt: bool | None = None,
+        by_methods: Callable[..., Flow[bool]] | None = None,
+        plan: MethodPlan | None = None,
+    ) -> None:
+        self.alias = key.alias
+        self.pk_type: Any = key.pk_type
+        self.pk_name = pk_name
+        self.table: Table = {} if table is None else table
+        self.same = same
+        self.names = names
+        self.doubt = doubt
+        # The answer that needs no second look, whatever the object has and without a log.
+        self.sure: object = _NO_ANSWER
+        self.by_methods = by_methods
+        self.plan = plan
+        # What the logs of checks have in common, None if not known or not needed.
+        self.log: CheckLog | None = None
+
+    def record(self, pk: object) -> Record | None:
+        """Return the record of an object, None if there is none."""
+        return self.table.get(pk) or self.same
+
+
+class Trust:
+    """The answers of whole checks, as long as what they rest on stays as it is.
+
+    Args:
+        epoch: The epoch of the settings.
+        is_superuser: The flag of the user.
+        has_perm: The method of the user's class.
+        ahas_perm: Its async form.
+        verbosity: How much of a check is logged.
+    """
+
+    __slots__ = (
+        "_elsewhere",
+        "ahas_perm",
+        "epoch",
+        "has_perm",
+        "is_superuser",
+        "logs",
+        "model_level",
+        "shortcuts",
+        "verbosity",
+    )
+
+    def __init__(
+        self,
+        epoch: object = None,
+        is_superuser: object = None,
+        has_perm: Any = None,
+        ahas_perm: Any = None,
+        verbosity: int = 0,
+    ) -> None:
+        self.epoch = epoch
+        self.is_superuser = is_superuser
+        self.has_perm = has_perm
+        self.ahas_perm = ahas_perm
+        self.verbosity = verbosity
+        self.model_level: dict[str, bool] = {}
+        # By permission and model class: most projects have one database, or use one mostly.
+        self.shortcuts: dict[str, dict[type, Shortcut]] = {}
+        # By permission, model class and database alias: those for the other databases.
+        self._elsewhere: dict[Hashable, Shortcut] = {}
+        # The logs of checks of the model level, but for their headers.
+        self.logs: dict[str, FinishedLog] = {}
+
+    def add(self, perm: str, key: ObjectKey, shortcut: Shortcut) -> None:
+        """Keep a shortcut.
+
+        Args:
+            perm: The permission.
+            key: The key of an object that it is for.
+            shortcut: The shortcut.
+        """
+        if not self.verbosity and shortcut.doubt is not True:
+            shortcut.sure = True if shortcut.same is None else shortcut.same.granted
+        first = self.shortcuts.setdefault(perm, {}).setdefault(key.model, shortcut)
+        if first.alias == key.alias:
+            self.shortcuts[perm][key.model] = shortcut
+        else:
+            self._elsewhere[perm, key.model, key.alias] = shortcut
+
+    def find(self, perm: str, model: type, alias: str | None) -> Shortcut | None:
+        """Return a shortcut, None if there is none.
+
+        Args:
+            perm: The permission.
+            model: The class of the object.
+            alias: The database of the object.
+        """
+        first = self.shortcuts.get(perm, {}).get(model)
+        if first is None or first.alias == alias:
+            return first
+        return self._elsewhere.get((perm, model, alias))
 
 
 class Generation:
     """What is known about one user between two clears."""
 
-    __slots__ = ("_decisions", "model_level")
+    __slots__ = ("_tables", "fetches", "model_level", "trust")
 
     def __init__(self, model_level: dict[str, set[str]] | None = None) -> None:
-        # A table for each source, permission, model and database: one decision then costs one
-        # entry with the primary key, not a key of five parts.
-        self._decisions: dict[Hashable, dict[Hashable, Decision]] = {}
+        # A table for each permission, model, database and type: one decision then costs one entry
+        # with the primary key, not a key of five parts.
+        self._tables: dict[Hashable, Table] = {}
         # Django's own caches of model-level permissions, by the names of its attributes.
         self.model_level: dict[str, set[str]] = {} if model_level is None else model_level
+        self.trust = Trust()
+        # Those of them that are being fetched, by the thread that does it.
+        self.fetches: dict[object, Any] = {}
+
+    def held(self, perm: str) -> bool | None:
+        """Tell whether a permission is among those that Django has cached, None if it has none.
+
+        Args:
+            perm: The permission.
+        """
+        perms = self.model_level.get("_perm_cache")
+        return None if perms is None else perm in perms
 
     def recall(self, source: Source, perm: str, key: ObjectKey | None) -> Decision | None:
         """Return a remembered decision, None if there is none.
@@ -72,28 +313,64 @@ class Generation:
         """
         if key is None:
             return None
-        model, alias, pk = key
-        table = self._decisions.get((source, perm, model, alias))
-        return None if table is None else table.get(pk)
+        record = self.table(perm, key).get(key.pk, _NOTHING)
+        return record.user if source == "user" else record.group
 
-    def remember(
-        self, source: Source, perm: str, key: ObjectKey | None, decision: Decision
+    def keep(
+        self,
+        perm: str,
+        key: ObjectKey | None,
+        decisions: Mapping[Source, Decision],
+        granted: bool | None = None,
     ) -> None:
-        """Keep a decision; one on an object without a key is not kept.
+        """Keep decisions on an object, if it has a key.
 
         Args:
-            source: Which access method decided.
             perm: The permission.
             key: The object's key.
-            decision: The decision.
+            decisions: What access methods decided.
+            granted: What follows from it, given the permission at the model level; None if that
+                is not known.
         """
         if key is not None:
-            model, alias, pk = key
-            self._decisions.setdefault((source, perm, model, alias), {})[pk] = decision
+            keep_record(self.table(perm, key), key.pk, decisions, granted)
+
+    def table(self, perm: str, key: ObjectKey) -> Table:
+        """Return the records of a permission on an object and its like.
+
+        Args:
+            perm: The permission.
+            key: The object's key.
+        """
+        return self._tables.setdefault((perm, *key[:3]), {})
 
 
-# One lock for all: it is held for a moment, and never when a check is answered.
-_replacing = threading.Lock()
+def keep_record(
+    table: Table, pk: Hashable, decisions: Mapping[Source, Decision], granted: bool | None
+) -> None:
+    """Keep decisions on an object.
+
+    Args:
+        table: The records of the object and its like.
+        pk: The primary key of the object.
+        decisions: What access methods decided.
+        granted: What follows from it, see `Generation.keep`.
+    """
+    with _replacing:
+        kept = table.get(pk, _NOTHING)
+        user = decisions.get("user", kept.user)
+        group = decisions.get("group", kept.group)
+        if granted is None and (user, group) == (kept.user, kept.group):
+            return  # what followed still does
+        if (user and user.entries) or (group and group.entries):
+            entries = tuple(entry for decision in decisions.values() for entry in decision.entries)
+            table[pk] = Record(user, group, granted, entries)
+        else:
+            table[pk] = shared_record(user and user.granted, group and group.granted, granted)
+
+
+# One lock for all: it is held for a moment, and never when a check is answered from here.
+_replacing = threading.RLock()
 
 
 class PermissionCache(Owned):
@@ -108,7 +385,8 @@ class PermissionCache(Owned):
     def clear(self) -> None:
         """Forget everything, also what checks in flight are about to store."""
         with _replacing:
-            self.generation = Generation()
+            # What ends with the one before ends outside, and not while others wait.
+            _before, self.generation = self.generation, Generation()
 
     def drop_model_level(self, name: str) -> None:
         """Forget one of Django's caches, and the decisions that may rest on it.
@@ -116,10 +394,13 @@ class PermissionCache(Owned):
         Args:
             name: The name of Django's attribute.
         """
+        after = Generation()
         with _replacing:
-            kept = self.generation.model_level.copy()
-            kept.pop(name, None)
-            self.generation = Generation(kept)
+            # At once, so that a clear from a signal handler comes either before or after it.
+            before, self.generation = self.generation, after
+            for other, held in before.model_level.copy().items():
+                if other not in (name, "_perm_cache"):  # which is made of the others
+                    after.model_level.setdefault(other, held)
 
 
 def permission_cache(user: object) -> PermissionCache:

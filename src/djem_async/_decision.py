@@ -13,7 +13,19 @@ from ._flow import Flow
 from .access import SOURCES, Source
 
 
-class ObjectCheck(Protocol):
+class MethodsCheck(Protocol):
+    """What has to be known to decide by the access methods of an object."""
+
+    def methods(self, sources: Sequence[Source], /) -> Sequence[Source]:
+        """Name the sources for which the object defines an access method, in order."""
+        ...
+
+    def ask(self, source: Source) -> Flow[bool]:
+        """Ask an access method; one that raises `PermissionDenied` denies."""
+        ...
+
+
+class ObjectCheck(MethodsCheck, Protocol):
     """What has to be known to decide one permission on one object."""
 
     @property
@@ -28,14 +40,6 @@ class ObjectCheck(Protocol):
 
     def model_level(self) -> Flow[bool]:
         """Ask whether the user has the permission at all."""
-        ...
-
-    def methods(self, sources: Sequence[Source]) -> Sequence[Source]:
-        """Name the sources for which the object defines an access method, in order."""
-        ...
-
-    def ask(self, source: Source) -> Flow[bool]:
-        """Ask an access method; one that raises `PermissionDenied` denies."""
         ...
 
 
@@ -55,6 +59,19 @@ def decide(check: ObjectCheck, sources: Sequence[Source] = SOURCES) -> Flow[bool
         return False
     if check.is_implicit:
         return True
+    return (yield from decide_by_methods(check, sources))
+
+
+def decide_by_methods(check: MethodsCheck, sources: Sequence[Source] = SOURCES) -> Flow[bool]:
+    """Decide a permission that an active user has at the model level, but not implicitly.
+
+    Args:
+        check: The access methods of the object.
+        sources: The access methods that count.
+
+    Returns:
+        Whether the permission is granted.
+    """
     defined = check.methods(sources)
     for source in defined:
         if (yield from check.ask(source)):

@@ -1,17 +1,18 @@
 """Runs flows: the same rules, driven synchronously or asynchronously."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from contextvars import ContextVar
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial, wraps
 from inspect import isawaitable
+from types import CoroutineType
 from typing import Any, TypeVar, cast
 
-from asgiref.sync import async_to_sync, markcoroutinefunction, sync_to_async
+from asgiref.sync import async_to_sync, markcoroutinefunction
 
 from ._flow import Call, Flow
+from ._hops import call_in_thread
 from ._pending import Pending
-from ._running import Running, innermost
+from ._running import Running
 from ._twins import is_async
 from .exceptions import AsyncMethodError, NotADecisionError
 
@@ -28,56 +29,28 @@ def _invoke(function: Callable[..., object], args: tuple[object, ...]) -> object
         raise RuntimeError(f"{function!r} raised StopIteration") from error
 
 
-@sync_to_async
-def _invoke_in_thread(
-    function: Callable[..., object], args: tuple[object, ...], values: dict[ContextVar[Any], Any]
-) -> object:
-    try:
-        return Running.hold(_invoke, function, args)
-    finally:
-        values.update(_values())
-
-
-def _values() -> dict[ContextVar[Any], Any]:
-    return {variable: variable.get() for variable in preserved}
-
-
-# Context variables that must not keep what a thread did to them if the thread is given up.
-preserved: list[ContextVar[Any]] = [innermost]
-
-
-async def _hop(function: Callable[..., object], args: tuple[object, ...]) -> object:
-    values = _values()
-    try:
-        return await _invoke_in_thread(function, args, values)
-    except asyncio.CancelledError:
-        # asgiref has taken over the context of the thread, perhaps in the middle of a check. What
-        # counts are the values from before, or those at the end of a thread that has ended.
-        for variable, value in values.items():
-            variable.set(value)
-        raise
-
-
 async def _resolve(answer: object) -> object:
     # In a loop: what a coroutine returns may be a coroutine that someone forgot to await.
-    while isawaitable(answer):
+    while type(answer) is not bool and isawaitable(answer):
         answer = await answer
     return answer
 
 
 async def _await_form(call: Call, function: Callable[..., object]) -> object:
     answer = _invoke(function, call.args)
-    if not isawaitable(answer):
+    if type(answer) is CoroutineType:  # most often: to ask for less is faster
+        answer = await cast("Awaitable[object]", answer)
+    elif not isawaitable(answer):
         raise NotADecisionError(
             f"{getattr(function, '__qualname__', function)} must be `async def`: its name or its"
             f" mark says so, but it returned {answer!r}."
         )
-    return await _resolve(answer)
+    return answer if type(answer) is bool else await _resolve(answer)
 
 
 def _make(call: Call) -> object:
     function = call.function
-    if function is None or is_async(function):
+    if function is None or (not call.is_plain and is_async(function)):
         async_function = function or call.async_function
         assert async_function is not None  # noqa: S101 - a call has at least one form
         try:
@@ -101,15 +74,17 @@ def _make(call: Call) -> object:
 
 
 async def _amake(call: Call) -> object:
-    if call.async_function is not None:
-        return await _await_form(call, call.async_function)
     function = call.function
+    async_function = call.async_function
+    if async_function is not None:
+        return await _await_form(call, async_function)
     assert function is not None  # noqa: S101 - a call has at least one form
-    if is_async(function):
+    if not call.is_plain and is_async(function):
         return await _await_form(call, function)
-    if call.blocking:
-        return await _resolve(await _hop(function, call.args))
-    return await _resolve(_invoke(function, call.args))
+    # Found here: by the time that the thread is at it, the check may have been cancelled.
+    running = Running.current()
+    answer = await call_in_thread(partial(Running.hold, running, _invoke, function, call.args))
+    return answer if type(answer) is bool else await _resolve(answer)
 
 
 def run(flow: Flow[T]) -> T:
@@ -155,7 +130,12 @@ async def arun(flow: Flow[T]) -> T:
         call = next(flow)
         while True:
             try:
-                answer = await _amake(call)
+                if call.function is None or call.blocking or call.async_function is not None:
+                    answer = await _amake(call)
+                else:
+                    answer = _invoke(call.function, call.args)
+                    if type(answer) is not bool:
+                        answer = await _resolve(answer)
             except BaseException as error:  # noqa: BLE001 - cancellation reaches the flow as well
                 call = flow.throw(error)
             else:
@@ -177,13 +157,18 @@ def twin_of(name: str) -> Callable[[AsyncMethod], AsyncMethod]:
     """
 
     def decorate(method: AsyncMethod) -> AsyncMethod:
+        # By the class that it is written in: what is there may be decorated further, and what a
+        # subclass has may look like it, by `functools.wraps`.
+        place = method.__module__, method.__qualname__
+
         def overridden(instance: object) -> bool:
-            if name in vars(instance):
-                return True
+            own = vars(instance)
+            if name in own:
+                return f"a{name}" not in own
             is_behind = False  # behind the class of this method
             for base in type(instance).__mro__:
                 names = vars(base)
-                if names.get(f"a{name}") is wrapper:
+                if (base.__module__, f"{base.__qualname__}.a{name}") == place:
                     is_behind = True
                 elif name in names and f"a{name}" not in names:
                     return True

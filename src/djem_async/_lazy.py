@@ -1,4 +1,4 @@
-"""What stands behind Django's lazy objects, such as ``request.user``."""
+"""What stands behind an argument: behind a lazy object, such as ``request.user``, or a string."""
 
 from typing import Any
 
@@ -7,13 +7,22 @@ from django.utils.functional import LazyObject
 from ._flow import Call, Flow
 
 
+def is_lazy(instance: object) -> bool:
+    """Tell whether an object is one of Django's lazy ones.
+
+    Args:
+        instance: Any object.
+    """
+    return issubclass(type(instance), LazyObject)
+
+
 def loaded(instance: object) -> Flow[Any]:
     """Return the object that a lazy object stands for, loading it where queries may be made.
 
     Args:
         instance: Any object; one that is not lazy is returned as it is.
     """
-    if issubclass(type(instance), LazyObject):
+    if is_lazy(instance):
         return (yield Call(unwrapped, None, (instance,)))
     return instance
 
@@ -24,8 +33,19 @@ def unwrapped(instance: object) -> Any:
     Args:
         instance: Any object; one that is not lazy is returned as it is.
     """
-    while issubclass(type(instance), LazyObject):
+    while is_lazy(instance):
         # Any operation loads it; this one is answered by the object itself.
         instance.__class__  # noqa: B018
         instance = vars(instance)["_wrapped"]
     return instance
+
+
+def plain_text(text: Any) -> Any:
+    """Return a string as a plain one.
+
+    A subclass may have an equality of its own, and so take part in comparisons of names.
+
+    Args:
+        text: A string, perhaps of a subclass; anything else is returned as it is.
+    """
+    return str.__str__(text) if type(text) is not str and issubclass(type(text), str) else text

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 S = TypeVar("S", bound="Owned")
 
-_creating = threading.Lock()
+_creating = threading.RLock()
 
 
 class Owned:
@@ -19,26 +19,18 @@ class Owned:
     and counts for nobody else. Pickles and deep copies leave it out altogether.
     """
 
-    __slots__ = ("__weakref__", "_owner")
+    __slots__ = ("__weakref__", "owner")
 
     def __init__(self, owner: object) -> None:
         try:
-            self._owner: Callable[[], object] = weakref.ref(owner)
+            self.owner: Callable[[], object] = weakref.ref(owner)
         except TypeError:
             # Tuples and some other builtins cannot be referred to weakly, nor their subclasses.
-            self._owner = lambda: owner
+            self.owner = lambda: owner
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What is restored in its place is None, which needs nothing of this package to load.
         return type(None), ()
-
-    def belongs_to(self, instance: object) -> bool:
-        """Tell whether an instance is the owner.
-
-        Args:
-            instance: The instance.
-        """
-        return self._owner() is instance
 
 
 def owned(instance: object, attribute: str, kind: type[S]) -> S:
@@ -49,13 +41,14 @@ def owned(instance: object, attribute: str, kind: type[S]) -> S:
         attribute: The name it is kept under.
         kind: The class of the store.
     """
-    attributes = vars(instance)
-    store = attributes.get(attribute)
-    if isinstance(store, kind) and store.belongs_to(instance):
+    attributes: Any = instance.__dict__
+    store: S = attributes.get(attribute)
+    if type(store) is kind and store.owner() is instance:
         return store
+    made = kind(instance)  # ahead: what runs meanwhile may need a store of the same instance
     with _creating:
         # Another thread may have made it meanwhile, and all must use the same.
         store = attributes.get(attribute)
-        if not (isinstance(store, kind) and store.belongs_to(instance)):
-            store = attributes[attribute] = kind(instance)
+        if type(store) is not kind or store.owner() is not instance:
+            store = attributes[attribute] = made
         return store

@@ -3,7 +3,7 @@
 from collections.abc import Coroutine, Generator
 from inspect import CORO_CREATED, currentframe, getcoroutinestate, iscoroutine
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 T = TypeVar("T")
 
@@ -12,7 +12,7 @@ class Pending(Coroutine[Any, Any, T], Generic[T]):
     """A coroutine whose truth value is an error.
 
     ``if user.ahas_perm(...):`` without ``await`` would be true, and grant, were it a plain
-    coroutine. Everything that takes a coroutine takes this: ``await``, ``asyncio.gather``,
+    coroutine. What runs coroutines runs this: ``await``, ``asyncio.gather``,
     ``create_task``, ``wait_for``, ``TaskGroup``, ``async_to_sync``.
 
     Args:
@@ -81,6 +81,16 @@ class Pending(Coroutine[Any, Any, T], Generic[T]):
     def close(self) -> None:
         """End the coroutine."""
         self._coroutine.close()
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be copied or pickled, as a coroutine does.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError(
+            "A check that was not awaited cannot be copied. Write `await` in front of it."
+        )
 
     def __getattr__(self, name: str) -> Any:
         # `__name__`, `__qualname__` and the `cr_` attributes, for asyncio's debugging aids.

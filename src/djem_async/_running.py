@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from contextvars import ContextVar, Token
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from django.db.models import Model
 
@@ -13,7 +13,9 @@ from .exceptions import PermissionRecursionError
 
 T = TypeVar("T")
 
-_counting = threading.Lock()
+# All locks of the library are re-entrant: a signal handler or a finalizer may make a check, or
+# clear, wherever this thread is.
+_counting = threading.RLock()
 innermost: ContextVar["Running | None"] = ContextVar("djem_async_innermost_check", default=None)
 
 
@@ -21,7 +23,8 @@ class Running:
     """A check from its beginning to its end, as a context manager.
 
     It holds the generation of the user's permission cache that was current when the check
-    began, and refuses to begin inside itself. It keeps neither the user nor the object alive.
+    began, and refuses to begin inside itself. When it has ended, it keeps neither the user nor
+    the object alive.
 
     Args:
         user: The user.
@@ -34,10 +37,12 @@ class Running:
         "_cache",
         "_held",
         "_is_open",
-        "_key",
+        "_layer",
+        "_obj",
         "_outer",
-        "_subject",
+        "_perm",
         "_token",
+        "_user",
         "generation",
     )
 
@@ -46,9 +51,11 @@ class Running:
     def __init__(
         self, user: object, layer: str, perm: str | None = None, obj: object = None
     ) -> None:
-        self._cache = permission_cache(user)
-        self._key = None if perm is None else (layer, perm, _identity(user), _identity(obj))
-        self._subject = (perm, None if obj is None else obj.__class__, getattr(obj, "pk", None))
+        self._cache: PermissionCache = permission_cache(user)
+        self._user: object = user
+        self._layer = layer
+        self._perm = perm
+        self._obj: object = obj
         self._outer: Running | None = None
         self._token: Token[Running | None] | None = None
         self._is_open = False
@@ -60,9 +67,10 @@ class Running:
         return self._is_open or self._held > 0
 
     def __enter__(self) -> Self:
-        self._outer = Running._current()
-        if self._key is not None:
-            self._refuse_recursion()
+        if innermost.get() is not None:
+            self._outer = Running.current()
+            if self._perm is not None:
+                self._refuse_recursion()
         self.generation = self._cache.generation
         self._is_open = True
         self._token = innermost.set(self)
@@ -74,7 +82,10 @@ class Running:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        # In this order: a thread that lets go meanwhile finds it closed, or is found holding it.
         self._is_open = False
+        if self._held == 0:
+            self._user = self._obj = None
         token, self._token = self._token, None
         if token is not None:
             try:
@@ -84,26 +95,42 @@ class Running:
                 return
 
     def __str__(self) -> str:
-        perm, model, pk = self._subject
-        return f"{perm}" if model is None else f"{perm} on {model.__name__} {pk!r}"
+        if self._obj is None:
+            return f"{self._perm}"
+        return f"{self._perm} on {self._obj.__class__.__name__} {getattr(self._obj, 'pk', None)!r}"
+
+    def _is_same_as(self, other: "Running") -> bool:
+        return (
+            self._layer == other._layer
+            and self._perm == other._perm
+            and _is_same(self._user, other._user)
+            and _is_same(self._obj, other._obj)
+        )
 
     def _refuse_recursion(self) -> None:
-        titles = [str(self)]
+        chain: list[Running] = []
         outer = self._outer
         while outer is not None:
-            if outer.is_running and outer._key is not None:
-                # The layers of one check have one title.
-                if titles[-1] != str(outer) or (outer._key == self._key and len(titles) == 1):
-                    titles.append(str(outer))
-                if outer._key == self._key:
-                    raise PermissionRecursionError(
-                        f"The check of {self} entered itself: {' -> '.join(reversed(titles))}."
-                        " An access method must not check what it is deciding."
-                    )
+            if outer.is_running and outer._perm is not None:
+                chain.append(outer)
+                if self._is_same_as(outer):
+                    raise self._recursion_error(chain)
             outer = outer._outer
 
+    def _recursion_error(self, chain: "list[Running]") -> PermissionRecursionError:
+        titles = [str(self)]
+        for outer in chain:
+            # The layers of one check have one title.
+            if titles[-1] != str(outer) or (len(titles) == 1 and outer is chain[-1]):
+                titles.append(str(outer))
+        return PermissionRecursionError(
+            f"The check of {self} entered itself: {' -> '.join(reversed(titles))}."
+            " An access method must not check what it is deciding."
+        )
+
     @staticmethod
-    def _current() -> "Running | None":
+    def current() -> "Running | None":
+        """Return the innermost check that is running in this context."""
         # A context may have a check that has ended: that of a task which the check has started.
         running = innermost.get()
         while running is not None and not running.is_running:
@@ -111,17 +138,17 @@ class Running:
         return running
 
     @staticmethod
-    def hold(function: Callable[..., T], *args: object) -> T:
-        """Call a function for the innermost check, which goes on running until that returns.
+    def hold(running: "Running | None", function: Callable[..., T], *args: object) -> T:
+        """Call a function for a check, which goes on running until that returns.
 
         A thread cannot be stopped: when a check is cancelled, the function that it has called in
         a thread runs on, and has to keep to the generation that the check began with.
 
         Args:
+            running: The check, None if the call is for none.
             function: The function.
             *args: The arguments.
         """
-        running = Running._current()
         if running is None:
             return function(*args)
         with _counting:
@@ -131,6 +158,8 @@ class Running:
         finally:
             with _counting:
                 running._held -= 1
+                if not running.is_running:
+                    running._user = running._obj = None
 
     @staticmethod
     def generation_for(cache: PermissionCache) -> Generation:
@@ -142,17 +171,19 @@ class Running:
         Returns:
             That of the innermost running check of the user, else the current one.
         """
-        running = Running._current()
+        running = innermost.get()
         while running is not None:
-            if running.is_running and running._cache is cache:
+            if running._cache is cache and running.is_running:
                 return running.generation
             running = running._outer
         return cache.generation
 
 
-def _identity(instance: object) -> object:
-    if instance is None:
-        return None
-    # By key where there is one: the same row in another instance is the same question.
-    key = object_key(instance) if isinstance(instance, Model) else None
-    return id(instance) if key is None else key
+def _is_same(one: Any, other: Any) -> bool:
+    """Tell whether two instances are the same question, as instances of the same row are."""
+    if one is other:
+        return True
+    if not (issubclass(type(one), Model) and issubclass(type(other), Model)):
+        return False
+    key = object_key(one)
+    return key is not None and key == object_key(other)

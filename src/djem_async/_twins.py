@@ -5,7 +5,7 @@ asking it would give the answer of the parent. The form defined nearest to the c
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from asgiref.sync import iscoroutinefunction
 
@@ -14,14 +14,17 @@ from ._lazy import unwrapped
 Forms: TypeAlias = tuple[Callable[..., Any] | None, Callable[..., Awaitable[Any]] | None]
 
 
-def is_async(function: Callable[..., object]) -> bool:
+def is_async(function: Any) -> bool:
     """Tell whether a function is ``async def``, or marked as good as that.
 
     Args:
-        function: The function.
+        function: The function, or None for none.
     """
     # asgiref's, because the standard library's knows of marks from Python 3.12 only.
     return iscoroutinefunction(function)  # pyright: ignore[reportDeprecated]
+
+
+_MISSING: Final = object()
 
 
 def _distance(instance: object, name: str) -> int | None:
@@ -34,14 +37,27 @@ def _distance(instance: object, name: str) -> int | None:
     return None
 
 
-def _method(instance: object, name: str, distance: int | None) -> Callable[..., Any] | None:
-    try:
-        method: object = getattr(instance, name)
-    except AttributeError:
-        if distance is not None:
-            # Defined, but failing, say a property with a mistake in it: that is not "undefined".
-            raise
-        return None
+def is_declared(kind: type, name: str) -> bool:
+    """Tell whether a class or one that it inherits from defines a name.
+
+    Args:
+        kind: The class.
+        name: The name.
+    """
+    # Not by `hasattr`: what is for instances alone may not be found on the class.
+    for base in kind.__mro__:  # noqa: SIM110 - `any` takes three times as long
+        if name in base.__dict__:
+            return True
+    return False
+
+
+def _method(instance: object, name: str) -> Callable[..., Any] | None:
+    method: object = getattr(instance, name, _MISSING)
+    if method is _MISSING:
+        if not is_declared(type(instance), name):
+            return None
+        # Defined, but failing, say a property with a mistake in it: that is not "undefined".
+        method = getattr(instance, name)
     if not callable(method):
         raise TypeError(
             f"{type(instance).__qualname__}.{name} must be a method, but is {method!r}."
@@ -64,15 +80,15 @@ def forms(instance: object, name: str, async_name: str) -> Forms:
     Raises:
         TypeError: An attribute of that name is not callable.
     """
-    near = _distance(instance, name)
-    async_near = _distance(instance, async_name)
-    function = _method(instance, name, near)
-    async_function = _method(instance, async_name, async_near)
-    if near is not None and async_near is not None:
-        if near < async_near:
-            async_function = None
-        elif async_near < near:
-            function = None
+    function, async_function = _method(instance, name), _method(instance, async_name)
+    if function is not None and async_function is not None:
+        near, async_near = _distance(instance, name), _distance(instance, async_name)
+        # What `__getattr__` made up has no place, and counts.
+        if near is not None and async_near is not None and near != async_near:
+            if near < async_near:
+                async_function = None
+            else:
+                function = None
     return function, async_function
 
 
@@ -83,7 +99,7 @@ def is_defined(found: Forms) -> bool:
         found: Its forms.
     """
     # By identity: what a method equals is up to the method.
-    return any(form is not None for form in found)
+    return found[0] is not None or found[1] is not None
 
 
 def required_forms(instance: object, name: str) -> Forms:

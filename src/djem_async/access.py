@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Generic, Literal, TypeAlias, TypeVar
 
 from ._twins import Forms, forms, is_async, is_defined
@@ -117,11 +118,11 @@ class AccessDecorators(Generic[U]):
         return method
 
 
-def is_nonblocking(method: Callable[..., object]) -> bool:
+def is_nonblocking(method: object) -> bool:
     """Tell whether a method is marked with `nonblocking`.
 
     Args:
-        method: The method, bound or not.
+        method: The method, bound or not, or None for none.
     """
     return getattr(method, _NONBLOCKING, False) is True
 
@@ -134,6 +135,17 @@ def method_names(source: Source, codename: str) -> tuple[str, str]:
         codename: The permission without its app label.
     """
     return f"_{source}_can_{codename}", f"_a{source}_can_{codename}"
+
+
+@lru_cache(maxsize=1024)
+def names_for(source: Source, perm: str) -> tuple[str, str]:
+    """Name the two forms of the access method for a permission, the sync and the async one.
+
+    Args:
+        source: Whether the user or the user's groups are asked about.
+        perm: The permission, ``app_label.codename``.
+    """
+    return method_names(source, perm.rpartition(".")[2])
 
 
 def find_access_method(obj: object, source: Source, perm: str) -> Forms | None:
@@ -150,5 +162,5 @@ def find_access_method(obj: object, source: Source, perm: str) -> Forms | None:
     Raises:
         TypeError: The object has an attribute of that name that is not callable.
     """
-    found = forms(obj, *method_names(source, perm.rpartition(".")[2]))
+    found = forms(obj, *names_for(source, perm))
     return found if is_defined(found) else None

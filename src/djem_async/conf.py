@@ -55,10 +55,18 @@ class _Conf:
 
 conf: Final = _Conf()
 
+epoch: object = object()
+"""Another object after each change of a setting.
+
+What was derived from settings under one epoch is out of date in the next.
+"""
+
 
 def _forget(*, setting: str, **_kwargs: Any) -> None:
+    global epoch  # noqa: PLW0603 - an attribute of a module is the fastest there is to read
     # Sent by override_settings and its relatives, on entry and on exit.
     vars(conf).pop(setting, None)
+    epoch = object()
 
 
 setting_changed.connect(_forget, dispatch_uid="djem_async.conf")

@@ -1,27 +1,27 @@
 """Instance-based logging: named logs kept on an instance, safe under tasks and threads.
 
 Finished logs belong to the instance. The stack of active ones belongs to the execution context,
-as does the knowledge of which logs this context has finished. Both are in one `ContextVar` with
+as does the knowledge of which logs this context has finished. Each is in a `ContextVar` with
 an immutable value, because tasks copy their parent's context: a mutable value would be shared
 by all of them. It refers to instances weakly, so that a long-lived context keeps none alive.
 """
 
-import weakref
-from collections.abc import Iterable, Mapping
-from contextvars import ContextVar
-from dataclasses import dataclass
-from types import TracebackType
-from typing import Literal, NamedTuple, Self, TypeAlias, TypeVar, overload
+from __future__ import annotations
 
-from ._driving import preserved, twin_of
-from ._entries import Entries, Entry
+import weakref
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias, overload
+
+from ._driving import twin_of
+from ._entries import Entries, Entry, FinishedLog, entries_of
+from ._lazy import plain_text
 from ._owned import Owned, owned
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import TracebackType
+
 __all__ = ["Entry", "Loggable"]
-
-K = TypeVar("K")
-V = TypeVar("V")
-
 
 # The lines of an active log: what was there before, and what the last call added. Logging to it
 # makes a new one, in constant time.
@@ -36,89 +36,135 @@ def _flatten(lines: Lines) -> Entries:
     return tuple(entry for chunk in reversed(chunks) for entry in chunk)
 
 
-class _Finished(NamedTuple):
-    name: str
-    entries: Entries
-
-
 class _LogStore(Owned):
     """The finished logs of one instance."""
 
-    __slots__ = ("by_name", "last")
+    __slots__ = ("by_name", "last", "reference")
 
     def __init__(self, owner: object) -> None:
         super().__init__(owner)
-        self.by_name: dict[str, Entries] = {}
-        self.last: _Finished | None = None
-
-    def add(self, finished: _Finished) -> None:
-        self.by_name[finished.name] = finished.entries
-        self.last = finished
+        self.reference: _StoreRef = weakref.ref(self)
+        self.by_name: dict[str, FinishedLog] = {}
+        self.last: FinishedLog | None = None
 
 
 _StoreRef: TypeAlias = "weakref.ref[_LogStore]"
 
 
-class _Frame(NamedTuple):
-    """An active log. One without a name collects lines for the library."""
+class _Frame:
+    """An active log; never changed. One without a name collects lines for the library.
+
+    Args:
+        store: Of the instance whose log it is.
+        name: Its name.
+        lines: Its lines so far.
+        scope: What ends it, if it is one of the library's own.
+        awaits: The permission whose model-level result is to come.
+    """
+
+    __slots__ = ("_scope", "awaits", "lines", "name", "store")
 
     store: _StoreRef
     name: str | None
-    lines: Lines = None
-    scope: "LogScope | None" = None  # the library's own frames end with their scope
-    awaits: str | None = None  # the permission whose model-level result is to come
+    lines: Lines
+    awaits: str | None
+
+    def __init__(
+        self,
+        store: _StoreRef,
+        name: str | None,
+        lines: Lines = None,
+        scope: LogScope | None = None,
+        awaits: str | None = None,
+    ) -> None:
+        self.store = store
+        self.name = name
+        self.lines = lines
+        self._scope = scope
+        self.awaits = awaits
+
+    @property
+    def scope(self) -> LogScope | None:
+        """What ends it."""
+        return self._scope
 
     def is_active(self) -> bool:
-        return self.store() is not None and (self.scope is None or self.scope.is_open)
+        """Tell whether it is still to be written to."""
+        scope = self.scope
+        return self.store() is not None and (scope is None or scope.is_open)
+
+    def followed_by(self, entries: Entries, awaits: str | None) -> _Frame:
+        """Return it with more entries."""
+        return _Frame(self.store, self.name, (self.lines, entries), self.scope, awaits)
 
 
-# An immutable mapping that grows cheaply: a few dicts, each over twice as large as the next. Adding
+_active: ContextVar[tuple[_Frame, ...]] = ContextVar("djem_async_active_logs", default=())
+
+
+# What one context has finished, by instance and name, for each instance from the newest. It is an
+# immutable mapping that grows cheaply: a few dicts, each over twice as large as the next. Adding
 # merges the small ones, so that it takes logarithmic time and never changes one that another
 # context can see.
-_Layers: TypeAlias = tuple[Mapping[K, V], ...]
+class _Layer(dict[_StoreRef, dict[str, FinishedLog]]):  # noqa: PLW1641 - nor have dicts
+    # By identity: `asgiref` leaves a variable as it is where the new value equals the old one, and
+    # dicts of the same logs are equal, in whatever order these were finished.
+    __slots__ = ()
+    __eq__ = object.__eq__
+    __ne__ = object.__ne__
 
 
-def _added(layers: _Layers[K, V], key: K, value: V) -> _Layers[K, V]:
-    top: dict[K, V] = {key: value}
-    while layers and len(layers[-1]) <= 2 * len(top):
-        top = {k: v for k, v in layers[-1].items() if not _is_dead(k)} | top
-        layers = layers[:-1]
-    return (*layers, top)
+_Layers: TypeAlias = tuple[tuple[_Layer, int], ...]  # each with its size
+
+# The latest of them, from the newest: adding to a chain is cheaper still. A link has the logs of
+# one check.
+_Chain: TypeAlias = "tuple[_StoreRef, tuple[FinishedLog, ...], _Chain] | None"
+_LONGEST_CHAIN: Final = 32
+
+_History: TypeAlias = tuple[_Layers, _Chain, int]  # with the length of the chain
+_history: ContextVar[_History] = ContextVar("djem_async_finished_logs", default=((), None, 0))
 
 
-def _is_dead(key: object) -> bool:
-    return isinstance(key, weakref.ref) and key() is None
+def _with_chain(layers: _Layers, chain: _Chain) -> _Layers:
+    top = _Layer()
+    while chain is not None:
+        store, logs, chain = chain
+        if store() is not None:
+            names = top.setdefault(store, {})
+            for log in reversed(logs):
+                names.setdefault(log[0], log)
+    size = sum(map(len, top.values()))
+    # Those of instances that are no more go.
+    layers = tuple(each for each in layers if any(store() is not None for store in each[0]))
+    while layers and layers[-1][1] <= 2 * size:
+        for store, older in layers[-1][0].items():
+            if store() is not None:
+                # A dict from the newest, so what both have stays where the newer one has it.
+                newer = top.get(store, {})
+                top[store] = newer | {name: log for name, log in older.items() if name not in newer}
+        layers, size = layers[:-1], sum(map(len, top.values()))
+    return (*layers, (top, size))
 
 
-def _found(layers: _Layers[K, V], key: K) -> V | None:
-    for layer in reversed(layers):
-        if key in layer:
-            return layer[key]
+def _finished_here(store: _StoreRef, name: str | None = None) -> FinishedLog | None:
+    """Return the log of a name that this context finished last; without a name, the last of all."""
+    layers, chain, _ = _history.get()
+    while chain is not None:
+        its_store, logs, chain = chain
+        if its_store is store:
+            for log in reversed(logs):
+                if name is None or log[0] == name:
+                    return log
+    for layer, _ in reversed(layers):
+        names = layer.get(store, {})
+        if names and (name is None or name in names):
+            return next(iter(names.values())) if name is None else names[name]
     return None
 
 
-class _Own(NamedTuple):
-    """The logs of one instance that one context has finished."""
-
-    last: _Finished
-    by_name: _Layers[str, Entries]
-
-
-# Compared by identity: asgiref compares the values of context variables to find those that
-# a thread has changed, and equal logs may be different ones.
-@dataclass(frozen=True, slots=True, eq=False)
-class _Context:
-    active: tuple[_Frame, ...] = ()
-    own: _Layers[_StoreRef, _Own] = ()
-
-
-_context: ContextVar[_Context] = ContextVar("djem_async_logs", default=_Context())  # noqa: B039 - immutable
-
-
-preserved.append(_context)
-
-
 def _store(instance: object) -> _LogStore:
+    store = instance.__dict__.get("_log_store")
+    if type(store) is _LogStore and store.owner() is instance:
+        return store  # what `owned` finds, without the calls
     return owned(instance, "_log_store", _LogStore)
 
 
@@ -130,20 +176,20 @@ def _position(store: _LogStore, active: tuple[_Frame, ...]) -> int | None:
     return None
 
 
-def _push(frame: _Frame) -> None:
-    context = _context.get()
-    active = tuple(other for other in context.active if other.is_active())
-    _context.set(_Context((*active, frame), context.own))
+def _still_active() -> tuple[_Frame, ...]:
+    active = _active.get()
+    if not active or all(frame.is_active() for frame in active):
+        return active
+    return tuple(frame for frame in active if frame.is_active())
 
 
 def _replace(position: int, *frames: _Frame) -> None:
-    context = _context.get()
-    active = (*context.active[:position], *frames, *context.active[position + 1 :])
-    _context.set(_Context(active, context.own))
+    active = _active.get()
+    _active.set((*active[:position], *frames, *active[position + 1 :]))
 
 
 def _top(store: _LogStore) -> tuple[int, _Frame] | None:
-    active = _context.get().active
+    active = _active.get()
     position = _position(store, active)
     return None if position is None else (position, active[position])
 
@@ -154,7 +200,7 @@ def _write(store: _LogStore, entries: Entries) -> bool:
         return False
     if entries:
         position, frame = top
-        _replace(position, frame._replace(lines=(frame.lines, entries)))
+        _replace(position, frame.followed_by(entries, frame.awaits))
     return True
 
 
@@ -170,6 +216,13 @@ def _read(entries: Entries, tags: Iterable[str] | None, raw: bool) -> str | list
     wanted = frozenset(tags or ())
     kept = [entry for entry in entries if not wanted or not wanted.isdisjoint(entry.tags)]
     return kept if raw else "\n".join(kept)
+
+
+def _text(given: object, title: str) -> str:
+    if not issubclass(type(given), str):
+        raise TypeError(f"{title} must be a string, not {type(given).__name__}.")
+    text: str = plain_text(given)
+    return text
 
 
 class Loggable:
@@ -191,12 +244,14 @@ class Loggable:
 
         Raises:
             ValueError: A log of this name is already active in this context.
+            TypeError: ``name`` is not a string.
         """
+        name = _text(name, "The name of a log")
         store = _store(self)
-        for frame in _context.get().active:
+        for frame in _active.get():
             if frame.name == name and frame.store() is store and frame.is_active():
                 raise ValueError(f'A log named "{name}" is already active.')
-        _push(_Frame(weakref.ref(store), name))
+        _active.set((*_still_active(), _Frame(store.reference, name)))
 
     def end_log(self) -> tuple[str, list[Entry]]:
         """End the active log, so that it can be read, and make the one before it active.
@@ -216,15 +271,10 @@ class Loggable:
             raise KeyError("No active log to finish.")
         position, frame = top
         assert frame.name is not None  # noqa: S101 - for the type checkers
-        finished = _Finished(frame.name, _flatten(frame.lines))
+        entries = _flatten(frame.lines)
         _replace(position)
-        store.add(finished)
-        context = _context.get()
-        own = _found(context.own, frame.store)
-        by_name = _added(() if own is None else own.by_name, finished.name, finished.entries)
-        added = _added(context.own, frame.store, _Own(finished, by_name))
-        _context.set(_Context(context.active, added))
-        return finished.name, list(finished.entries)
+        finish(self, ((frame.name, (entries,), ()),))
+        return frame.name, list(entries)
 
     @twin_of("end_log")
     async def aend_log(self) -> tuple[str, list[Entry]]:
@@ -264,13 +314,18 @@ class Loggable:
 
         Raises:
             KeyError: No log is active in this context.
+            TypeError: ``tag`` is not a string.
         """
+        if tag is not None and not isinstance(tag, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(
+                f"`tag` must be a string, not {tag!r}. Log the lines of each tag apart."
+            )
         tags = (tag,) if tag else ()
         store = _store(self)
         written = _write(store, tuple(Entry(line, tags) for line in lines))
         # Left of a check that was given up, but whose access method runs on, there are frames
         # that are not active any more.
-        if not written and all(frame.store() is not store for frame in _context.get().active):
+        if not written and all(frame.store() is not store for frame in _active.get()):
             raise KeyError("No active log to append to. Has one been started?")
 
     @overload
@@ -306,13 +361,11 @@ class Loggable:
             TypeError: ``tags`` is a string.
         """
         store = _store(self)
-        own = _found(_context.get().own, weakref.ref(store))
-        entries = None if own is None else _found(own.by_name, name)
-        if entries is None:
-            entries = store.by_name.get(name)
-        if entries is None:
+        name = plain_text(name)
+        log = _finished_here(store.reference, name) or store.by_name.get(name)
+        if log is None:
             raise KeyError(f'No log found for "{name}". Has it been finished?')
-        return _read(entries, tags, raw)
+        return _read(entries_of(log), tags, raw)
 
     @overload
     def get_last_log(
@@ -352,17 +405,16 @@ class Loggable:
             TypeError: ``tags`` is a string.
         """
         store = _store(self)
-        own = _found(_context.get().own, weakref.ref(store))
-        last = store.last if own is None else own.last
+        last = _finished_here(store.reference) or store.last
         if last is not None:
-            return _read(last.entries, tags, raw)
+            return _read(entries_of(last), tags, raw)
         top = _top(store)
         if top is not None and top[1].name is None:
             return _read((), tags, raw)
         raise KeyError("No finished logs to retrieve.")
 
 
-class LogScope:
+class LogScope(_Frame):
     """A log that the library keeps active for the length of a block.
 
     When the block ends, the log is gone, however it ended, and so are logs that were started
@@ -372,31 +424,43 @@ class LogScope:
         instance: Whose log it is.
         name: Its name, or None for lines that are collected, and not part of a log that
             the code in the block may end.
-        awaits: The permission whose model-level result the log waits for.
-        hand_on: Whether the lines go on to the log that is active outside the block, if any.
+        awaits: The permission whose model-level result the log waits for. Lines that are
+            collected for nothing in particular go on to the log that is active outside the block.
     """
 
-    __slots__ = ("_awaits", "_hand_on", "_name", "_store", "entries", "is_open")
+    # It is its own first frame, because most often there is no other.
+    __slots__ = ("_after", "_before", "entries", "is_open")
+
+    store: _StoreRef
+    name: str | None
+    lines: Lines
+    awaits: str | None
+    entries: Entries
+    is_open: bool
+    _before: tuple[_Frame, ...]
+    _after: tuple[_Frame, ...]
 
     def __init__(
-        self,
-        instance: Loggable,
-        name: str | None = None,
-        *,
-        awaits: str | None = None,
-        hand_on: bool = False,
+        self, instance: Loggable, name: str | None = None, awaits: str | None = None
     ) -> None:
-        # Weakly: a copy of the context, such as a timer has, may keep this for long.
-        self._store = weakref.ref(_store(instance))
-        self._name = name
-        self._awaits = awaits
-        self._hand_on = hand_on
-        self.entries: Entries = ()
-        self.is_open: bool = False
+        # The store weakly: a copy of the context, such as a timer has, may keep this for long.
+        self.store = _store(instance).reference
+        self.name = name
+        self.lines = None
+        self.awaits = awaits
+
+    @property
+    def scope(self) -> LogScope:
+        """What ends it."""
+        return self
 
     def __enter__(self) -> Self:
         self.is_open = True
-        _push(_Frame(self._store, self._name, None, self, self._awaits))
+        self.entries = ()
+        # What is active before and after the beginning.
+        self._before = _still_active()
+        self._after = (*self._before, self)
+        _active.set(self._after)
         return self
 
     def __exit__(
@@ -405,14 +469,23 @@ class LogScope:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        before, after = self._before, self._after
+        self._before = self._after = ()
+        if _active.get() is after:
+            # Nothing was logged, which is what happens most often.
+            self.is_open = False
+            _active.set(before)
+            return
         self.settle()
         position = self._position()
         if position is not None:
-            self.entries = self.peek()
+            lines = _active.get()[position].lines
             _replace(position)
-            store = self._store()
-            if self._hand_on and store is not None:
-                _write(store, self.entries)
+            if lines is not None:
+                self.entries = _flatten(lines)
+                store = self.store()
+                if self.name is None and self.awaits is None and store is not None:
+                    _write(store, self.entries)
         # A task started meanwhile, or a thread that was given up, may still have the log in its
         # context.
         self.is_open = False
@@ -420,7 +493,7 @@ class LogScope:
     def peek(self) -> Entries:
         """Return the lines logged so far."""
         position = self._position()
-        return () if position is None else _flatten(_context.get().active[position].lines)
+        return () if position is None else _flatten(_active.get()[position].lines)
 
     def settle(self) -> bool:
         """Make it the active log again, dropping what was started in the block and left active.
@@ -430,23 +503,27 @@ class LogScope:
         """
         position = self._position()
         if position is not None:
-            context = _context.get()
+            active = _active.get()
             # What other instances started stays, unless it is of a block within this one: that
             # must be of a thread that was given up.
-            kept = (
-                frame
-                for frame in context.active[position + 1 :]
-                if frame.scope is None and frame.store is not self._store
-            )
-            active = (*context.active[: position + 1], *kept)
-            _context.set(_Context(active, context.own))
+            above = active[position + 1 :]
+            if above:
+                kept = (
+                    frame
+                    for frame in above
+                    if frame.scope is None and frame.store is not self.store
+                )
+                _active.set((*active[: position + 1], *kept))
         return position is not None
 
     def _position(self) -> int | None:
         # None where the log has been ended, and in a context that the block does not run in:
         # a coroutine that was dropped is closed wherever the garbage collector runs.
-        active = _context.get().active
-        return next((i for i, frame in enumerate(active) if frame.scope is self), None)
+        active = _active.get()
+        for position in range(len(active) - 1, -1, -1):
+            if active[position].scope is self:
+                return position
+        return None
 
 
 def write_entries(instance: Loggable, entries: Entries) -> None:
@@ -457,6 +534,32 @@ def write_entries(instance: Loggable, entries: Entries) -> None:
         entries: The entries.
     """
     _write(_store(instance), entries)
+
+
+def finish(instance: Loggable, logs: tuple[FinishedLog, ...]) -> None:
+    """Keep logs that have ended.
+
+    Args:
+        instance: Whose logs they are.
+        logs: The logs, in order.
+    """
+    store = _store(instance)
+    for log in logs:
+        store.by_name[log[0]] = store.last = log
+    reference = store.reference
+    layers, chain, count = _history.get()
+    while chain is not None and chain[0] is not reference and chain[0]() is None:
+        chain, count = chain[2], count - 1  # of an instance that is no more
+    chain = reference, logs, chain
+    if count < _LONGEST_CHAIN:
+        _history.set((layers, chain, count + 1))
+    else:
+        _history.set((_with_chain(layers, chain), None, 0))
+
+
+def is_logging() -> bool:
+    """Tell whether any log is active in this context."""
+    return bool(_active.get())
 
 
 def awaits_model_level(instance: Loggable, perm: str) -> bool:
@@ -481,4 +584,4 @@ def model_level_result(instance: Loggable, perm: str, entry: Entry) -> None:
     top = _top(_store(instance))
     if top is not None and top[1].awaits == perm:
         position, frame = top
-        _replace(position, frame._replace(lines=(frame.lines, (entry,)), awaits=None))
+        _replace(position, frame.followed_by((entry,), None))

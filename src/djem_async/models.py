@@ -1,22 +1,37 @@
 """Mixins for models: `OLPMixin` for the user model, `Loggable` for any class."""
 
-from collections.abc import Iterable, Iterator
-from typing import Any, Protocol, Self, cast, overload
+from __future__ import annotations
 
-from django.core.exceptions import SynchronousOnlyOperation
-from django.db.models import Model
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
+from contextlib import suppress
+from functools import wraps
+from inspect import unwrap
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar, cast, overload
 
-from ._backends import answers, collect
-from ._cache import permission_cache
+from asgiref.sync import markcoroutinefunction
+
+from ._backends import answers, are_all_known, collect, fetch_of
+from ._cache import Shortcut, Trust, permission_cache
+from ._check_logs import logged
 from ._decision import decide_for_user, first_grant
 from ._driving import arun, run, twin_of
-from ._flow import Call, Flow
-from ._lazy import loaded
+from ._entries import AUTO, Entry
+from ._flow import Flow, driven_by, flow_of
+from ._lazy import is_lazy, loaded, plain_text
+from ._pending import Pending
 from ._running import Running
+from ._warm import is_ordinary, keep_answer, learn_log, look_up, trust_in
 from .conf import conf
-from .logs import Loggable, LogScope, awaits_model_level, write_entries
+from .logs import Loggable
+
+if TYPE_CHECKING:
+    from django.db.models import Model
+
+    from ._entries import Entries
 
 __all__ = ["Loggable", "OLPMixin"]
+
+AsyncCheck = TypeVar("AsyncCheck", bound=Callable[..., Coroutine[Any, Any, bool]])
 
 
 class _ModelLevelCache:
@@ -43,11 +58,17 @@ class _ModelLevelCache:
             raise AttributeError(self._name) from None
 
     def __set__(self, user: object, value: set[str]) -> None:
-        Running.generation_for(permission_cache(user)).model_level[self._name] = value
+        generation = Running.generation_for(permission_cache(user))
+        before = generation.model_level.get(self._name, value)
+        generation.model_level[self._name] = value
+        if before is not value:
+            generation.trust = Trust()  # answers rested on another set
 
     def __delete__(self, user: object) -> None:
         cache = permission_cache(user)
-        if self._name not in Running.generation_for(cache).model_level:
+        is_set = self._name in Running.generation_for(cache).model_level
+        # Deleting one of the others deletes `_perm_cache` as well, and code may delete all of them.
+        if not is_set and self._name != "_perm_cache":
             raise AttributeError(self._name)
         cache.drop_model_level(self._name)
 
@@ -66,6 +87,183 @@ class _PermissionsUser(Protocol):
     async def ahas_perms(self, perm_list: Iterable[str], obj: Model | None = ...) -> bool: ...
 
 
+class _UserCheck:
+    """A permission of one user, see `djem_async._decision.UserCheck`."""
+
+    def __init__(self, user: OLPMixin, perm: str, obj: Model | None, *, is_logged: bool) -> None:
+        self._user = user
+        self._args = (user, perm, obj)
+        self._is_logged = is_logged
+        self.is_object_level = obj is not None
+        self.was_asked = False
+        self.notes: list[Entry] = []
+
+    @property
+    def is_active_superuser(self) -> bool:
+        return _is_active_superuser(self._user)
+
+    @property
+    def is_universal(self) -> bool:
+        return conf.DJEM_UNIVERSAL_OLP
+
+    def answers(self) -> Iterator[Flow[bool]]:
+        self.was_asked = True
+        return answers("has_perm", *self._args)
+
+    def note(self, line: str) -> None:
+        if self._is_logged:
+            self.notes.append(Entry(line, AUTO))
+            self._user.log(line, tag="auto")
+
+
+def _answer(user: Any, perm: str, obj: Model | None = None) -> Flow[bool]:
+    known = look_up(user, perm, obj)
+    if known is True or known is False:
+        return known
+    return (yield from _rest(user, perm, obj, known))
+
+
+def _rest(user: Any, perm: str, obj: Model | None, known: Shortcut | None) -> Flow[bool]:
+    """Return what is left of a check that `look_up` has not answered."""
+    if known is None or known.by_methods is None or conf.DJEM_PERM_LOG_VERBOSITY:
+        return _whole_check(user, perm, obj)
+    return first_grant((known.by_methods(user, perm, obj, known),))
+
+
+def _whole_check(user: Any, perm: str, given: Any) -> Flow[bool]:
+    perm, obj = plain_text(perm), given
+    if is_lazy(given):
+        found = yield from loaded(given)
+        # A lazy None is no object, but must not turn the check into one of the model level.
+        obj = given if found is None else found
+    with Running(user, "user", perm, obj) as running:
+        trust = trust_in(user, running.generation)
+        is_logged = conf.DJEM_PERM_LOG_VERBOSITY > 0
+        check = _UserCheck(user, perm, obj, is_logged=is_logged)
+        lines: Entries = ()
+        if is_logged:
+            granted, lines = yield from logged(user, perm, obj, decide_for_user(check))
+        else:
+            granted = yield from decide_for_user(check)
+        was_asked = check.was_asked
+        # The flag may have changed meanwhile, and changed back.
+        is_asked = not trust.is_superuser or (conf.DJEM_UNIVERSAL_OLP and obj is not None)
+        if was_asked is is_asked and _is_ordinary_user(user) and is_ordinary(perm, obj):
+            is_same_for_all = obj is None or not was_asked
+            # The user may have been inactive meanwhile, and so denied what is held.
+            follows = not was_asked or (
+                are_all_known() and running.generation.held(perm) is granted
+            )
+            if is_same_for_all and follows:
+                keep_answer(trust, perm, obj, granted=granted)
+            if is_logged:
+                notes = tuple(check.notes)
+                learn_log(
+                    trust, perm, obj, lines, notes=notes, was_asked=was_asked, granted=granted
+                )
+    return granted
+
+
+def _is_ordinary_user(user: Any) -> bool:
+    """Tell whether asking again gives the same answer, as far as that is up to the user."""
+    return user.is_active and not user.is_anonymous and flow_of(user, "has_perm") is not None
+
+
+def _permissions(user: OLPMixin, name: str, obj: Model | None) -> Flow[set[str]]:
+    with Running(user, "user"):
+        return (yield from collect(name, user, obj))
+
+
+def _module_perms(user: OLPMixin, app_label: str) -> Flow[bool]:
+    with Running(user, "user"):
+        if _is_active_superuser(user):
+            return True
+        return (yield from first_grant(answers("has_module_perms", user, app_label)))
+
+
+def _is_active_superuser(user: OLPMixin) -> bool:
+    person = cast("_PermissionsUser", user)
+    return bool(person.is_active and person.is_superuser)
+
+
+class _PendingCheck(Pending[bool]):
+    """A check that has not been awaited, and may not even need a coroutine.
+
+    That is made when something asks for it. `send` is then the method of the coroutine, so that a
+    task can call it without a detour.
+    """
+
+    __slots__ = ("obj", "perm", "send", "user")
+
+    user: Any
+    perm: str
+    obj: Model | None
+
+    def __getattr__(self, name: str) -> Any:
+        user, self.user = self.user, None
+        if user is None:
+            return super().__getattr__(name)
+        self._begin(user)
+        return getattr(self, name)
+
+    def _begin(self, user: Any) -> None:
+        self._coroutine = _ENDED  # whatever fails here
+        kind = cast("Any", type(user))
+        if kind.has_perm is not OLPMixin.has_perm or "has_perm" in vars(user):
+            self._coroutine = _check_or_override(user, self.perm, self.obj)._coroutine
+        else:
+            self._coroutine = _check(user, self.perm, self.obj)
+        self.send = self._coroutine.send  # type: ignore[method-assign]
+
+    def __await__(self) -> Generator[Any, Any, bool]:
+        user, self.user = self.user, None
+        if user is not None:
+            self._coroutine = _ENDED
+            known = look_up(user, self.perm, self.obj)
+            if known is True or known is False:
+                return known
+            self._begin(user)
+        return (yield from self._coroutine.__await__())
+
+    def __del__(self) -> None:
+        user, self.user = self.user, None
+        if user is not None:
+            self._begin(user)  # the coroutine warns that nobody awaited it
+
+
+_new: Final = object.__new__
+
+
+async def _nothing() -> bool:
+    return False
+
+
+_nothing.__qualname__ = "OLPMixin.ahas_perm"
+_ENDED: Final = _nothing()
+"""The coroutine of a check that needed none. Awaiting it again is an error, as with any other."""
+with suppress(StopIteration):
+    _ENDED.send(None)
+
+
+def _looked_up_first(method: AsyncCheck) -> AsyncCheck:
+    """Spare an async check its coroutine, and the search for overrides, where the answer is known.
+
+    Args:
+        method: The check, made with `twin_of`.
+    """
+
+    @wraps(method)
+    def ahas_perm(self: OLPMixin, perm: str, obj: Model | None = None) -> Any:
+        # Calling the class, with an `__init__`, would take twice as long.
+        check = _new(_PendingCheck)
+        check.user = self
+        check.perm = perm
+        check.obj = obj
+        return check
+
+    return cast("AsyncCheck", markcoroutinefunction(ahas_perm))
+
+
 class OLPMixin(Loggable):
     """Adds universal OLP, automatic permission logs and cache clearing to a user model.
 
@@ -81,6 +279,7 @@ class OLPMixin(Loggable):
     _user_perm_cache = _ModelLevelCache()
     _group_perm_cache = _ModelLevelCache()
 
+    @driven_by(_answer)
     def has_perm(self, perm: str, obj: Model | None = None) -> bool:
         """Tell whether the user has a permission.
 
@@ -98,8 +297,13 @@ class OLPMixin(Loggable):
                 event loop.
             NotADecisionError: An access method returned something that cannot be an answer.
         """
-        return run(_check(self, perm, obj))
+        known = look_up(self, perm, obj)
+        if known is True or known is False:
+            return known
+        return run(_rest(self, perm, obj, known))
 
+    @driven_by(_answer)
+    @_looked_up_first
     @twin_of("has_perm")
     async def ahas_perm(self, perm: str, obj: Model | None = None) -> bool:
         """Tell whether the user has a permission, see `has_perm`.
@@ -116,7 +320,16 @@ class OLPMixin(Loggable):
             PermissionRecursionError: The check is already running in this context.
             NotADecisionError: An access method returned something that cannot be an answer.
         """
-        return await arun(_check(self, perm, obj))
+        known = look_up(self, perm, obj)
+        if known is None and not conf.DJEM_PERM_LOG_VERBOSITY:
+            fetch = fetch_of(self)
+            if fetch is not None:
+                # By then another check has found out the rest as well.
+                await fetch.wait()
+                known = look_up(self, perm, obj)
+        if known is True or known is False:
+            return known
+        return await arun(_rest(self, perm, obj, known))
 
     @twin_of("has_perms")
     async def ahas_perms(self, perm_list: Iterable[str], obj: Model | None = None) -> bool:
@@ -212,95 +425,6 @@ class OLPMixin(Loggable):
         permission_cache(self).clear()
 
 
-class _UserCheck:
-    """A permission of one user, see `djem_async._decision.UserCheck`."""
-
-    def __init__(self, user: OLPMixin, perm: str, obj: Model | None, *, is_logged: bool) -> None:
-        self._user = user
-        self._args = (user, perm, obj)
-        self._is_logged = is_logged
-        self.is_object_level = obj is not None
-
-    @property
-    def is_active_superuser(self) -> bool:
-        return _is_active_superuser(self._user)
-
-    @property
-    def is_universal(self) -> bool:
-        return conf.DJEM_UNIVERSAL_OLP
-
-    def answers(self) -> Iterator[Flow[bool]]:
-        return answers("has_perm", *self._args)
-
-    def note(self, line: str) -> None:
-        if self._is_logged:
-            self._user.log(line, tag="auto")
-
-
-def _check(user: OLPMixin, perm: str, given: Model | None) -> Flow[bool]:
-    found: Model | None = yield from loaded(given)
-    # A lazy None is no object, but must not turn the check into one of the model level.
-    obj = given if found is None else found
-    with Running(user, "user", perm, obj):
-        if conf.DJEM_PERM_LOG_VERBOSITY:
-            return (yield from _logged_check(user, perm, obj))
-        return (yield from decide_for_user(_UserCheck(user, perm, obj, is_logged=False)))
-
-
-def _logged_check(user: OLPMixin, perm: str, obj: Model | None) -> Flow[bool]:
-    # The model-level check of an object-level one has no header, and what it logs also goes
-    # into the log of the latter.
-    is_part = obj is None and awaits_model_level(user, perm)
-    name = f"auto-{perm}" if obj is None else f"auto-{perm}-{getattr(obj, 'pk', None)}"
-    with LogScope(user, name, awaits=None if obj is None else perm) as log:
-        try:
-            if conf.DJEM_PERM_LOG_VERBOSITY > 1 and not is_part:
-                yield from _log_header(user, perm, obj)
-            granted = yield from decide_for_user(_UserCheck(user, perm, obj, is_logged=True))
-        except GeneratorExit:
-            # The coroutine is being closed: there is no more waiting, not even for a log.
-            raise
-        except BaseException as error:
-            yield from _end(user, log, f"Error ({type(error).__name__})")
-            raise
-        lines = log.peek()
-        yield from _end(user, log, f"Permission {'Granted' if granted else 'Denied'}")
-    if is_part:
-        write_entries(user, lines)
-    return granted
-
-
-def _end(user: OLPMixin, log: LogScope, result: str) -> Flow[None]:
-    if log.settle():
-        user.log(f"\nRESULT: {result}", tag="auto")
-        yield Call(user.end_log, user.aend_log)
-
-
-def _log_header(user: OLPMixin, perm: str, obj: Model | None) -> Flow[None]:
-    person = cast("_PermissionsUser", user)
-    lines = [f"Permission: {perm}", f"User: {person.get_username()} ({person.pk})"]
-    if obj is not None:
-        try:
-            text = str(obj)
-        except SynchronousOnlyOperation:
-            # Its `__str__` makes a query, so ask for it where queries may be made.
-            text = yield Call(str, None, (obj,))
-        lines.append(f"Object: {text} ({getattr(obj, 'pk', None)})")
-    user.log(*lines, "", tag="auto")
-
-
-def _permissions(user: OLPMixin, name: str, obj: Model | None) -> Flow[set[str]]:
-    with Running(user, "user"):
-        return (yield from collect(name, user, obj))
-
-
-def _module_perms(user: OLPMixin, app_label: str) -> Flow[bool]:
-    with Running(user, "user"):
-        if _is_active_superuser(user):
-            return True
-        return (yield from first_grant(answers("has_module_perms", user, app_label)))
-
-
-def _is_active_superuser(user: OLPMixin) -> bool:
-    person = cast("_PermissionsUser", user)
-    return bool(person.is_active and person.is_superuser)
+# The forms of the method that a check which has to be made goes on with.
+_check_or_override: Callable[..., Pending[bool]] = OLPMixin.ahas_perm.__wrapped__  # type: ignore[attr-defined]
+_check: Callable[..., Coroutine[Any, Any, bool]] = unwrap(OLPMixin.ahas_perm)

@@ -94,6 +94,8 @@ def authorize(
 
 
 def _named(perm: str) -> Flow[list[Permission]]:
+    if not _is_storable(perm):
+        return []
     app_label, _, codename = perm.partition(".")
     query = Permission.objects.select_related("content_type").filter(
         content_type__app_label=app_label, codename=codename
@@ -131,14 +133,21 @@ def _object(model: type[Model], value: object, argument: str) -> Flow[Model]:
             f"The view argument {argument!r} already holds a {type(value).__name__}, so it cannot"
             f" also name a {model.__name__}. Use an argument for each."
         )
-    if "\0" in str(value):
-        # PostgreSQL refuses it, and breaks off the transaction.
+    if not _is_storable(str(value)):
         raise Http404(f"{value!r} is not a primary key of a {model.__name__}.")
     try:
         found: Model = yield Call(_get, _aget, (model, value))
     except (ValueError, OverflowError, ValidationError) as error:
         raise Http404(f"{value!r} is not a primary key of a {model.__name__}.") from error
     return found
+
+
+def _is_storable(text: str) -> bool:
+    """Tell whether a database can have a text at all.
+
+    Asking for another is an error, after which PostgreSQL refuses the rest of the transaction.
+    """
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _get(model: type[Model], pk: object) -> Model:

@@ -1,0 +1,185 @@
+"""The cold fetch of a user's model-level permissions, with Django's own SQL.
+
+Most of what `ModelBackend.get_all_permissions` costs is building and compiling its two queries,
+though their SQL is the same for all users of a model. Here they are compiled once, joined by
+``UNION ALL``, and kept. Whatever is unusual is left to Django.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from django.core.exceptions import EmptyResultSet
+from django.db import connections, router
+from django.db.models import Manager
+from django.db.models.expressions import RawSQL
+from django.db.models.fields.related_descriptors import ManyToManyDescriptor
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from django.contrib.auth.backends import ModelBackend
+
+# The SQL, empty where it cannot be kept. Threads that compile the same at once do no harm.
+_kept: Final[dict[Hashable, str]] = {}
+_MOST_KEPT: Final = 256
+
+
+def fill_permission_caches(backend: ModelBackend, user: Any) -> None:
+    """Fill Django's own caches of a user's model-level permissions.
+
+    They are filled as `ModelBackend.get_all_permissions` fills them, mostly with one query.
+
+    Args:
+        backend: A backend whose permission methods are Django's own.
+        user: An active user.
+
+    Raises:
+        SynchronousOnlyOperation: This thread runs an event loop.
+    """
+    rows = _rows(backend, user) if _is_unpatched(backend) and _is_usual(user) else None
+    if rows is None:
+        backend.get_all_permissions(user)
+        return
+    found: tuple[set[str], set[str]] = set(), set()
+    for query, app_label, codename in rows:
+        found[query].add(f"{app_label}.{codename}")
+    user._user_perm_cache, user._group_perm_cache = found
+    user._perm_cache = found[0] | found[1]
+
+
+# What `ModelBackend.get_all_permissions` consists of.
+_METHODS: Final = (
+    "get_all_permissions",
+    "get_user_permissions",
+    "get_group_permissions",
+    "_get_permissions",
+    "_get_user_permissions",
+    "_get_group_permissions",
+)
+
+
+def _is_unpatched(backend: ModelBackend) -> bool:
+    """Tell whether the methods of the backend are those that Django has written."""
+    from django.contrib.auth.backends import RemoteUserBackend
+
+    # By the file: a patch may have taken over all other marks of what it replaces.
+    file = RemoteUserBackend.clean_username.__code__.co_filename
+    methods = (getattr(type(backend), name) for name in _METHODS)
+    codes = (getattr(method, "__code__", None) for method in methods)
+    return all(code is not None and code.co_filename == file for code in codes)
+
+
+def _is_usual(user: Any) -> bool:
+    """Tell whether Django would make its two queries, the same for this user as for others."""
+    # Here, because this module is imported before Django's models can be.
+    from django.contrib.auth.models import Group, GroupManager, Permission, PermissionManager
+
+    model = cast("Any", type(user))
+    return (
+        user.is_active
+        # Django keeps what is there, and fetches the rest.
+        and not any(hasattr(user, f"_{name}perm_cache") for name in ("", "user_", "group_"))
+        # A superuser has every permission.
+        and not user.is_superuser
+        # Another manager may find less, and not the same at all times.
+        and _is_stock(type(Permission.objects), PermissionManager)
+        and _is_relation(model, "user_permissions", Permission, PermissionManager)
+        and _is_relation(model, "groups", Group, GroupManager)
+        # A prefetch may have narrowed a relation, and Django 6.1 asks cached parents for it too.
+        and not getattr(user, "_prefetched_objects_cache", None)
+        and not any(link and link.is_cached(user) for link in model._meta.parents.values())
+    )
+
+
+def _is_relation(model: Any, name: str, target: type, manager: type[Manager[Any]]) -> bool:
+    relation = cast("Any", getattr(model, name, None))
+    return (
+        relation.__class__ is ManyToManyDescriptor
+        and relation.rel.model is target
+        # A table of the project's own may know users by anything, not just the primary key.
+        and relation.through._meta.auto_created
+        # Django derives the manager of a relation from the default one of the target.
+        and _is_stock(relation.related_manager_cls.__bases__[0], manager)
+    )
+
+
+def _is_stock(manager: Any, stock: type[Manager[Any]]) -> bool:
+    return manager is stock and manager.get_queryset is cast("Any", Manager).get_queryset
+
+
+def _rows(backend: ModelBackend, user: Any) -> list[tuple[int, str, str]] | None:
+    """Fetch which query finds which permission, None where the SQL cannot be kept."""
+    model = cast("Any", type(user))
+    relations = model.user_permissions.rel, model.groups.rel
+    permission = relations[0].model
+    # What Django asks for its two queries, in this order.
+    alias = router.db_for_read(permission, instance=user)
+    if permission.objects.db != alias:
+        return None
+    connection: Any = connections[alias]
+    params = _params(user, relations, connection)
+    if params is None:
+        return None
+    key = (model, *_tables(relations, connection))
+    sql = _kept.get(key)
+    if sql is None:
+        sql = _compile(backend, user, connection, params)
+        if len(_kept) >= _MOST_KEPT:
+            _kept.clear()
+        _kept[key] = sql
+    if not sql:
+        return None
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        rows: list[tuple[int, str, str]] = cursor.fetchall()
+    return rows
+
+
+def _params(user: Any, relations: tuple[Any, Any], connection: Any) -> tuple[Any, ...] | None:
+    """Prepare the user's primary key for each query, as Django's filters do."""
+    params: list[Any] = []
+    for relation in relations:
+        pk = relation.field.model._meta.pk  # of a parent, where that declares the relation
+        value = getattr(user, pk.attname)
+        if value is None or user.pk is None:
+            return None
+        lookup = pk.get_lookup("exact")(pk.get_col(pk.model._meta.db_table), value)
+        # An unsaved user's may be an expression, a default of the database.
+        if not lookup.rhs_is_direct_value():
+            return None
+        try:
+            _, prepared = lookup.process_rhs(None, connection)
+        except EmptyResultSet:  # no column can hold this number
+            return None
+        params += prepared
+    return tuple(params)
+
+
+def _tables(relations: tuple[Any, Any], connection: Any) -> tuple[Hashable, ...]:
+    """Name what the SQL depends on besides the user model, quoted as by this connection."""
+    permission, group = (relation.model for relation in relations)
+    models = (
+        permission,
+        permission.content_type.field.related_model,
+        group,
+        group.permissions.through,
+        *(relation.through for relation in relations),
+    )
+    tables = (connection.ops.quote_name(model._meta.db_table) for model in models)
+    return connection.__class__, connection.alias, *tables
+
+
+def _compile(backend: Any, user: Any, connection: Any, params: tuple[Any, ...]) -> str:
+    queries = backend._get_user_permissions(user), backend._get_group_permissions(user)
+    user_query, group_query = (
+        query.order_by().values_list(RawSQL(number, ()), "content_type__app_label", "codename")  # noqa: S611 - a literal
+        for number, query in zip(("0", "1"), queries, strict=True)
+    )
+    union = user_query.union(group_query, all=True).order_by()
+    compiler = union.query.get_compiler(connection=connection)
+    sql, compiled_params = compiler.as_sql()
+    columns = [column for column, _, _ in compiler.select]
+    # More parameters are none of ours, and converting values is left to Django.
+    is_plain = tuple(compiled_params) == params and not compiler.get_converters(columns)
+    return str(sql) if is_plain else ""

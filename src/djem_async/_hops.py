@@ -1,0 +1,375 @@
+"""Calls in the thread that `asgiref` keeps for code that may block, several to a hop.
+
+A hop to a thread costs more than most of what is called there. So the calls that wait for the
+same thread stand in one line, and one hop makes all that are in it. Each keeps its own context,
+and its result is handed over as soon as it is there: another in the line may be waiting for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import deque
+from contextvars import Context, ContextVar, copy_context
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import asgiref.local
+import asgiref.sync
+from asgiref.sync import AsyncToSync, SyncToAsync, sync_to_async
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+
+Shared: TypeAlias = "dict[object, ThreadCall]"
+"""The calls of one function that somebody waits for, by thread."""
+
+
+class ThreadCall:
+    """A call that waits for its turn, or has had it.
+
+    Args:
+        call: What to call.
+        shared: Where others find it who want the same call made.
+        key: Under which key.
+    """
+
+    __slots__ = (
+        "_call",
+        "_error",
+        "_key",
+        "_nested",
+        "_result",
+        "_shared",
+        "_traceback",
+        "_waiting",
+        "context",
+        "is_over",
+    )
+
+    def __init__(
+        self, call: Callable[[], object], shared: Shared | None = None, key: object = None
+    ) -> None:
+        self._call: Callable[[], object] | None = call
+        self._result: object = None
+        self._error: BaseException | None = None
+        self._traceback: TracebackType | None = None
+        self._nested: list[asyncio.Task[object]] | None = None
+        # One for each that waits: cancelling one must not cancel the others.
+        self._waiting: list[asyncio.Future[None]] = []
+        self.context: Context = copy_context()
+        self.is_over: bool = False
+        self._shared = shared
+        self._key = key
+
+    def make(self) -> None:
+        """Make the call, in the thread."""
+        call = self._call
+        if call is None:
+            return  # given up
+        # Is this the one thread that cannot wait for itself? The context of the call does not know.
+        is_only_thread = _deadlock is not None and _deadlock.get(False)
+        # What `async_to_sync` runs for a call in this thread, `asgiref` lists here.
+        self._nested = getattr(SyncToAsync.threadlocal, "task_context", None)
+        try:
+            self._result = self.context.run(self._make, call, is_only_thread)
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is taken
+            self._error, self._traceback = error, error.__traceback__
+        finally:
+            self._nested = None
+
+    def _make(self, call: Callable[[], object], is_only_thread: bool) -> object:
+        if _has_storage(self.context):
+            _take_over(self.context)  # this thread has to own the data of `Local`s
+        if _deadlock is None or not is_only_thread:
+            return call()
+        token = _deadlock.set(True)
+        try:
+            return call()
+        finally:
+            _deadlock.reset(token)
+
+    def hand_over(self, error: BaseException | None = None) -> None:
+        """Wake up who waits for the call.
+
+        Args:
+            error: Why the call has not been made.
+        """
+        if error is not None:
+            self._error, self._traceback = error, error.__traceback__
+        self.is_over = True
+        self.withdraw()
+        for future in self._waiting:
+            if not future.done():
+                future.set_result(None)
+
+    async def wait(self) -> None:
+        """Wait until the call has been made."""
+        if self.is_over:  # pragma: no cover - 3.11 is measured
+            return  # a hop was refused at once, so that nobody would be woken up
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        try:
+            await future
+        except asyncio.CancelledError:
+            self._waiting.remove(future)
+            if not self._waiting:
+                self._give_up()
+            raise
+
+    def withdraw(self) -> None:
+        """Let nobody else join."""
+        shared, self._shared = self._shared, None
+        if shared is not None and shared.get(self._key) is self:
+            del shared[self._key]
+
+    def _give_up(self) -> None:
+        self.withdraw()
+        # If it is being made, it cannot be stopped, but what it awaits can.
+        self._call = None
+        for task in (self._nested or [])[:1]:
+            task.cancel()
+
+    def result(self) -> Any:
+        """Return or raise what came of the call."""
+        if self._error is not None:
+            # Raising it adds to its traceback, which must not grow with each that has waited.
+            raise self._error.with_traceback(self._traceback)
+        return self._result
+
+
+class _Line:
+    """The calls that wait for one thread."""
+
+    def __init__(self, thread: object) -> None:
+        self.waiting: deque[ThreadCall] = deque()
+        self._made: deque[ThreadCall] = deque()
+        # Those that have to be handed over; for the thread of the loop alone.
+        self._open: set[ThreadCall] = set()
+        self._thread = thread
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def open(self, *, at_once: bool) -> None:
+        """Begin to make the calls, in a task that goes on when one that waits is cancelled.
+
+        Args:
+            at_once: Not to wait for others that may join in the same step of the event loop.
+        """
+        _lines[self._thread] = self
+        try:
+            self._begin(at_once=at_once)
+        except BaseException as error:
+            self._close(error)
+            raise
+
+    def _begin(self, *, at_once: bool) -> None:
+        if at_once and sys.version_info >= (3, 12):  # pragma: no cover - 3.11 is measured
+            self._runner = asyncio.Task(self._run(), loop=self._loop, eager_start=True)
+        else:
+            self._runner = self._loop.create_task(self._run())
+        self._runner.add_done_callback(lambda _: self._close())  # it may never have run
+
+    async def _run(self) -> None:
+        try:
+            while self.waiting:
+                count = len(self.waiting)
+                if count > 1 and self._timer is None:
+                    self._hand_over_meanwhile()
+                # Not those that join while it runs: other code wants the thread as well.
+                await _make(self, count)
+                self._hand_over()
+        except Exception as error:  # noqa: BLE001 - they are told
+            self._close(error)
+        finally:
+            self._close()
+
+    def _close(self, error: BaseException | None = None) -> None:
+        """Let nobody join any more, and tell those whose calls will not be made."""
+        if _lines.get(self._thread) is self:
+            del _lines[self._thread]
+        if self._timer is not None:
+            self._timer.cancel()
+        self._hand_over()
+        self.waiting.clear()
+        while self._open:
+            self._open.pop().hand_over(error or asyncio.CancelledError())
+
+    def add(self, item: ThreadCall) -> None:
+        """Let a call wait for its turn."""
+        self._open.add(item)
+        self.waiting.append(item)
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether the loop was closed without ending its tasks."""
+        return self._loop.is_closed()
+
+    def forget(self) -> None:
+        """Let nobody find the calls of a loop that was closed, and can wake nobody up."""
+        self._made.clear()
+        while self._open:
+            self._open.pop().withdraw()
+
+    def make(self, count: int) -> None:
+        """Make some of the calls, in the thread."""
+        for _ in range(count):
+            try:
+                item = self.waiting.popleft()
+            except IndexError:
+                return  # they were told that the loop is ending
+            item.make()
+            self._made.append(item)
+
+    def _hand_over(self) -> None:
+        while self._made:
+            item = self._made.popleft()
+            if item in self._open:  # else it was told that the loop is ending
+                self._open.remove(item)
+                item.hand_over()
+
+    def _hand_over_meanwhile(self) -> None:
+        # A call may wait for what follows from the one before it. Waking up the loop after each
+        # would cost more than the calls do.
+        self._hand_over()
+        self._timer = self._loop.call_later(_MEANWHILE, self._hand_over_meanwhile)
+
+
+_MEANWHILE: Final = 0.002  # seconds
+
+_lines: Final[dict[object, _Line]] = {}
+
+
+@sync_to_async
+def _make(line: _Line, count: int) -> None:
+    line.make(count)
+
+
+def _join(item: ThreadCall, thread: object, *, at_once: bool = False) -> None:
+    line = _lines.get(thread)
+    if line is None:
+        for key, other in list(_lines.items()):
+            if other.is_dead:
+                _lines.pop(key, None)
+                other.forget()
+        line = _Line(thread)
+        line.add(item)
+        line.open(at_once=at_once)
+    else:
+        line.add(item)
+
+
+async def call_in_thread(call: Callable[[], object]) -> Any:
+    """Make a call in the thread that `asgiref` keeps for code that is not thread-safe.
+
+    It is made with this context, and what it does to context variables shows here, as with
+    `asgiref.sync.sync_to_async`. If this is cancelled, nothing of that shows.
+
+    Args:
+        call: What to call. It must not raise `StopIteration`.
+
+    Returns:
+        What it returns.
+    """
+    item = ThreadCall(call)
+    _join(item, _own_thread())
+    await item.wait()
+    if _has_changed(item.context):
+        _take_over(item.context)
+    return item.result()
+
+
+async def call_once_in_thread(shared: Shared, call: Callable[[], object]) -> Any:
+    """Make a call in the thread once for all who want it made at a time.
+
+    Args:
+        shared: The calls that somebody waits for, all of the same function.
+        call: What to call, as in `call_in_thread`.
+
+    Returns:
+        What it returns.
+    """
+    thread = _own_thread()
+    item = shared.get(thread)
+    if item is None:
+        item = shared[thread] = ThreadCall(call, shared, thread)
+        _join(item, thread, at_once=True)
+    await item.wait()
+    return item.result()
+
+
+def shared_call(shared: Shared) -> ThreadCall | None:
+    """Return the call that would be shared here, if somebody waits for one.
+
+    Args:
+        shared: The calls that somebody waits for.
+    """
+    return shared.get(_own_thread()) if shared else None
+
+
+def _own_thread() -> object:
+    """Identify the thread that `asgiref` would choose here, by what it chooses it by.
+
+    Code for another thread must not be waited for: that thread may be waiting for this code.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        thread = None
+        if _executors is None or _executors.get(None):
+            thread = getattr(AsyncToSync.executors, "current", None)
+        if thread is None:
+            thread = SyncToAsync.thread_sensitive_context.get(None)
+        if thread is None and _deadlock is not None and _deadlock.get(False):
+            return object()  # not shared: mostly, `asgiref` refuses
+    except AttributeError:
+        return object()  # another version of it: each call for itself
+    return loop, thread
+
+
+def _storage_of(local: Any) -> ContextVar[Any] | None:
+    storage: Any = getattr(getattr(local, "_storage", None), "_data", None)
+    is_variable: bool = issubclass(type(storage), ContextVar)
+    return storage if is_variable else None
+
+
+# Not public. Without a sync caller there is nothing in it, and asking it is a hundred times as fast
+# as asking for an attribute that is not there.
+_executors: Final = _storage_of(AsyncToSync.executors)
+_deadlock: ContextVar[bool] | None = getattr(SyncToAsync, "deadlock_context", None)
+
+
+_UNSET: Final = object()
+
+
+# Loops, because `any` takes twice as long, and each call needs both.
+def _has_storage(context: Context) -> bool:
+    for value in context.values():  # noqa: SIM110
+        if type(value) is _STORAGE:
+            return True
+    return False
+
+
+def _has_changed(context: Context) -> bool:
+    """Tell whether anything in a context is not what it is here."""
+    for var, value in context.items():
+        here = var.get(_UNSET)
+        # Of the data of a `Local`, each thread has an envelope of its own.
+        if here is not value and (
+            type(value) is not _STORAGE
+            or type(here) is not _STORAGE
+            or getattr(here, "data", here) is not getattr(value, "data", value)
+        ):
+            return True
+    return False
+
+
+def _set_variables(context: Context) -> None:
+    for var, value in context.items():
+        if var.get(_UNSET) is not value:
+            var.set(value)
+
+
+# Not public, but the only way to have also its `Local` data where the context is used.
+_take_over: Callable[[Context], None] = getattr(asgiref.sync, "_restore_context", _set_variables)
+_STORAGE: Final = getattr(asgiref.local, "_Storage", object())

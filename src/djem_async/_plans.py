@@ -1,0 +1,135 @@
+"""Plans: how to ask the one access method of a class, found out once for all of its objects."""
+
+from __future__ import annotations
+
+from types import MethodType
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
+
+from ._twins import is_async
+from .access import SOURCES, Source, find_access_method, is_nonblocking, names_for
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ._twins import Forms
+
+_MISSING: Final = object()
+_NOWHERE: Final = -1
+
+
+class MethodPlan:
+    """How to ask the access method of a class for a permission, found out once for all objects.
+
+    Args:
+        names: The names of all access methods for the permission, each with the function that the
+            class has under it, if any.
+        source: The source of the one that is asked.
+        sync_form: The position of its sync form in ``names``.
+        async_form: The position of its async form.
+        is_blocking: Whether the sync form may do I/O.
+    """
+
+    __slots__ = ("_async_form", "_names", "_sync_form", "is_blocking", "source")
+
+    def __init__(
+        self,
+        names: Sequence[tuple[str, object]],
+        source: Source,
+        *,
+        sync_form: int,
+        async_form: int,
+        is_blocking: bool,
+    ) -> None:
+        self._names = tuple(names)
+        self.source: Source = source
+        self._sync_form = sync_form
+        self._async_form = async_form
+        self.is_blocking = is_blocking
+
+    def forms_of(self, obj: object) -> Forms | None:
+        """Return the forms of the method of an object. The sync form is not ``async def``.
+
+        Args:
+            obj: The object.
+
+        Returns:
+            The forms; None if the plan is not for this object, because it has methods of its own,
+            or because its class has got others.
+        """
+        kind = type(obj)
+        found: list[Any] = []
+        try:
+            for name, function in self._names:
+                method = getattr(obj, name, _MISSING)
+                if function is _MISSING:
+                    if method is not _MISSING or getattr(kind, name, _MISSING) is not _MISSING:
+                        return None
+                elif type(method) is not MethodType or (
+                    method.__func__ is not function or method.__self__ is not obj
+                ):
+                    return None
+                found.append(method)
+        except Exception:  # noqa: BLE001 - a property has failed, which whoever asks it will see
+            return None
+        found.append(None)  # where `_NOWHERE` points to
+        return found[self._sync_form], found[self._async_form]
+
+
+_plans: WeakKeyDictionary[type, dict[str, MethodPlan]] = WeakKeyDictionary()
+
+
+def plan_for(obj: object, perm: str) -> MethodPlan | None:
+    """Find out how to ask the access method of an object and its like.
+
+    Args:
+        obj: The object.
+        perm: The permission, ``app_label.codename``.
+
+    Returns:
+        The plan; None if there is no telling, because there is no method or more than one, or
+        because methods are not plain functions of the class.
+    """
+    plans = _plans.setdefault(type(obj), {})
+    codename = perm.rpartition(".")[2]
+    plan = plans.get(codename)
+    if plan is None or plan.forms_of(obj) is None:
+        plan = _new_plan(obj, perm)
+        if plan is not None:
+            plans[codename] = plan
+    return plan
+
+
+def _new_plan(obj: object, perm: str) -> MethodPlan | None:
+    kind = type(obj)
+    names: list[tuple[str, object]] = []
+    asked: list[tuple[Source, int, Forms]] = []
+    try:
+        for source in SOURCES:
+            forms = find_access_method(obj, source, perm)
+            if forms is not None:
+                asked.append((source, len(names), forms))
+            pair = [(name, getattr(kind, name, _MISSING)) for name in names_for(source, perm)]
+            names.extend(pair)
+            is_pair = all(function is not _MISSING for _, function in pair)
+            if is_pair and any(name in vars(obj) for name, _ in pair):
+                return None  # of the two, this object may ask another one than its class
+    except Exception:  # noqa: BLE001 - as above
+        return None
+    if len(asked) != 1:
+        return None  # with two, what one does may matter for whether the other has to be asked
+    ((source, first, (function, async_function)),) = asked
+    sync_form = _NOWHERE if function is None else first
+    async_form = _NOWHERE if async_function is None else first + 1
+    if is_async(function):
+        if async_function is not None:
+            return None  # each API has its own
+        sync_form, async_form = _NOWHERE, first
+    plan = MethodPlan(
+        names,
+        source,
+        sync_form=sync_form,
+        async_form=async_form,
+        is_blocking=not is_nonblocking(function),
+    )
+    return plan if plan.forms_of(obj) is not None else None

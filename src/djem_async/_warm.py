@@ -1,0 +1,285 @@
+"""The warm path: answers that need nobody to be asked, ahead of everything else.
+
+The answer of a check can be repeated if asking again could only give the same. So it is kept
+in a `Trust`, which counts as long as
+
+* the user is active, and the superuser flag is the same;
+* the user's class and instance have the methods that they had;
+* no setting has changed;
+* Django's caches of model-level permissions are the sets that they were.
+
+And it is kept only where all who were asked are known to answer the same for that long: Django's
+own backends, this package's, and the user's own methods as `OLPMixin` has them. Any other backend
+is asked in every check.
+"""
+
+from __future__ import annotations
+
+from inspect import getattr_static
+from operator import is_not
+from typing import TYPE_CHECKING, Any, Final, cast
+from weakref import WeakKeyDictionary
+
+from django.db.models import Model
+from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
+from django.db.models.query_utils import DeferredAttribute
+
+from . import conf as settings
+from ._cache import Generation, Shortcut, Trust, object_key, shared_record
+from ._check_logs import model_level_log, part_of_object_log, repeat, repeat_for_model_level
+from ._entries import CheckLog, Entries, are_same
+from ._plans import plan_for
+from ._twins import is_declared
+from .access import SOURCES, names_for
+from .logs import write_entries
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._cache import ObjectKey, PermissionCache, Record
+    from ._flow import Flow
+
+
+def look_up(user: Any, perm: str, obj: Any) -> bool | Shortcut | None:
+    """Repeat the answer of a check, if asking again could only give the same.
+
+    The log of the check is repeated as well.
+
+    Args:
+        user: The user, with `OLPMixin`.
+        perm: The permission.
+        obj: The object, None for a check of the model level.
+
+    Returns:
+        The answer. If it is not known, a shortcut to what is left of the check; None if all of
+        it has to be made.
+    """
+    # In line and without a call more than needed: this is what a request does most often.
+    try:
+        own: dict[str, Any] = user.__dict__
+        kind: Any = user.__class__
+        cache: PermissionCache = own["_olp_cache"]
+        trust = cache.generation.trust
+        if (
+            type(perm) is not str  # another might claim to be equal
+            or trust.epoch is not settings.epoch
+            or trust.is_superuser is not user.is_superuser
+            or not user.is_active
+            or cache.owner() is not user
+            or kind.has_perm is not trust.has_perm
+            or kind.ahas_perm is not trust.ahas_perm
+            or "has_perm" in own
+            or "ahas_perm" in own
+        ):
+            return None
+        if obj is None:
+            granted = trust.model_level[perm]
+            if trust.verbosity and not repeat_for_model_level(user, perm, trust):
+                return None
+            return granted
+        shortcut = trust.shortcuts[perm][type(obj)]
+        state = obj._state
+        if state.db is not shortcut.alias:
+            found = trust.find(perm, type(obj), state.db)  # pyright: ignore[reportUnknownArgumentType]
+            if found is None:
+                return None
+            shortcut = found
+        pk: Any = getattr(obj, shortcut.pk_name)
+        if type(pk) is not shortcut.pk_type or state.adding:
+            return None
+        record = shortcut.table.get(pk) or shortcut.same
+        if record is None:
+            return shortcut
+        if record.silent is shortcut.sure:
+            return record.granted
+        return _look_twice(user, perm, obj, pk, trust, shortcut, record)
+    except Exception:  # noqa: BLE001 - nothing is known, or something is odd: the check will tell
+        return None
+
+
+def _look_twice(
+    user: Any, perm: str, obj: Any, pk: object, trust: Trust, shortcut: Shortcut, record: Record
+) -> bool | Shortcut | None:
+    """Repeat an answer that depends on the object itself, or that has to be logged."""
+    granted = record.granted
+    if granted is None or (granted is shortcut.doubt and _has_own(obj, shortcut)):
+        return shortcut
+    if not trust.verbosity:
+        write_entries(user, record.entries)
+        return granted
+    log = shortcut.log
+    if log is not None and repeat(user, perm, obj, pk, trust.verbosity, log, record):
+        return granted
+    return None
+
+
+def trust_in(user: Any, generation: Generation) -> Trust:
+    """Return what may be trusted as of now, and filled if a check that begins now succeeds.
+
+    Args:
+        user: The user.
+        generation: What is known about the user.
+    """
+    kind = cast("Any", type(user))
+    trust = generation.trust
+    now = settings.epoch, user.is_superuser, kind.has_perm, kind.ahas_perm
+    then = trust.epoch, trust.is_superuser, trust.has_perm, trust.ahas_perm
+    if any(map(is_not, now, then)):
+        trust = generation.trust = Trust(*now, settings.conf.DJEM_PERM_LOG_VERBOSITY)
+    return trust
+
+
+def is_ordinary(perm: object, obj: object) -> bool:
+    """Tell whether a check is about a model instance or none, and its permission is a plain string.
+
+    Args:
+        perm: The permission.
+        obj: The object, None for a check of the model level.
+    """
+    return type(perm) is str and (obj is None or issubclass(type(obj), Model))
+
+
+def learn_shortcut(
+    user: Any,
+    generation: Generation,
+    perm: str,
+    obj: Model,
+    by_methods: Callable[..., Flow[bool]],
+) -> None:
+    """Find out where `look_up` can have the answers of checks of an object and its like from.
+
+    Args:
+        user: The user, who does not have permissions implicitly.
+        generation: What is known about the user. That includes the answer of the model level,
+            if it counts for more than one check.
+        perm: The permission.
+        obj: The object.
+        by_methods: The flow that asks the access methods of the object, and nobody else.
+    """
+    if perm not in generation.trust.model_level:
+        return
+    # What was asked when the user had other flags does not count now.
+    trust = trust_in(user, generation)
+    is_held, found = trust.model_level.get(perm), _plain_key(obj)
+    if found is None or is_held is None:
+        return
+    key, pk_name = found
+    if not is_held:
+        trust.add(perm, key, Shortcut(key, pk_name, same=_ANSWERS[False]))
+        return
+    names = tuple(name for source in SOURCES for name in names_for(source, perm))
+    if any(is_declared(key.model, name) for name in names):
+        # Methods that only this object has may grant what those of its class have denied. What
+        # those have granted stays granted.
+        shortcut = Shortcut(
+            key,
+            pk_name,
+            table=generation.table(perm, key),
+            names=names,
+            doubt=False,
+            by_methods=by_methods,
+            plan=plan_for(obj, perm),
+        )
+    else:
+        # With nobody to ask, the object level is open.
+        shortcut = Shortcut(
+            key, pk_name, same=_ANSWERS[True], names=names, doubt=True, by_methods=by_methods
+        )
+    trust.add(perm, key, shortcut)
+
+
+def keep_answer(trust: Trust, perm: str, obj: Any, *, granted: bool) -> None:
+    """Keep an answer that is the same for all objects of a class.
+
+    Args:
+        trust: What was trusted when the check began.
+        perm: The permission.
+        obj: One of the objects, None for the model level.
+        granted: The answer.
+    """
+    if obj is None:
+        trust.model_level[perm] = granted
+        return
+    found = _plain_key(obj)
+    if found is not None:
+        key, pk_name = found
+        trust.add(perm, key, Shortcut(key, pk_name, same=_ANSWERS[granted]))
+
+
+def learn_log(
+    trust: Trust,
+    perm: str,
+    obj: Any,
+    lines: Entries,
+    *,
+    notes: Entries,
+    was_asked: bool,
+    granted: bool,
+) -> None:
+    """Keep what is the same in the log of each check whose answer is known.
+
+    Args:
+        trust: What the answers rest on.
+        perm: The permission.
+        obj: The object, None for a check of the model level.
+        lines: What was logged between the header and the result.
+        notes: What the check itself has logged of it.
+        was_asked: Whether backends were asked, and so the model level before the object.
+        granted: The answer of the check.
+    """
+    # What others log in between may be another line each time.
+    if obj is None:
+        if trust.model_level.get(perm) is granted and are_same(lines, notes):
+            trust.logs[perm] = model_level_log(perm, notes, granted=granted)
+        return
+    key = object_key(obj)
+    if key is None:
+        return
+    shortcut = trust.find(perm, key.model, key.alias)
+    record = None if shortcut is None else shortcut.record(key.pk)
+    if shortcut is None or record is None:
+        return
+    model_level = trust.logs.get(perm) if was_asked else None
+    before = notes if model_level is None else part_of_object_log(model_level)
+    if are_same(lines, (*before, *record.entries)):
+        shortcut.log = CheckLog(before, model_level)
+
+
+def _plain_key(obj: Model) -> tuple[ObjectKey, str] | None:
+    """Return the key of an object, and the attribute that holds its primary key."""
+    key = object_key(obj)
+    if key is None:
+        return None
+    pk_name = _pk_name(key.model)
+    return None if pk_name is None else (key, pk_name)
+
+
+def _has_own(obj: object, shortcut: Shortcut) -> bool:
+    own = vars(obj)
+    if any(name in own for name in shortcut.names):
+        return True
+    # A class that had no access methods may have been given some.
+    return shortcut.doubt is True and any(hasattr(type(obj), name) for name in shortcut.names)
+
+
+def _pk_name(model: type[Model]) -> str | None:
+    """Name the attribute that holds the primary key, None if there is more to it than that."""
+    try:
+        return _pk_names[model]
+    except KeyError:
+        name = model._meta.pk.attname
+        is_plain = (
+            getattr_static(model, "pk") is getattr_static(Model, "pk")
+            and type(getattr_static(model, name)) in _PLAIN_ATTRIBUTES
+            and model.__getattribute__ is object.__getattribute__
+            and not hasattr(model, "__getattr__")
+        )
+        return _pk_names.setdefault(model, name if is_plain else None)
+
+
+_pk_names: WeakKeyDictionary[type[Model], str | None] = WeakKeyDictionary()
+# Each reads what is in the `__dict__` of the object.
+_PLAIN_ATTRIBUTES: Final = (DeferredAttribute, ForeignKeyDeferredAttribute)
+
+
+_ANSWERS: Final = {granted: shared_record(None, None, granted) for granted in (True, False)}
