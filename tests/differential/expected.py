@@ -1,0 +1,413 @@
+"""The side of the reference: runs the actions of a history without Django.
+
+See `tests.differential.library`, which has the same actions.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from tests import reference
+from tests.reference import BOTH, Object
+
+from .histories import BASES, EXISTING, GROUPS, MODEL, OBJECTS, OURS, History, permissions_of
+from .results import entries, only_ours, outcome
+from .scripts import Script, play, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+SOURCES = {"get_user_permissions": ("user",), "get_group_permissions": ("group",)}
+
+
+class Boom(ValueError):
+    pass
+
+
+ERRORS = {"denied": reference.PermissionDenied, "boom": Boom}
+
+
+class World:
+    """What the actions of a history do to all users.
+
+    Args:
+        history: The history.
+        ours: The backend for object-level permissions.
+        user: The class of users.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        ours: reference.ObjectPermissionsBackend | None = None,
+        user: type[User] | None = None,
+    ) -> None:
+        self.history = history
+        self.ours = ours or reference.ObjectPermissionsBackend()
+        self.user = user or User
+        self.direct = set(history["held"])
+        self.memberships: set[str] = set()
+        self.held_by: dict[str, set[str]] = {group: set() for group in GROUPS}
+        self.database = reference.Database(set(EXISTING), {})
+        self._update()
+        self.settings = reference.Settings(is_universal=False, verbosity=0, backends=[])
+        self.said: dict[tuple[str, str, str], Any] = {}
+        self.backends([MODEL, OURS])
+        self.scripts: dict[tuple[str, str, str], Script] = {}
+        self.objects = {
+            name: self._create(name, *about)
+            for name, about in OBJECTS.items()
+            if about[0] != "lazy"
+        }
+        self.objects["lazy paper"] = self.objects["paper"]
+        self.saved = 100
+        self.trace: list[Any] = []
+        # Set where it is nobody's business what is remembered from here on, see `Person.ask`.
+        self.is_undetermined = False
+        self.has_cleared = False
+        self.class_patch: tuple[str, str, bool] | None = None
+
+    def _create(self, name: str, model: str | None, pk: int | None, alias: str | None) -> Object:
+        obj = Object(
+            model,
+            alias=alias,
+            text=name,
+            is_saved=pk is not None,
+            perms=permissions_of(model),
+            method=lambda source, codename: self._method(name, model, source, codename),
+        )
+        if pk is not None:
+            self._set_pk(obj, pk)
+        return obj
+
+    def _set_pk(self, obj: Object, number: int | None) -> None:
+        obj.pk = (number and 1, number) if obj.model == "Cell" else number
+
+    def find(self, name: str | None) -> Object | None:
+        return None if name is None else self.objects[name]
+
+    def universal(self, value: bool) -> None:
+        self.settings.is_universal = value
+
+    def verbosity(self, value: int) -> None:
+        self.settings.verbosity = value
+
+    def backends(self, names: list[str]) -> None:
+        kinds: dict[str, Any] = {
+            MODEL: reference.ModelBackend(),
+            "Untouched": reference.ModelBackend(),
+            OURS: self.ours,
+            "NoGroups": NoGroups(),
+            "Heir": Heir(self.said),
+            "Sets": Sets(self.said),
+        }
+        self.settings.backends = [kinds.get(name) or Voice(self.said, name) for name in names]
+
+    def say(self, backend: str, level: str, perm: str, answer: Any) -> None:
+        self.said[backend, level, perm] = answer
+
+    def _update(self) -> None:
+        by_groups = (self.held_by[group] for group in self.memberships)
+        self.database.held = {"user": self.direct, "group": set().union(*by_groups)}
+
+    def grant(self, perm: str) -> None:
+        self.direct.add(perm)
+
+    def revoke(self, perm: str) -> None:
+        self.direct.discard(perm)
+
+    def join(self, group: str) -> None:
+        self.memberships.add(group)
+        self._update()
+
+    def leave(self, group: str) -> None:
+        self.memberships.discard(group)
+        self._update()
+
+    def grant_group(self, group: str, perm: str) -> None:
+        self.held_by[group].add(perm)
+        self._update()
+
+    def revoke_group(self, group: str, perm: str) -> None:
+        self.held_by[group].discard(perm)
+        self._update()
+
+    def save(self, name: str) -> None:
+        obj = self.objects[name]
+        if obj.pk in (None, (None, None)):
+            self.saved += 1
+            self._set_pk(obj, self.saved)
+        obj.is_saved, obj.alias = True, obj.alias or "default"
+
+    def delete(self, name: str) -> None:
+        self._set_pk(self.objects[name], None)
+
+    def set_pk(self, name: str, number: int) -> None:
+        self._set_pk(self.objects[name], number)
+
+    def set_alias(self, name: str, alias: str) -> None:
+        self.objects[name].alias = alias
+
+    def method(self, place: str, source: str, codename: str, script: Script | None) -> None:
+        self.scripts.pop((place, source, codename), None)
+        if script is not None:
+            self.scripts[place, source, codename] = script
+
+    def _method(self, name: str, model: str | None, source: str, codename: str) -> Any:
+        places = (name, *BASES[model or ""])
+        keys = ((place, source, codename) for place in places)
+        script = next((self.scripts[key] for key in keys if key in self.scripts), None)
+        if script is None:
+            return None
+
+        return lambda user: self._play(script, user, [source, codename, name])
+
+    def _play(self, script: Script, user: Any, asked: list[str]) -> Any:
+        def make(call: str, *args: Any) -> Any:
+            if call == "is_editor":
+                return "editors" in self.memberships
+            with user.using(API_OF.get(script[0], user.is_async)):
+                return getattr(user, call)(*args)
+
+        self.trace.append(asked)
+        answer = run(play(script, user, self.find, ERRORS, has_mixin=user.has_mixin), make)
+        return reference.Unawaited(answer) if script[0] == "forgetful" else answer
+
+    def patch_class(self, form: str, perm: str, answer: bool) -> None:
+        self.class_patch = (form, perm, answer)
+
+    def unpatch(self) -> None:
+        self.class_patch = None
+
+
+# Whether the checks that an access method makes are async. One that has both forms is of the kind
+# that the API likes.
+API_OF = {"def": False, "nonblocking": False, "forgetful": False, "async def": True, "twin": True}
+
+
+class User(reference.User):
+    """A user whose own methods can be patched."""
+
+    world: World
+    patch: tuple[str, str, bool] | None = None
+
+    @property
+    def knows_both_forms(self) -> bool:
+        """Whether a backend is asked that has only the form of the other API."""
+        return self.has_mixin  # Django's own users do not
+
+    @contextmanager
+    def using(self, is_async: bool) -> Iterator[None]:
+        before, self.is_async = self.is_async, is_async
+        try:
+            yield
+        finally:
+            self.is_async = before
+
+    def clear_perm_cache(self) -> None:
+        super().clear_perm_cache()
+        self.world.has_cleared = True
+
+    def has_perm(self, perm: str, obj: Object | None = None) -> bool:
+        patch = self.patch or self.world.class_patch
+        if not self.has_mixin or patch is None:
+            return super().has_perm(perm, obj)
+        form, patched, answer = patch
+        if obj is None and perm == patched:
+            return answer
+        # If the sync form alone is patched, the async form follows it.
+        with self.using(self.is_async and form == "both"):
+            return super().has_perm(perm, obj)
+
+
+class Voice:
+    """A backend that says what the history wants."""
+
+    def __init__(self, said: dict[Any, Any], name: str) -> None:
+        self.said = said
+        self.name = name
+
+    def has_perm(self, user: Any, perm: str, obj: Object | None) -> Any:
+        if not user.knows_both_forms and self.name == ("Sync" if user.is_async else "Async"):
+            return False
+        return self.answer(perm, obj)
+
+    def answer(self, perm: str, obj: Object | None) -> Any:
+        answer = self.said.get((self.name, "model" if obj is None else "object", perm), False)
+        if answer in ERRORS:
+            raise ERRORS[answer]
+        return answer
+
+    def permissions(self, user: Any, obj: Object | None, sources: Iterable[str]) -> set[str]:
+        return set()
+
+
+class Heir(reference.ModelBackend):
+    def __init__(self, said: dict[Any, Any]) -> None:
+        self.voice = Voice(said, "Heir")
+
+    def has_perm(self, user: Any, perm: str, obj: Object | None) -> Any:
+        # The async form that this inherits knows nothing of the override, and Django asks it.
+        is_overridden = user.knows_both_forms or not user.is_async
+        said = is_overridden and self.voice.answer(perm, obj)
+        return said or super().has_perm(user, perm, obj)
+
+
+class NoGroups(reference.ModelBackend):
+    def held(self, user: reference.User, source: str) -> set[str]:
+        if source == "group" and source not in user.memory and not user.is_superuser:
+            user.memory[source] = set()
+        return super().held(user, source)
+
+
+class Sets(Voice):
+    def __init__(self, said: dict[Any, Any]) -> None:
+        super().__init__(said, "Sets")
+
+    def has_perm(self, user: reference.User, perm: str, obj: Object | None) -> bool:
+        return perm in self.permissions(user, obj, BOTH)
+
+    def permissions(self, user: Any, obj: Object | None, sources: Iterable[str]) -> set[str]:
+        level = "model" if obj is None else "object"
+        return {
+            perm
+            for (name, at, perm), answer in self.said.items()
+            if (name, at) == ("Sets", level) and answer is True and "user" in sources
+        }
+
+
+class Person:
+    def __init__(self, world: World, apis: tuple[str, ...]) -> None:
+        self.world = world
+        self.apis = apis
+        self.kind = world.history["user"]
+        self.has_mixin = self.kind == "mixin"
+        self.user = self._load()
+        self.before = self.user
+
+    def _load(self) -> User:
+        is_anonymous = self.kind == "anonymous"
+        user = self.world.user(
+            self.world.settings,
+            self.world.database,
+            is_active=self.world.history["is_active"] and not is_anonymous,
+            is_superuser=self.world.history["is_superuser"] and not is_anonymous,
+            is_anonymous=is_anonymous,
+            has_mixin=self.has_mixin,
+        )
+        user.world = self.world
+        return user
+
+    def ask(self, name: str, *args: Any) -> list[Any]:
+        found = []
+        for api in self.apis:
+            self.world.trace = []
+            self.world.has_cleared = False
+            self.user.is_async = api == "async"
+            answer = outcome(self._question, name, *args)
+            # A check that enters itself fails, whether or not it has asked for the model level
+            # before. If the cache was cleared meanwhile, that makes a difference to what is known.
+            if answer[1] == "PermissionRecursionError" and self.world.has_cleared:
+                self.world.is_undetermined = True
+            found.append([api, answer, self.world.trace, self._last_log()])
+        return found
+
+    def _question(self, name: str, *args: Any) -> Any:
+        if name == "has_module_perms":
+            return self.user.has_module_perms(*args)
+        *args, target = args
+        obj = self.world.find(target)
+        is_backend, name = name.startswith("backend_"), name.removeprefix("backend_")
+        asked: Any = self.world.ours if is_backend else self.user
+        if name.startswith("get_"):
+            sources = SOURCES.get(name, BOTH)
+            found = (
+                self.world.ours.permissions(self.user, obj, sources)
+                if is_backend
+                else self.user.permissions(obj, sources)
+            )
+            return only_ours(found)
+        users = [self.user] if is_backend else []
+        return getattr(asked, name)(*users, *args, obj)
+
+    def _last_log(self) -> Any:
+        return outcome(lambda: entries(self.user.get_last_log())) if self.has_mixin else None
+
+    def set_active(self, value: Any) -> None:
+        if self.kind != "anonymous":
+            self.user.is_active = value
+
+    def set_superuser(self, value: Any) -> None:
+        if self.kind != "anonymous":
+            self.user.is_superuser = value
+
+    def clear(self) -> None:
+        if self.has_mixin:
+            self.user.clear_perm_cache()
+
+    def reload(self) -> None:
+        self.unpatch()
+        self.before, self.user = self.user, self._load()
+
+    def copy(self, how: str) -> Any:
+        return outcome(self._copy, how)
+
+    def _copy(self, how: str) -> None:
+        """Begin with an empty memory; a user of Django's own takes Django's caches along."""
+        self.unpatch()
+        self.before, self.user = self.user, self._load()
+        self.user.is_active = self.before.is_active
+        self.user.is_superuser = self.before.is_superuser
+        if not self.has_mixin:
+            held = {source: self.before.memory.get(source) for source in BOTH}
+            self.user.memory = {
+                source: perms for source, perms in held.items() if perms is not None
+            }
+
+    def switch(self) -> None:
+        self.unpatch()
+        self.before, self.user = self.user, self.before
+
+    def drop(self, dropped: list[str]) -> list[str]:
+        """Forget what was dropped of Django's caches, and the decisions that rest on it."""
+        gone = {source for source in BOTH if f"_{source}_perm_cache" in dropped}
+        if self.has_mixin and dropped:
+            gone |= self.user.memory.keys() - set(BOTH)
+        memory = self.user.memory
+        self.user.memory = {key: known for key, known in memory.items() if key not in gone}
+        return dropped
+
+    def assign(self, perms: list[str]) -> None:
+        if self.kind != "anonymous":
+            self.user.memory.update(user=set(perms), group=set())
+
+    def patch_class(self, *_patch: Any) -> None:
+        self.unpatch()
+
+    def patch(self, form: str, perm: str, answer: bool) -> None:
+        self.world.unpatch()
+        if self.has_mixin:
+            self.user.patch = (form, perm, answer)
+
+    def unpatch(self) -> None:
+        self.user.patch = None
+
+    def start_log(self, name: str) -> Any:
+        return self.has_mixin and outcome(self.user.start_log, name)
+
+    def log(self, line: str, tag: str | None) -> Any:
+        return self.has_mixin and outcome(lambda: self.user.log(line, tag=tag))
+
+    def discard_log(self) -> Any:
+        return self.has_mixin and outcome(self.user.discard_log)
+
+    def end_log(self) -> Any:
+        def end() -> Any:
+            name, lines = self.user.end_log()
+            return [name, entries(lines)]
+
+        return self.has_mixin and outcome(end)
+
+    def get_log(self, name: str) -> Any:
+        return self.has_mixin and outcome(lambda: entries(self.user.get_log(name)))

@@ -1,0 +1,384 @@
+"""What a history is, and strategies that make histories up.
+
+A history is plain data. ``setup`` and ``steps`` are actions: lists that begin with the name of one
+of the methods in `tests.differential.library`, followed by its arguments. After the setup and after
+each step (but one that is marked quiet) the questions in ``focus`` are asked, so that every step is
+something that happens between two equal checks.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import HealthCheck, Phase, given, seed
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ALIASES = ("default", "other")
+GROUPS = ("editors", "readers")
+
+# The objects by name: their model, primary key and database. Some are one row, or share its key.
+OBJECTS: dict[str, tuple[str | None, int | None, str | None]] = {
+    "paper": ("Paper", 1, "default"),
+    "paper again": ("Paper", 1, "default"),
+    "lazy paper": ("lazy", None, None),
+    "elsewhere": ("Paper", 1, "other"),
+    "draft": ("Draft", 1, "default"),
+    "letter": ("Letter", 1, "default"),
+    "stone": ("Stone", 1, "default"),
+    "cell": ("Cell", 1, "default"),
+    "new": ("Paper", None, None),
+    "newer": ("Paper", None, None),
+    "text": (None, None, None),
+}
+# Where an object looks for access methods, from the nearest place to the farthest.
+BASES = {
+    "Paper": ("Paper", "Guarded"),
+    "Draft": ("Draft", "Paper", "Guarded"),
+    "Letter": ("Letter", "Paper", "Guarded"),
+    "Stone": ("Stone",),
+    "Cell": ("Cell",),
+}
+CLASSES = ("Guarded", *BASES)
+PERMS_OF = {
+    "Paper": ("worlds.use_paper", "worlds.bin_paper"),
+    "Draft": ("worlds.use_draft",),
+    "Letter": ("worlds.use_letter",),
+    "Stone": ("worlds.use_stone",),
+    "Cell": ("worlds.use_cell",),
+    "Other": ("other.use_paper",),  # the same codename
+}
+EXISTING = tuple(perm for perms in PERMS_OF.values() for perm in perms)
+LINEAGE = {"Paper": ("Paper",), "Draft": ("Draft", "Paper"), "Letter": ("Letter", "Paper")}
+
+History = dict[str, Any]
+
+MODEL = "django.contrib.auth.backends.ModelBackend"
+OURS = "ours"
+VOICES = ("Both", "Sync", "Async", "Heir", "Sets")
+SOURCES = ("user", "group")
+STAGE = "tests.differential.stage"
+LOG_NAMES = ("mine", "yours", "auto-worlds.use_paper", "auto-worlds.use_paper-1")
+QUESTIONS = (
+    "has_perm",
+    "has_perms",
+    "has_module_perms",
+    "get_user_permissions",
+    "get_group_permissions",
+    "get_all_permissions",
+    "backend_has_perm",
+    "backend_get_user_permissions",
+    "backend_get_all_permissions",
+)
+
+
+HALVES = ("get_user_permissions", "get_group_permissions", "backend_get_user_permissions")
+
+
+def permissions_of(model: str | None) -> frozenset[str]:
+    """Return all permissions of a model, with those of the models that it inherits from."""
+    if model is None:
+        return frozenset()
+    return frozenset(perm for base in LINEAGE.get(model, (model,)) for perm in PERMS_OF[base])
+
+
+def mixed(*strategies: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Choose one of several strategies, each as often as it is listed.
+
+    `hypothesis.strategies.one_of` would flatten those that are mixed themselves.
+    """
+    return st.sampled_from(strategies).flatmap(lambda strategy: strategy)
+
+
+def of(name: str, *arguments: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
+    return st.tuples(st.just(name), *arguments).map(list)
+
+
+def once_in(times: int) -> st.SearchStrategy[bool]:
+    return st.sampled_from([False] * (times - 1) + [True])
+
+
+everything = st.sampled_from([*EXISTING, "worlds.unknown"])
+any_object = st.sampled_from(list(OBJECTS))
+existing = st.sampled_from(EXISTING)
+groups = st.sampled_from(GROUPS)
+rows = st.sampled_from([name for name in OBJECTS if name not in ("text", "lazy paper")])
+log_names = st.sampled_from(LOG_NAMES)
+tags = st.sampled_from([None, "mine"])
+answers = st.sampled_from(
+    ["True", "False"] * 5
+    + ["None", "denied", "superuser", "member"] * 2
+    + ["1", "0", "empty", "full", "boom", "function", "iterator", "unclear"]
+)
+forms = st.sampled_from(
+    ["def"] * 4 + ["async def", "both", "nonblocking"] * 2 + ["twin", "forgetful"]
+)
+backends = mixed(
+    st.just([MODEL, OURS]),
+    st.permutations([OURS, "Both"]).map(lambda pair: [MODEL, *pair]),
+    st.tuples(
+        st.sampled_from([MODEL] * 3 + ["Untouched", "NoGroups"]), st.sampled_from(VOICES)
+    ).flatmap(lambda pair: st.permutations([*pair, OURS])),
+    st.permutations([MODEL, OURS, *VOICES]).map(lambda names: names[:3]),
+)
+settings = mixed(
+    of("universal", st.booleans()),
+    of("verbosity", st.sampled_from([0, 1, 2])),
+    of("backends", backends),
+)
+
+
+class About:
+    """Strategies that come back to one permission and one object again and again.
+
+    Args:
+        perm: The permission.
+        name: The name of the object, or None.
+    """
+
+    def __init__(self, perm: str, name: str | None) -> None:
+        self.model = OBJECTS[name or "text"][0]
+        self.name = name
+        self.perms = mixed(*[st.just(perm)] * 4, everything)
+        self.objects = mixed(*[st.just(name)] * 2, any_object, any_object, st.none())
+        self.granted = self.perms.filter(EXISTING.__contains__)
+        self.codenames = self.perms.map(lambda perm: perm.partition(".")[2])
+        self.rows = rows if self.model in (None, "lazy") else mixed(st.just(name), rows)
+        self.check = st.just(["has_perm", perm, name])
+        self.checks = of("has_perm", self.perms, self.objects)
+        # The same question about another object, which may share the primary key or the row.
+        self.others = of("has_perm", st.just(perm), any_object)
+        self.questions = mixed(
+            *[self.checks] * 5,
+            of(
+                "has_perms",
+                st.lists(self.perms, max_size=2),
+                self.objects,
+            ),
+            *[of(name, self.objects) for name in QUESTIONS if "get_" in name],
+            of("backend_has_perm", self.perms, self.objects),
+            of("has_module_perms", st.sampled_from(["worlds", "other", "absent"])),
+        )
+        self.scripts = self._scripts()
+        own = BASES.get("Paper" if self.model == "lazy" else self.model or "Paper", ())
+        self.first = of(
+            "method",
+            st.sampled_from(own),
+            st.sampled_from(SOURCES),
+            st.just(perm.partition(".")[2]),
+            self.scripts,
+        )
+        some = of(
+            "method",
+            st.sampled_from([*CLASSES, *["paper", "paper again", "stone", "new"]]),
+            st.sampled_from(SOURCES),
+            self.codenames,
+            mixed(*[self.scripts] * 4, st.none()),
+        )
+        on_instance = of(
+            "method",
+            st.sampled_from(
+                ["paper", "paper again", "new"]
+                if self.model in (None, "lazy")
+                else [name or "", name or "", "paper again"]
+            ),
+            st.sampled_from(SOURCES),
+            st.just(perm.partition(".")[2]),
+            mixed(*[self.scripts] * 4, st.none()),
+        )
+        self.methods = mixed(self.first, self.first, on_instance, some)
+        self.setup = mixed(
+            *[self.methods] * 3, self._said(), settings, self._grants(), self._logs()
+        )
+        self.actions = mixed(
+            *[self._users()] * 4,
+            *[settings] * 3,
+            *[self._grants()] * 2,
+            *[self._changes()] * 2,
+            *[self.methods] * 2,
+            *[self.questions] * 2,
+            self._said(),
+            self._logs(),
+        )
+        patched = (st.sampled_from(["sync", "both"]), self.perms, st.booleans())
+        self.patches = mixed(of("patch_class", *patched), of("patch", *patched), of("unpatch"))
+
+    def _scripts(self) -> st.SearchStrategy[list[Any]]:
+        step = mixed(
+            of("log", st.sampled_from("ab"), tags),
+            of("log", st.sampled_from("ab"), tags),
+            of("start", log_names),
+            of("end"),
+            of("check", self.perms, self.objects, st.booleans()),
+            of("check", self.perms, self.objects, st.booleans()),
+            of("clear"),
+        )
+        steps = st.lists(step, min_size=1, max_size=3)
+        parts = forms, mixed(st.just([]), steps), mixed(answers, answers, st.just("inner"))
+        return st.tuples(*parts).map(feasible)
+
+    def _said(self) -> st.SearchStrategy[list[Any]]:
+        return of(
+            "say",
+            st.sampled_from(["Both", *VOICES]),
+            st.sampled_from(["model", "object"]),
+            self.perms,
+            st.sampled_from([True, True, False, "denied", "denied", "boom", 1, "", None]),
+        )
+
+    def _grants(self) -> st.SearchStrategy[list[Any]]:
+        return mixed(
+            of("grant", self.granted),
+            of("revoke", self.granted),
+            of("join", groups),
+            of("leave", groups),
+            of("grant_group", groups, self.granted),
+            of("revoke_group", groups, existing),
+        )
+
+    def _changes(self) -> st.SearchStrategy[list[Any]]:
+        return mixed(
+            of("save", self.rows),
+            of("delete", self.rows),
+            of("set_pk", self.rows, st.sampled_from([1, 2])),
+            of("set_alias", self.rows, st.sampled_from(ALIASES)),
+        )
+
+    def _users(self) -> st.SearchStrategy[list[Any]]:
+        return mixed(
+            of("set_active", st.sampled_from([True, True, True, 1, 1, False, 0])),
+            of("set_superuser", st.sampled_from([False, False, False, True, 1, 0])),
+            of("clear"),
+            of("reload"),
+            of("copy", st.sampled_from(["copy", "deepcopy", "pickle"])),
+            of("switch"),
+            of("drop", st.sampled_from(["_perm_cache", "all"])),
+            of("assign", st.lists(existing, unique=True, max_size=3)),
+            of("assign", self.granted.map(lambda perm: [perm])),
+        )
+
+    def _logs(self) -> st.SearchStrategy[list[Any]]:
+        return mixed(
+            of("start_log", log_names),
+            of("log", st.sampled_from("xy"), tags),
+            of("end_log"),
+            of("discard_log"),
+        )
+
+
+about = cache(About)
+
+
+def feasible(script: Any) -> list[Any]:
+    """Leave out what makes no sense, or must not be done by a `nonblocking` method."""
+    form, steps, answer = script
+    if form == "nonblocking":
+        steps = [step for step in steps if step[0] not in ("check", "clear")]
+        answer = "superuser" if answer == "member" else answer
+    if answer == "inner" and not any(step[0] == "check" for step in steps):
+        answer = "True"
+    return [form, steps, answer]
+
+
+def settled(history: History) -> History:
+    """Let classes keep the access methods that they have, though what these answer may change.
+
+    A class that has none may be given one at any time, and objects may gain and lose methods of
+    their own: not one about users where a class has one about groups, because that is not asked
+    once the groups have granted. For more, a user has to be cleared.
+
+    Where methods make checks, nobody is asked for one half of them alone: what such a method checks
+    may be known by the other half, and then it does not enter itself.
+    """
+    everything = [*history["setup"], *(action for action, _ in history["steps"])]
+    scripts = [action[4] for action in everything if action[0] == "method" and action[4]]
+    if any(step[0] == "check" for _form, steps, _answer in scripts for step in steps):
+        history = {
+            **history,
+            "focus": [action for action in history["focus"] if action[0] not in HALVES],
+            "steps": [step for step in history["steps"] if step[0][0] not in HALVES],
+        }
+    given: dict[tuple[str, ...], str] = {}  # the forms of the methods of classes
+    for _name, *where, script in (action for action in history["setup"] if action[0] == "method"):
+        if where[0] in CLASSES and script is not None:
+            given[tuple(where)] = script[0]
+    steps = []
+    for action, is_quiet in history["steps"]:
+        if action[0] == "method" and action[1] in CLASSES:
+            where, script = tuple(action[1:4]), action[4]
+            is_first = all(codename != where[2] for _, _, codename in given)
+            if script is None or not (is_first or where in given):
+                continue
+            form = given.setdefault(where, script[0])
+            action = ["method", *where, feasible([form, *script[1:]])]
+        elif (
+            action[0] == "method"
+            and action[2] == "user"
+            and ("group", action[3]) in {place[1:] for place in given}
+        ):
+            continue
+        steps.append([action, is_quiet])
+    return {**history, "steps": steps}
+
+
+@st.composite
+def histories(draw: st.DrawFn, *, is_sync_only: bool = False) -> History:
+    perm = draw(mixed(*[st.just("worlds.use_paper")] * 3, existing))
+    subject = about(perm, draw(mixed(*[st.just("paper")] * 3, *[any_object] * 4, st.none())))
+    focus = [draw(subject.check)]
+    focus += draw(st.lists(mixed(subject.others, subject.questions), max_size=1))
+    setup = [draw(subject.first) for _ in range(draw(st.sampled_from([0, 1, 1, 1, 2, 2])))]
+    setup += draw(st.lists(subject.setup, max_size=4))
+    actions = subject.actions
+    if not is_sync_only:  # djem asks its own `logged_has_perm`, whatever `has_perm` is
+        actions = mixed(*[actions] * 6, subject.patches)
+    steps = st.lists(
+        st.tuples(actions, once_in(5)).map(list),
+        min_size=1,
+        max_size=16,
+    )
+    held = draw(st.sets(existing, max_size=3))
+    history = {
+        "user": draw(st.sampled_from(["mixin"] * 12 + ["plain", "plain", "anonymous"])),
+        "is_active": not draw(once_in(10)),
+        "is_superuser": draw(once_in(5)),
+        "held": sorted(held if draw(once_in(8)) else held | {perm}),
+        "focus": focus,
+        "setup": setup,
+        "steps": draw(steps),
+    }
+    return settled(history)
+
+
+BATCH = 10
+
+
+def check_many(
+    check: Callable[[History], None], examples: int, first_seed: int, *, is_sync_only: bool = False
+) -> None:
+    """Check random histories.
+
+    They come in batches, each with a seed of its own. Hypothesis makes up the first ten examples of
+    a run afresh, and most later ones by repeating parts of those, which finds less here.
+
+    Args:
+        check: Checks one history.
+        examples: How many histories to check.
+        first_seed: The seed of the first batch.
+        is_sync_only: Whether they are for djem as well.
+    """
+    batch = hypothesis_settings(
+        max_examples=BATCH,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate, Phase.shrink],
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+    )
+    run = batch(given(histories(is_sync_only=is_sync_only))(check))
+    for number in range(-(-examples // BATCH)):
+        seed(first_seed + number)(run)()

@@ -1,0 +1,113 @@
+"""What comes of a history, as data that can be compared and that JSON can carry."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import PermissionDenied
+
+from tests import reference
+
+from .histories import EXISTING, LOG_NAMES, QUESTIONS, History
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+# Any other error is a fault of the tests or of the library, and comes through.
+ERRORS = (
+    AttributeError,
+    KeyError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    PermissionDenied,
+    reference.PermissionDenied,
+)
+# The logs that are read at the end.
+LOGS = (
+    *LOG_NAMES,
+    *(f"auto-{perm}" for perm in EXISTING),
+    *(f"auto-{perm}-{key}" for perm in EXISTING for key in (None, 1, 101, (1, 1))),
+)
+
+Record = list[list[Any]]
+"""The actions that were taken, with what came of each for each person."""
+
+
+def actions(history: History) -> Iterator[list[Any]]:
+    """Yield all actions of a history, one after the other."""
+    yield from history["setup"]
+    yield from history["focus"]
+    for action, is_quiet in history["steps"]:
+        yield action
+        yield from () if is_quiet else history["focus"]
+    yield from (["get_log", name] for name in LOGS)
+    yield from [["end_log"]] * 2
+
+
+def record(
+    history: History, world: Any, people: Sequence[Any], known: Record | None = None
+) -> Iterator[list[Any]]:
+    """Take the actions of a history on one side.
+
+    Args:
+        history: The history.
+        world: The world of that side.
+        people: The users of that side.
+        known: What the library recorded. The reference learns from it, and only from it, which of
+            Django's caches there were.
+
+    Yields:
+        Each action, with what came of it for each person. The reference ends where the promises do.
+    """
+    for step, (name, *args) in enumerate(actions(history)):
+        if hasattr(type(world), name):
+            getattr(world, name)(*args)
+        found = []
+        for number, person in enumerate(people):
+            if name in QUESTIONS:
+                found.append(person.ask(name, *args))
+            elif name == "drop" and known is not None:
+                found.append(person.drop(known[step][1][number]))
+            elif hasattr(type(person), name):
+                found.append(getattr(person, name)(*args))
+        yield [[name, *args], found]
+        if getattr(world, "is_undetermined", False):
+            return
+
+
+def outcome(call: Callable[..., Any], *args: Any) -> list[Any]:
+    """Make a call, and return its answer, or the name and beginning of its error."""
+    try:
+        found = call(*args)
+    except ERRORS as error:
+        # Code out there matches on the beginnings of these.
+        text = (
+            str(error.args[0])[:22] if error.args and type(error) in (KeyError, ValueError) else ""
+        )
+        return ["raised", type(error).__name__, text]
+    # What JSON cannot carry is only ever wrong.
+    is_plain = found is None or isinstance(found, bool | int | str | list)
+    return ["returned", found if is_plain else type(found).__name__]
+
+
+def differing(found: Record, wanted: Record) -> Iterator[tuple[int, Any, Any, Any]]:
+    """Compare two records.
+
+    Yields:
+        The number of an action, the action, and what came of it on each side.
+    """
+    for number, ((action, one), (_, other)) in enumerate(zip(found, wanted, strict=False)):
+        # As text, in which True is not 1.
+        if json.dumps(one) != json.dumps(other):
+            yield number, action, one, other
+
+
+def only_ours(perms: set[str]) -> list[str]:
+    """Sort permissions, without those of other apps, which superusers have as well."""
+    return sorted(perm for perm in perms if perm.startswith(("worlds.", "other.")))
+
+
+def entries(log: list[Any]) -> list[list[Any]]:
+    return [[str(entry), list(entry.tags)] for entry in log]

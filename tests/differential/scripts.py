@@ -1,0 +1,153 @@
+"""What access methods do in histories: a few steps, then an answer.
+
+A script is ``[form, steps, answer]``. It is played by one generator that yields the calls which
+have an async form, so it does the same in an ``async def`` method, in a plain one, and on the side
+of the reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+from djem_async.access import nonblocking
+
+Script = list[Any]
+Calls = Generator[tuple[Any, ...], Any, Any]
+
+
+class Unclear:
+    """Has no truth value."""
+
+    def __init__(self, error: type[Exception]) -> None:
+        self.error = error
+
+    def __bool__(self) -> bool:
+        raise self.error
+
+
+def play(
+    script: Script,
+    user: Any,
+    find: Callable[[str | None], Any],
+    errors: dict[str, type[Exception]],
+    *,
+    has_mixin: bool,
+) -> Calls:
+    """Do what a script says.
+
+    Args:
+        script: The script.
+        user: The user that is checked, of either side.
+        find: Finds an object by its name.
+        errors: What to raise for "denied" and for "boom".
+        has_mixin: Whether the user has logs and can be cleared.
+
+    Returns:
+        The answer.
+    """
+    _, steps, answer = script
+    inner = None
+    for name, *arguments in steps:
+        if name == "check":
+            perm, target, is_logged_again = arguments
+            inner = yield "has_perm", perm, find(target)
+            if is_logged_again and has_mixin:
+                user.log(*user.get_last_log(raw=True))
+        elif not has_mixin:
+            continue
+        elif name == "log":
+            user.log(arguments[0], tag=arguments[1])
+        elif name == "start":
+            user.start_log(*arguments)
+        elif name == "end":
+            yield ("end_log",)
+        elif name == "clear":
+            yield ("clear_perm_cache",)
+    if answer in errors:
+        raise errors[answer]
+    if answer == "member":
+        return (yield ("is_editor",))
+    values: dict[str, Any] = {
+        "True": True,
+        "False": False,
+        "None": None,
+        "1": 1,
+        "0": 0,
+        "empty": [],
+        "full": [0],
+        "superuser": user.is_superuser,
+        "inner": inner,
+        "function": bool,
+        "iterator": iter(()),
+        "unclear": Unclear(errors["boom"]),
+    }
+    return values[answer]
+
+
+def run(calls: Calls, make: Callable[..., Any]) -> Any:
+    """Play a script, making its calls with a function."""
+    result = None
+    try:
+        while True:
+            result = make(*calls.send(result))
+    except StopIteration as end:
+        return end.value
+
+
+async def arun(calls: Calls, make: Callable[..., Any]) -> Any:
+    """Play a script, making its calls with a coroutine function."""
+    result = None
+    try:
+        while True:
+            result = await make(*calls.send(result))
+    except StopIteration as end:
+        return end.value
+
+
+def written(
+    source: str,
+    codename: str,
+    script: Script,
+    play_sync: Callable[..., Any],
+    play_async: Callable[..., Any],
+) -> dict[str, Callable[..., Any]]:
+    """Write an access method, as the attributes of a class.
+
+    Args:
+        source: "user" or "group".
+        codename: The permission without its app label.
+        script: What it does.
+        play_sync: Plays the script for ``(script, source, codename, obj, argument)``.
+        play_async: The same, as a coroutine function.
+    """
+    what = (script, source, codename)
+
+    def plain(self: Any, argument: Any) -> Any:
+        return play_sync(*what, self, argument)
+
+    async def native(self: Any, argument: Any) -> Any:
+        return await play_async(*what, self, argument)
+
+    async def late(answer: Any) -> Any:
+        return answer
+
+    def forgetful(self: Any, argument: Any) -> Any:
+        return late(plain(self, argument))
+
+    name, twin = f"_{source}_can_{codename}", f"_a{source}_can_{codename}"
+    match script[0]:
+        case "def":
+            return {name: plain}
+        case "nonblocking":
+            return {name: nonblocking(plain)}
+        case "async def":
+            return {name: native}
+        case "twin":
+            return {twin: native}
+        case "both":
+            return {name: plain, twin: native}
+        case "forgetful":
+            return {name: forgetful}
+        case form:
+            raise ValueError(form)

@@ -1,0 +1,320 @@
+"""Where inputs are tried, and what must hold whatever they are.
+
+A check is made several times, sync and async, alone and beside others, at every verbosity, and
+each time
+
+* ends in a decision or an error that the input or a clear message accounts for;
+* grants only what the plain reading of the input grants, and says the same when asked again;
+* leaves the user as it was: plain checks on the same user are answered right, their logs
+  are what they would be without it, and no log is active.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from contextlib import contextmanager
+from enum import Enum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from asgiref.sync import async_to_sync
+from django.conf import settings
+from django.core.exceptions import (
+    ImproperlyConfigured,
+    MultipleObjectsReturned,
+    ObjectDoesNotExist,
+    SynchronousOnlyOperation,
+)
+from django.http import Http404
+from django.test import override_settings
+from hypothesis import HealthCheck, Phase
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from djem_async.auth import ObjectPermissionsBackend
+from tests.fuzz.hostile import Planned
+from tests.testapp.models import Thing, User
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PERM = "testapp.use_thing"
+UNHELD = "testapp.change_thing"
+
+LONG = int(os.environ.get("DJEM_TEST_EXAMPLES", "0"))
+
+
+def examples(number: int) -> Any:
+    """Decorate a test: that many examples, or as many as the environment asks for."""
+    return hypothesis_settings(
+        max_examples=LONG or number,
+        derandomize=not LONG,
+        database=None,
+        deadline=None,
+        suppress_health_check=[*HealthCheck],
+        phases=[Phase.generate, Phase.shrink],
+        report_multiple_bugs=False,
+    )
+
+
+class Reading(Enum):
+    """What an input means, read plainly."""
+
+    GRANT = "it is granted"
+    DENY = "it is denied, or an error"
+    EITHER = "it is granted if it can be checked at all"
+
+
+ENTRIES = (
+    "has_perm",
+    "has_perms",
+    "backend",
+    "get_user_permissions",
+    "get_group_permissions",
+    "get_all_permissions",
+)
+BACKEND = ObjectPermissionsBackend()
+
+
+OWN = object()
+
+
+class Hung(BaseException):
+    pass
+
+
+@contextmanager
+def patience(seconds: int = 60) -> Iterator[None]:
+    """Fail what hangs, where it does."""
+
+    def give_up(*_args: object) -> None:
+        raise Hung
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+class Turn(NamedTuple):
+    """How an input is tried."""
+
+    verbosity: int
+    modes: tuple[str, str]
+
+
+turns = st.builds(
+    Turn, st.sampled_from([0, 1, 2]), st.sampled_from([("sync", "async"), ("async", "sync")])
+)
+
+
+class Check:
+    """One question, in the sync and the async form."""
+
+    def __init__(self, entry: str, perm: Any, obj: Any, text: str = PERM) -> None:
+        self.entry = entry
+        self.perm = perm
+        self.obj = obj
+        self.text = text  # what to look for in a set of permissions
+
+    def ask(self, user: Any) -> bool | str:
+        try:
+            return self._answer(self._call(user, ""))
+        except BaseException as error:
+            return judged(error)
+
+    async def aask(self, user: Any) -> bool | str:
+        try:
+            return self._answer(await self._call(user, "a"))
+        except BaseException as error:
+            return judged(error)
+
+    def _call(self, user: Any, prefix: str) -> Any:
+        match self.entry:
+            case "has_perm":
+                return getattr(user, f"{prefix}has_perm")(self.perm, self.obj)
+            case "has_perms":
+                return getattr(user, f"{prefix}has_perms")([self.perm], self.obj)
+            case "backend":
+                return getattr(BACKEND, f"{prefix}has_perm")(user, self.perm, self.obj)
+            case permissions:
+                return getattr(user, f"{prefix}{permissions}")(self.obj)
+
+    def _answer(self, answer: Any) -> bool:
+        if self.entry.startswith("get_"):
+            assert type(answer) is set, answer
+            assert {type(perm) for perm in answer} <= {str}, answer
+            return self.text in answer
+        assert type(answer) is bool, answer
+        return answer
+
+
+CLEAR = (
+    asyncio.CancelledError,  # of a task that was told so by what it ran
+    AttributeError,
+    DeprecationWarning,  # of NotImplemented as a truth value, a TypeError from Python 3.14
+    Http404,
+    ImproperlyConfigured,
+    MultipleObjectsReturned,
+    ObjectDoesNotExist,
+    OverflowError,
+    RecursionError,
+    SynchronousOnlyOperation,
+    TypeError,
+    ValueError,
+)
+
+
+def judged(error: BaseException) -> str:
+    """Name an error, or raise one again that nobody can make anything of."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, Hung):
+        if isinstance(cause, Planned):
+            return type(error).__name__
+        cause = cause.__cause__
+    # "generator raised StopIteration" is not clear; that it was raised must be said.
+    is_about_logs = isinstance(error, KeyError) and str(error).startswith(
+        ("'No active", "'No fini")
+    )
+    if isinstance(error, CLEAR) or is_about_logs:
+        return type(error).__name__
+    raise error
+
+
+LINES = {
+    # verbosity: the log of a plain check that is denied
+    1: "Model-level Result: Granted\n\nnot this one\n\nRESULT: Permission Denied",
+    2: "Permission: {perm}\nUser: user.name ({user.pk})\nObject: denied ({thing.pk})\n\n"
+    "Model-level Result: Granted\n\nnot this one\n\nRESULT: Permission Denied",
+}
+
+
+class Bench:
+    """A user that may use one thing and not another, and inputs that want to change that.
+
+    Args:
+        user: A user who has the permission at the model level, and no other.
+    """
+
+    def __init__(self, user: User) -> None:
+        self.user_pk = user.pk
+        # Keys that no input has.
+        self.granted = Thing.objects.create(pk=1_000_000_007, name="granted")
+        self.denied = Thing.objects.create(pk=1_000_000_009, name="denied")
+        self.nobody = User.objects.create(username="nobody")
+        self.inputs = 0
+        self.checks = 0
+        self.grants = 0
+
+    def cold_user(self) -> User:
+        return User.objects.get(pk=self.user_pk)
+
+    @contextmanager
+    def at(self, turn: Turn) -> Iterator[None]:
+        """Try one input in this block."""
+        self.inputs += 1
+        with override_settings(DJEM_PERM_LOG_VERBOSITY=turn.verbosity), patience():
+            yield
+
+    def count(self, outcomes: list[bool | str]) -> None:
+        self.checks += len(outcomes)
+        self.grants += outcomes.count(True)
+
+    def attempt(
+        self,
+        check: Any,
+        reading: Reading,
+        turn: Turn,
+        *,
+        attacker: Any = OWN,
+    ) -> None:
+        """Try an input.
+
+        Args:
+            check: It, with `ask(user)` and `aask(user)`.
+            reading: What it means.
+            turn: How it is tried.
+            attacker: Who asks, if not the user; the plain checks are the user's anyway.
+        """
+        user = self.cold_user()
+        asking = user if attacker is OWN else attacker
+        outcomes: list[bool | str] = []
+        with self.at(turn):
+            for mode in turn.modes:
+                if mode == "sync":
+                    for _ in range(2):
+                        outcomes.append(check.ask(asking))
+                        self.controls(user)
+                else:
+                    outcomes += async_to_sync(self._atry)(check, asking, user)
+            outcomes.append(check.ask(asking))
+            self.controls(user)
+        self.judge(outcomes, reading)
+
+    async def _atry(self, check: Any, asking: Any, user: User) -> list[bool | str]:
+        outcomes = [await check.aask(asking)]
+        await self.acontrols(user)
+        first, granted, second, denied = await asyncio.gather(
+            check.aask(asking),
+            user.ahas_perm(PERM, self.granted),
+            check.aask(asking),
+            user.ahas_perm(PERM, self.denied),
+        )
+        assert (granted, denied) == (True, False), "a check beside it is answered wrong"
+        await self.acontrols(user)
+        return [*outcomes, first, second]
+
+    def judge(self, outcomes: list[bool | str], reading: Reading) -> None:
+        self.count(outcomes)
+        grants = outcomes.count(True)
+        # What a hostile value raises whenever somebody looks at it is no decision. Nor is it one
+        # that sync code cannot await what async code can.
+        errors = [
+            outcome
+            for outcome in outcomes
+            if isinstance(outcome, str)
+            and (outcome.startswith("Planned") or outcome == "NotADecisionError")
+        ]
+        assert grants in {0, len(outcomes) - len(errors)}, f"it changes its mind: {outcomes}"
+        assert not grants or reading is not Reading.DENY, f"granted: {outcomes}"
+        assert grants or reading is not Reading.GRANT, f"not granted: {outcomes}"
+
+    # Plain checks
+
+    def controls(self, user: User) -> None:
+        assert user.has_perm(PERM, self.denied) is False
+        self._log_is_right(user)
+        assert user.has_perm(PERM, self.granted) is True
+        assert user.has_perm(UNHELD, self.granted) is False
+        assert user.has_perm(PERM) is True
+        assert user.has_perm(UNHELD) is False
+
+    async def acontrols(self, user: User) -> None:
+        assert await user.ahas_perm(PERM, self.denied) is False
+        self._log_is_right(user)
+        assert await user.ahas_perm(PERM, self.granted) is True
+        assert await user.ahas_perm(UNHELD, self.granted) is False
+        assert await user.ahas_perm(PERM) is True
+        assert await user.ahas_perm(UNHELD) is False
+
+    def _log_is_right(self, user: User) -> None:
+        if lines := LINES.get(settings.DJEM_PERM_LOG_VERBOSITY):
+            expected = lines.format(perm=PERM, user=user, thing=self.denied)
+            assert user.get_last_log() == expected
+        try:
+            user.end_log()
+        except KeyError:
+            return
+        raise AssertionError("a log is active")
+
+
+def decide(thing: Thing, user: Any) -> bool:
+    """Decide plainly; the access method of `Thing` in these tests."""
+    name = thing.name
+    if name != "granted" and isinstance(user, User):
+        user.log("not this one")
+    return name == "granted"
