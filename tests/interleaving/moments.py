@@ -1,0 +1,89 @@
+"""What is true at which moment, and which answers that allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+Possible: TypeAlias = frozenset[bool]
+"""The answers that are right; none where there must be an error instead."""
+
+Key: TypeAlias = Hashable
+
+NEVER: Possible = frozenset()
+DENIED: Possible = frozenset({False})
+GRANTED: Possible = frozenset({True})
+
+
+def both(*parts: Possible) -> Possible:
+    """Combine answers as `and` does: what follows a denial is not asked."""
+    found = GRANTED
+    for part in parts:
+        found = found - GRANTED | (part if True in found else NEVER)
+    return found
+
+
+def either(*parts: Possible) -> Possible:
+    """Combine answers as `or` does: what follows a grant is not asked."""
+    found = DENIED
+    for part in parts:
+        found = found - DENIED | (part if False in found else NEVER)
+    return found
+
+
+class History:
+    """The values that something has had.
+
+    A change takes time: from the moment when it begins to that when it is made, either value may
+    be read.
+    """
+
+    def __init__(self, value: bool) -> None:
+        self._values: list[tuple[int, int, bool]] = [(0, 0, value)]
+
+    @property
+    def value(self) -> bool:
+        return self._values[-1][2]
+
+    def change(self, begin: int, end: int, value: bool) -> None:
+        self._values.append((begin, end, value))
+
+    def between(self, begin: int, end: int) -> Possible:
+        found = set()
+        gone = None
+        for began, made, value in reversed(self._values):
+            if began <= end and (gone is None or gone >= begin):
+                found.add(value)
+            gone = made
+        return frozenset(found)
+
+
+@dataclass(frozen=True)
+class Window:
+    """A length of time, and what could be read in it.
+
+    Args:
+        read: Finds the history of something.
+        fresh_since: From when on what is read may have been remembered.
+        begin: When the check began.
+        end: When it ended.
+    """
+
+    read: Callable[[Key], History]
+    fresh_since: int
+    begin: int
+    end: int
+
+    def __call__(self, *key: Hashable) -> Possible:
+        """Return what may be known of something."""
+        return self.read(key).between(self.fresh_since, self.end)
+
+    def live(self, *key: Hashable) -> Possible:
+        """Return what may be known of something that must not be remembered."""
+        return self.read(key).between(self.begin, self.end)
+
+    @property
+    def remembered(self) -> Window:
+        """The window of a check that was made within another, whose decision is remembered."""
+        return replace(self, begin=self.fresh_since)

@@ -1,0 +1,390 @@
+"""What the tasks and threads of a schedule do."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from asgiref.sync import ThreadSensitiveContext, async_to_sync, sync_to_async
+
+from .here import label
+from .methods import FAILING, KINDS, SOUND
+from .world import Program, World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from django.db.models import Model
+
+SCENARIOS: dict[str, Callable[[World], Program]] = {}
+
+
+def scenario(function: Callable[[World], Program]) -> Callable[[World], Program]:
+    SCENARIOS[function.__name__] = function
+    return function
+
+
+def choose(w: World) -> tuple[str, Model]:
+    """Choose a permission and an object."""
+    return w.choices.draw(SOUND), w.choices.draw(w.things)
+
+
+async def in_turn(*steps: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+    for step in steps:
+        await step()
+
+
+def everything(w: World) -> Program:
+    """Ask everything once, so that what is the same for all users is known."""
+
+    async def ask() -> None:
+        for name in KINDS:
+            for thing in w.things:
+                await w.tolerantly(w.limited(w.check(name, thing)))
+                if name in SOUND:
+                    await sync_to_async(w.check_sync)(name, thing)
+
+    return Program({"a": ask})
+
+
+# One cold user
+
+
+@scenario
+def one_object(w: World) -> Program:
+    """All ask the same."""
+    name, thing = choose(w)
+    return Program({task: partial(w.check, name, w.again(thing)) for task in "abcd"})
+
+
+@scenario
+def many_objects(w: World) -> Program:
+    """Each asks something else, twice."""
+
+    def twice(name: str, thing: Model) -> Callable[[], Coroutine[Any, Any, None]]:
+        return partial(in_turn, *[partial(w.check, name, thing)] * 2)
+
+    return Program({task: twice(*choose(w)) for task in "abcde"})
+
+
+@scenario
+def plain_objects(w: World) -> Program:
+    """All need a thread."""
+    names = ("plain", "denying", "grouped_plain", "twin")
+    return Program(
+        {
+            task: partial(w.check, w.choices.draw(names), w.choices.draw(w.things))
+            for task in "abcdef"
+        }
+    )
+
+
+@scenario
+def two_users(w: World) -> Program:
+    name, thing = choose(w)
+    return Program(
+        {
+            task: partial(w.check, name, thing, w.choices.draw((w.user, w.other_user)))
+            for task in "abcd"
+        }
+    )
+
+
+@scenario
+def crowd(w: World) -> Program:
+    """Many share what has to be fetched for all of them."""
+    names = ("brief", "inline", "slow", "twin", "open")
+
+    def judge() -> None:
+        if w.is_undisturbed and w.has_database and (w.queries, w.hops) != (1, 1):
+            w.problem(f"{w.queries} queries in {w.hops} hops")
+
+    tasks = {
+        f"{name} {thing}": partial(w.check, name, thing) for name in names for thing in w.things
+    }
+    return Program(tasks, judge=judge)
+
+
+# Changes
+
+
+async def change(w: World, name: str, thing: Model, *, value: bool) -> None:
+    """Grant or revoke somewhere, clear, and ask: what was true before must be gone."""
+    key: tuple[Any, ...]
+    if w.choices.chance(0.5):
+        key = ("held", w.user.pk, name)
+    else:
+        key = (w.choices.draw(("user", "group")), name, label(thing))
+    await w.aset(*key, value=value)
+    how = w.choices.draw(("clear", "aclear", "delete"))
+    if how == "clear":
+        w.clear(w.user)
+    elif how == "aclear":
+        await w.aclear(w.user)
+    else:
+        w.delete_caches(w.user)
+    await w.check(name, thing)
+
+
+def changing(w: World, *values: bool) -> Program:
+    name, thing = choose(w)
+    tasks = {
+        task: partial(in_turn, *[partial(w.check, name, w.again(thing))] * 3) for task in "abc"
+    }
+    changes = [partial(change, w, name, thing, value=value) for value in values]
+    return Program({**tasks, "changer": partial(in_turn, *changes)})
+
+
+@scenario
+def revoke(w: World) -> Program:
+    return changing(w, False)
+
+
+@scenario
+def grant(w: World) -> Program:
+    return changing(w, False, True)
+
+
+@scenario
+def to_and_fro(w: World) -> Program:
+    return changing(w, *(w.choices.chance(0.5) for _ in range(4)))
+
+
+def flagging(w: World, flag: str, *values: bool) -> Program:
+    """A flag of the user changes, and nobody clears anything."""
+    name, thing = choose(w)
+
+    async def change() -> None:
+        for value in values:
+            await w.breathe()
+            w.flag(flag, value=value)
+            await w.check(name, thing)
+
+    def change_in_thread() -> None:
+        for value in values:
+            w.pause()
+            w.flag(flag, value=value)
+            w.check_sync(name, thing)
+
+    ask = partial(in_turn, *[partial(w.check, name, thing)] * 3)
+    if w.choices.chance(0.5):
+        return Program({"a": ask, "b": ask, "changer": change})
+    return Program({"a": ask, "b": ask}, {"changer": change_in_thread})
+
+
+@scenario
+def deactivate(w: World) -> Program:
+    return flagging(w, "active", False, True, False, True)
+
+
+@scenario
+def promote(w: World) -> Program:
+    w.verbosity = 0  # the logs of superusers are others
+    return flagging(w, "superuser", True, False, True, False)
+
+
+# Faults
+
+
+@scenario
+def failing_query(w: World) -> Program:
+    """A query fails; who has asked for it gets the error, and may ask again."""
+    w.fails_at = w.choices.draw((1, 2, 3, 4))
+    name, thing = choose(w)
+
+    async def ask() -> None:
+        for _ in range(2):
+            await w.tolerantly(w.check(name, thing))
+
+    return Program(dict.fromkeys("abc", ask))
+
+
+@scenario
+def failing_methods(w: World) -> Program:
+    names = (*FAILING, "slow", "plain")
+
+    async def ask() -> None:
+        for _ in range(3):
+            await w.tolerantly(w.check(w.choices.draw(names), w.things[0]))
+
+    return Program(dict.fromkeys("abc", ask))
+
+
+@scenario
+def time_limits(w: World) -> Program:
+    """Some wait for ever, but for a time limit; others ask the same meanwhile."""
+    name, thing = choose(w)
+
+    async def hang() -> None:
+        await w.tolerantly(w.limited(w.check("hanging", thing)))
+        await w.check(name, thing)
+
+    async def hurry() -> None:
+        await w.tolerantly(w.limited(w.check(name, thing)))
+        await w.check(name, thing)
+
+    return Program({"a": hang, "b": hurry, "c": hurry, "d": partial(w.check, name, thing)})
+
+
+# Logs
+
+
+@scenario
+def own_logs(w: World) -> Program:
+    async def ask() -> None:
+        with w.own_log(w.user):
+            await w.check(*choose(w))
+            with w.own_log(w.user):
+                await w.tolerantly(w.check("raising", w.things[0]))
+            await w.check(*choose(w))
+
+    return Program(dict.fromkeys("abc", ask))
+
+
+# Threads
+
+
+def asking(w: World, count: int = 3) -> Callable[[], None]:
+    def ask() -> None:
+        for _ in range(count):
+            w.check_sync(*choose(w))
+
+    return ask
+
+
+@scenario
+def threads(w: World) -> Program:
+    """Only threads, one of which changes what is true."""
+    name, thing = choose(w)
+
+    def ask() -> None:
+        for _ in range(3):
+            w.check_sync(name, w.again(thing))
+
+    def change() -> None:
+        for value in (False, True):
+            w.set("held", w.user.pk, name, value=value)
+            w.set("user", name, label(thing), value=value)
+            w.clear(w.user)
+            w.check_sync(name, thing)
+
+    return Program(threads={"a": ask, "b": ask, "changer": change})
+
+
+@scenario
+def threads_and_tasks(w: World) -> Program:
+    name, thing = choose(w)
+
+    def ask() -> None:
+        for _ in range(2):
+            w.check_sync(name, w.again(thing))
+
+    changes = partial(change, w, name, thing, value=False)
+    return Program(
+        {"a": partial(w.check, name, thing), "b": partial(w.check, *choose(w)), "changer": changes},
+        {"c": ask, "d": asking(w, 2)},
+    )
+
+
+@scenario
+def several_loops(w: World) -> Program:
+    name, thing = choose(w)
+    ask = partial(w.check, name, thing)
+    return Program(
+        {"a": ask, "b": partial(change, w, name, thing, value=False)},
+        loops={
+            "second": {"c": ask, "d": partial(w.check, *choose(w))},
+            "third": {"e": ask, "f": ask},
+        },
+    )
+
+
+# The thread that all hops share
+
+
+@scenario
+def blocked_thread(w: World) -> Program:
+    """The thread is blocked by code that waits for a task which may need that thread."""
+    name, thing = choose(w)
+
+    def block() -> None:
+        w.pause()
+        async_to_sync(w.check)(name, thing)
+
+    async def bridge() -> None:
+        await sync_to_async(block)()
+
+    return Program(
+        {
+            "a": bridge,
+            "b": partial(w.check, name, thing),
+            "c": partial(w.check, "bridged", w.things[0]),
+            "d": partial(w.check, "plain", w.things[0]),
+        }
+    )
+
+
+@scenario
+def bridges(w: World) -> Program:
+    """Threads each of which starts an event loop of its own for a check, or more than one."""
+    name, thing = choose(w)
+
+    def bridge() -> None:
+        async_to_sync(w.check)(name, thing)
+        async_to_sync(w.check)(*choose(w))
+
+    return Program({"a": partial(w.check, name, thing)}, {"b": bridge, "c": bridge})
+
+
+@scenario
+def thread_sensitive_contexts(w: World) -> Program:
+    """As in ASGI, where each request has a thread of its own."""
+    name, thing = choose(w)
+
+    async def request() -> None:
+        async with ThreadSensitiveContext():
+            await w.check(name, thing)
+            await w.check(*choose(w))
+
+    return Program({"a": request, "b": request, "c": partial(w.check, name, thing)})
+
+
+# Everything
+
+
+@scenario
+def anything(w: World) -> Program:
+    names = [w.choices.draw(SOUND) for _ in range(2)]
+
+    async def act() -> None:
+        for _ in range(w.choices.draw((2, 3, 4))):
+            name, thing = w.choices.draw(names), w.again(w.choices.draw(w.things))
+            deed = w.choices.draw(range(13))
+            if deed == 0:
+                await change(w, name, thing, value=w.choices.chance(0.5))
+            elif deed == 1:
+                w.delete_caches(w.user)
+            elif deed == 2:
+                await w.aclear(w.user)
+            elif deed == 3:
+                await w.tolerantly(w.check(w.choices.draw(FAILING), thing))
+            elif deed == 4:
+                await w.tolerantly(w.limited(w.check(name, thing)))
+            elif deed == 5:
+                with w.own_log(w.user):
+                    await w.check(name, thing)
+            elif deed == 6:
+                await asyncio.gather(w.check(name, thing), w.check(*choose(w)))
+            elif deed == 7:
+                await w.check(name, None)
+            elif deed == 8:
+                await w.check_several(names, thing)
+            elif deed == 9:
+                await w.check(name, thing, w.copied(w.user))
+            elif deed == 10 and w.has_database:
+                await w.check_set(w.things[0])
+            else:
+                await w.check(name, thing)
+
+    return Program(dict.fromkeys("abcd", act))
