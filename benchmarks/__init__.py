@@ -1,0 +1,1 @@
+"""Comparisons with the peers; README.md says which."""
