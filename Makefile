@@ -5,6 +5,14 @@ PYTHON ?= python3
 ONCE ?=
 # What the matrix runs on: any of sqlite, postgresql and mariadb.
 DATABASES ?= sqlite
+# Which pairs it runs: all, or those with some of the tags newest and oldest.
+TAGS ?=
+# For `make bench`: a short form, CPU time instead of time, some rows only (warm,asgi), and the
+# first Python that is installed, because Django 6.1 needs 3.12.
+QUICK ?=
+CPU ?=
+ROWS ?=
+BENCH_PYTHON ?= python3.12 python3.13 python3.14 $(PYTHON)
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
@@ -15,7 +23,7 @@ PACKAGED := pyproject.toml README.md LICENSE $(shell find src -type f ! -name '*
 # The tests are about the wheel, so nothing may lead Python to the source tree.
 unexport PYTHONPATH
 
-.PHONY: demo test lint types pytest matrix wheel format clean
+.PHONY: demo test lint types pytest matrix bench soak oracle mutation wheel format clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.demo
@@ -52,7 +60,27 @@ matrix: .venv/.dev $(WHEEL)
 	pythons=$$(pyenv versions --bare 2>/dev/null | grep -xE '3\.(1[1-9]|[2-9][0-9])\.[0-9]+' \
 		| sort -rV | paste -sd: -); \
 	PYENV_VERSION=$${pythons:-$$PYENV_VERSION} \
-		$(BIN)/nox --no-error-on-missing-interpreters -- $(DATABASES)
+		$(BIN)/nox --no-error-on-missing-interpreters $(if $(TAGS),--tags $(TAGS)) -- $(DATABASES)
+
+# In an environment of its own. The results in the repository are renewed if nothing is chosen.
+bench: .venv/bench/.made
+	.venv/bench/bin/python -m benchmarks.bench $(if $(QUICK),--quick) $(if $(CPU),--cpu) \
+		$(if $(ROWS),--rows=$(ROWS)) $(if $(QUICK)$(CPU)$(ROWS),,--write)
+
+# Needs PostgreSQL. SECONDS is how long, SEED repeats the choices, BUG must make it fail.
+soak: .venv/.soak
+	cd demo && ../$(BIN)/python -m soak $(if $(SECONDS),--seconds $(SECONDS)) \
+		$(if $(SEED),--seed $(SEED)) $(if $(BUG),--bug $(BUG))
+
+# In an environment of its own, with djem.
+oracle: .venv/.made
+	$(BIN)/python -m tests.oracle
+
+# Everything, which takes hours, or MODULES=_cache,auth.backends, or those CHANGED since a revision;
+# no more than SECONDS.
+mutation: .venv/.mutation
+	$(BIN)/python -m tests.mutation $(if $(MODULES),--modules $(MODULES)) \
+		$(if $(CHANGED),--changed $(CHANGED)) $(if $(SECONDS),--seconds $(SECONDS))
 
 wheel: $(WHEEL)
 
@@ -61,7 +89,7 @@ format: .venv/.dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .nox dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .nox .mutation dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
 
 $(WHEEL): $(PACKAGED) | .venv/.made
 	rm -rf dist
@@ -84,6 +112,25 @@ $(WHEEL): $(PACKAGED) | .venv/.made
 
 .venv/.demo: .venv/.package
 	$(PIP) install --group demo
+	@touch $@
+
+.venv/.mutation: .venv/.package
+	$(PIP) install --group mutation
+	@touch $@
+
+.venv/.soak: .venv/.package
+	$(PIP) install --group soak
+	@touch $@
+
+# The shims of pyenv only work for the versions that are switched on, as above.
+.venv/bench/.made: pyproject.toml
+	@pythons=$$(pyenv versions --bare 2>/dev/null | grep -xE '3\.(1[1-9]|[2-9][0-9])\.[0-9]+' \
+		| sort -rV | paste -sd: -); \
+	export PYENV_VERSION=$${pythons:-$$PYENV_VERSION}; \
+	for python in $(BENCH_PYTHON); do $$python -c 'import venv' 2>/dev/null && break; done; \
+	rm -rf .venv/bench && $$python -m venv .venv/bench
+	.venv/bench/bin/python -m pip --quiet --disable-pip-version-check install --upgrade 'pip>=25.1'
+	.venv/bench/bin/python -m pip --quiet --disable-pip-version-check install --group bench
 	@touch $@
 
 # By force, because the version stays the same from one build to the next.

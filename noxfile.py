@@ -17,7 +17,12 @@ DJANGO = {
     "3.13": ["5.2", "6.0", "6.1"],
     "3.14": ["5.2", "6.0", "6.1"],
 }
-PAIRS = [(python, django) for python, versions in DJANGO.items() for django in versions]
+# Of each Python, the newest Django has the tag "newest".
+PAIRS = [
+    nox.param(python, django, tags=["newest"] if django == versions[-1] != "5.2" else [])
+    for python, versions in DJANGO.items()
+    for django in versions
+]
 
 
 @nox.session
@@ -27,19 +32,25 @@ def tests(session: nox.Session, django: str) -> None:
     run_tests(session, f"Django~={django}.0")
 
 
-@nox.session(python=min(DJANGO))
+@nox.session(python=min(DJANGO), tags=["oldest"])
 def lowest(session: nox.Session) -> None:
     """Run the tests with the oldest dependencies that the package allows."""
     project = nox.project.load_toml("pyproject.toml")["project"]
     run_tests(session, *(bound.replace(">=", "==") for bound in project["dependencies"]))
 
 
-# What these test depends least on Python and Django: texts, the demo, and the type checkers, which
-# are in other environments than these. `make test` runs them.
+# What these test depends least on Python and Django: texts, the demo, the type checkers, which are
+# in other environments than these, the rules alone, and long explorations. `make test` runs them.
 ELSEWHERE = (
+    "tests/differential",
+    "tests/fuzz",
+    "tests/interleaving",
+    "tests/test_benchmarks.py",
+    "tests/test_decision_matrix.py",
     "tests/test_demo.py",
     "tests/test_docs.py",
     "tests/test_mypy_plugin.py",
+    "tests/test_security_docs.py",
     "tests/test_static_checking.py",
 )
 
