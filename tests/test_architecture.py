@@ -26,6 +26,7 @@ LAYERS = (
     ("logs", "_backends"),
     ("_check_logs",),
     ("_warm",),
+    ("_objects",),
     ("auth._views", "templatetags.djem_async"),
     ("models", "auth.backends", "auth.decorators", "auth.mixins"),
     ("auth",),

@@ -177,7 +177,7 @@ def test_checks_that_wait_for_the_same_fetch_make_one_whole_check(
     monkeypatch.setattr("djem_async.models.decide_for_user", decide)
     access_methods(Thing, **methods)
     run(ask_all(fresh(), things(200)))
-    assert len(made) == 2  # of an object, and of the model level for it
+    assert len(made) == 1  # of the model level, on which the objects rest
 
 
 def test_nothing_is_fetched_for_an_inactive_user(fresh: Any) -> None:

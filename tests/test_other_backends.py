@@ -696,3 +696,11 @@ def test_what_cannot_be_fetched_is_tried_twice(api, user, monkeypatch):
     monkeypatch.setattr(_backends, "fill_permission_caches", lambda *args: fetches.append(args))
     assert api(user).has_perm(PERM) is False
     assert len(fetches) == 2
+
+
+def test_what_is_fetched_is_kept_where_the_check_that_needs_it_looks(user):
+    """A clear may have come between the two."""
+    generation = Generation()
+    _backends._fetch(ModelBackend(), user, generation)
+    assert PERM in generation.model_level["_perm_cache"]
+    assert permission_cache(user).generation.model_level == {}

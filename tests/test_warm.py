@@ -27,7 +27,7 @@ from django.db.models.query_utils import DeferredAttribute
 from django.test import override_settings
 from django.test.utils import isolate_apps
 
-from djem_async import _backends
+from djem_async import _backends, _objects
 from djem_async._backends import are_all_known
 from djem_async._cache import (
     Decision,
@@ -41,7 +41,6 @@ from djem_async._entries import AUTO, Entry
 from djem_async._warm import learn_log, learn_shortcut, look_up
 from djem_async.access import nonblocking
 from djem_async.auth import ObjectPermissionsBackend
-from djem_async.auth import backends as backends_module
 from djem_async.exceptions import PermissionRecursionError
 from tests.conftest import Api, permission
 from tests.testapp.models import (
@@ -874,7 +873,7 @@ def test_nothing_is_learned_of_objects_when_the_model_level_is_of_another_time(u
     assert user.has_perm(PERM)
     generation = permission_cache(user).generation
     user.is_superuser = True
-    learn_shortcut(user, generation, PERM, saved(Thing, pk=1), lambda *args: iter(()))
+    learn_shortcut(user, generation, PERM, saved(Thing, pk=1))
     assert generation.trust.shortcuts == {}
 
 
@@ -904,7 +903,7 @@ def test_looking_for_methods_makes_no_dictionary(api, user, access_methods, name
 def test_an_object_of_a_class_with_a_plan_is_asked_by_it(api, user, access_methods, monkeypatch):
     access_methods(Thing, _user_can_use_thing=only_even)
     assert not api(user).has_perm(PERM, saved(Thing, pk=1))
-    monkeypatch.setattr(backends_module, "_decided", mock.Mock(side_effect=AssertionError))
+    monkeypatch.setattr(_objects, "decided", mock.Mock(side_effect=AssertionError))
     assert api(user).has_perm(PERM, saved(Thing, pk=2))
     assert not api(user).has_perm(PERM, saved(Thing, pk=3))
 
@@ -1294,7 +1293,7 @@ def test_groups_that_are_denied_are_a_veto(api, user, thing, access_methods, mon
         raise PermissionDenied
 
     access_methods(Thing, _group_can_use_thing=lambda self, groups: True)
-    monkeypatch.setattr(backends_module, "_groups", deny)
+    monkeypatch.setattr(_objects, "_groups", deny)
     assert api(user).has_perm("testapp.use_thing", thing) is False
 
 

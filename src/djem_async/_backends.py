@@ -224,10 +224,9 @@ def _has_caches(generation: Generation) -> bool:
 def _fetch(backend: ModelBackend, user: object, generation: Generation) -> None:
     with Running(user, "fetch") as running:
         running.generation = generation
-        found = generation.model_level
-        was_there = "_perm_cache" in found
         fill_permission_caches(backend, user)
-        if not was_there and not {"_user_perm_cache", "_group_perm_cache"} <= found.keys():
+        found = generation.model_level
+        if "_user_perm_cache" not in found or "_group_perm_cache" not in found:
             # The user was inactive in the midst of it, and Django may have cached that nothing is
             # held.
             found.pop("_perm_cache", None)

@@ -10,7 +10,7 @@ Django's caches.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from datetime import datetime, time
 from decimal import Decimal
 from functools import cache
@@ -21,7 +21,6 @@ from ._owned import Owned, owned
 
 if TYPE_CHECKING:
     from ._entries import CheckLog, Entries, FinishedLog
-    from ._flow import Flow
     from ._plans import MethodPlan
     from .access import Source
 
@@ -156,13 +155,11 @@ class Shortcut:
         same: The record of all objects, if they have the same.
         names: The names of access methods for the permission.
         doubt: The answer that may be another if the object has access methods of its own.
-        by_methods: What asks access methods where there is no record.
-        plan: How it asks them, None if that differs from object to object.
+        plan: How to ask access methods, None if that differs from object to object.
     """
 
     __slots__ = (
         "alias",
-        "by_methods",
         "doubt",
         "log",
         "names",
@@ -183,7 +180,6 @@ class Shortcut:
         same: Record | None = None,
         names: tuple[str, ...] = (),
         doubt: bool | None = None,
-        by_methods: Callable[..., Flow[bool]] | None = None,
         plan: MethodPlan | None = None,
     ) -> None:
         self.alias = key.alias
@@ -195,7 +191,6 @@ class Shortcut:
         self.doubt = doubt
         # The answer that needs no second look, whatever the object has and without a log.
         self.sure: object = _NO_ANSWER
-        self.by_methods = by_methods
         self.plan = plan
         # What the logs of checks have in common, None if not known or not needed.
         self.log: CheckLog | None = None

@@ -34,10 +34,7 @@ from .access import SOURCES, names_for
 from .logs import write_entries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ._cache import ObjectKey, PermissionCache, Record
-    from ._flow import Flow
 
 
 def look_up(user: Any, perm: str, obj: Any) -> bool | Shortcut | None:
@@ -139,13 +136,7 @@ def is_ordinary(perm: object, obj: object) -> bool:
     return type(perm) is str and (obj is None or issubclass(type(obj), Model))
 
 
-def learn_shortcut(
-    user: Any,
-    generation: Generation,
-    perm: str,
-    obj: Model,
-    by_methods: Callable[..., Flow[bool]],
-) -> None:
+def learn_shortcut(user: Any, generation: Generation, perm: str, obj: Model) -> None:
     """Find out where `look_up` can have the answers of checks of an object and its like from.
 
     Args:
@@ -154,7 +145,6 @@ def learn_shortcut(
             if it counts for more than one check.
         perm: The permission.
         obj: The object.
-        by_methods: The flow that asks the access methods of the object, and nobody else.
     """
     if perm not in generation.trust.model_level:
         return
@@ -177,14 +167,11 @@ def learn_shortcut(
             table=generation.table(perm, key),
             names=names,
             doubt=False,
-            by_methods=by_methods,
             plan=plan_for(obj, perm),
         )
     else:
         # With nobody to ask, the object level is open.
-        shortcut = Shortcut(
-            key, pk_name, same=_ANSWERS[True], names=names, doubt=True, by_methods=by_methods
-        )
+        shortcut = Shortcut(key, pk_name, same=_ANSWERS[True], names=names, doubt=True)
     trust.add(perm, key, shortcut)
 
 

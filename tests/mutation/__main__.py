@@ -26,7 +26,16 @@ NOTICED = FOLDER / "noticed.txt"
 DONE = ("killed", "timeout")
 FIRST = 60  # tests: most changes are noticed by one of the first few
 ENOUGH = 0.95  # of all changes must be noticed, and in these modules all of them:
-DECISIVE = ("_decision", "_cache", "_warm", "_backends", "_plans", "access", "auth.backends")
+DECISIVE = (
+    "_decision",
+    "_cache",
+    "_warm",
+    "_backends",
+    "_objects",
+    "_plans",
+    "access",
+    "auth.backends",
+)
 
 
 def main() -> int:

@@ -1,202 +1,22 @@
 """The authentication backend that asks the access methods of objects."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Permission
-from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 
-from .._backends import are_methods_decisive, ask
-from .._cache import (
-    SILENT,
-    Decision,
-    Generation,
-    ObjectKey,
-    Shortcut,
-    Table,
-    keep_record,
-    object_key,
-)
-from .._check_logs import MODEL_LEVEL_RESULTS
-from .._decision import ObjectCheck, decide, decide_by_methods
+from .._decision import decide
 from .._driving import arun, run, twin_of
-from .._flow import Call, Flow, driven_by, flow_of, truth
+from .._flow import Flow, driven_by
 from .._lazy import is_lazy, loaded, plain_text
 from .._lineage import lineage
-from .._plans import MethodPlan
+from .._objects import decided, is_active, is_implicit
 from .._queries import rows
-from .._running import Running
-from .._twins import Forms, required_forms
-from .._warm import learn_shortcut
-from ..access import (
-    SOURCES,
-    Source,
-    find_access_method,
-    is_nonblocking,
-    names_for,
-    nonblocking,
-)
+from ..access import SOURCES, Source
 from ..conf import conf
-from ..logs import Loggable, LogScope, model_level_result, write_entries
-
-
-class _ObjectCheck:
-    """One permission of one user on one object, see `djem_async._decision.ObjectCheck`."""
-
-    __slots__ = ("_decisions", "_generation", "_keys", "_methods", "_obj", "_perm", "_user")
-
-    def __init__(self, user: Any, perm: str, obj: Model, generation: Generation) -> None:
-        self._user = user
-        self._perm = perm
-        self._obj = obj
-        self._generation = generation
-        self._methods: dict[Source, Forms] = {}
-        self._keys: set[ObjectKey | None] = set()
-        self._decisions: dict[Source, Decision] = {}
-
-    @property
-    def is_active(self) -> bool:
-        return _is_active(self._user)
-
-    @property
-    def is_implicit(self) -> bool:
-        return _is_implicit(self._user)
-
-    def model_level(self) -> Flow[bool]:
-        # Through the user, so that every backend has its say.
-        flow = flow_of(self._user, "has_perm")
-        if flow is None:
-            granted = yield from ask(required_forms(self._user, "has_perm"), self._perm)
-        else:
-            granted = yield from flow(self._user, self._perm)
-        if isinstance(self._user, Loggable):
-            model_level_result(self._user, self._perm, MODEL_LEVEL_RESULTS[granted])
-        if not self.is_implicit and are_methods_decisive():
-            learn_shortcut(self._user, self._generation, self._perm, self._obj, _by_methods)
-        return granted
-
-    def methods(self, sources: Sequence[Source]) -> Sequence[Source]:
-        for source in sources:
-            try:
-                method = find_access_method(self._obj, source, self._perm)
-            except PermissionDenied:
-                method = (_deny, None)  # a property has said so
-            if method is not None:
-                self._methods[source] = method
-        return tuple(self._methods)
-
-    def ask(self, source: Source) -> Flow[bool]:
-        user, key = self._user, object_key(self._obj)
-        decision = self._generation.recall(source, self._perm, key)
-        if decision is None:
-            function, async_function = self._methods[source]
-            is_blocking = not is_nonblocking(function)
-            call = Call(function, async_function, (_argument(user, source),), blocking=is_blocking)
-            decision = yield from _decision(user, call)
-        elif decision.entries:
-            write_entries(user, decision.entries)
-        self._keys.add(key)
-        self._decisions[source] = decision
-        return decision.granted
-
-    def keep(self, granted: bool | None) -> None:
-        """Keep what was decided, and what follows from that."""
-        # Not if a method gave the object another identity: its decision is about the one before.
-        if len(self._keys) == 1:
-            (key,) = self._keys
-            # Another instance of the same row may not have methods that this one has of its own.
-            follows = None if self._has_own_methods() else granted
-            self._generation.keep(self._perm, key, self._decisions, follows)
-
-    def _has_own_methods(self) -> bool:
-        """Tell whether a method is that of the object alone, and not of its class."""
-        return any(
-            method is not None and self._is_own(name, method)
-            for source, methods in self._methods.items()
-            for name, method in zip(names_for(source, self._perm), methods, strict=True)
-        )
-
-    def _is_own(self, name: str, method: object) -> bool:
-        # By the function first: looking into an object's `__dict__` makes one.
-        function = getattr(method, "__func__", None)
-        is_of_class = (
-            function is not None
-            and function is getattr(type(self._obj), name, None)
-            and getattr(method, "__self__", None) is self._obj
-        )
-        return not is_of_class and name in vars(self._obj)
-
-
-class _PlannedCheck:
-    """A check of an object that is asked for the first time, in the way of its class.
-
-    It is what `_ObjectCheck` is, but has not to find out how to ask, and where to keep the answer.
-
-    Args:
-        user: The user.
-        pk: The primary key of the object.
-        table: The records of the object and its like.
-        plan: How to ask.
-        forms: The access method of the object, as `MethodPlan.forms_of` returns it.
-    """
-
-    __slots__ = ("_decisions", "_forms", "_pk", "_plan", "_table", "_user")
-
-    def __init__(self, user: Any, pk: Any, table: Table, plan: MethodPlan, forms: Forms) -> None:
-        self._user = user
-        self._pk = pk
-        self._table = table
-        self._plan = plan
-        self._forms = forms
-        self._decisions: dict[Source, Decision] = {}
-
-    def methods(self, _sources: Sequence[Source]) -> Sequence[Source]:
-        return (self._plan.source,)
-
-    def ask(self, source: Source) -> Flow[bool]:
-        call = Call(
-            *self._forms,
-            (_argument(self._user, source),),
-            blocking=self._plan.is_blocking,
-            is_plain=True,
-        )
-        decision = yield from _decision(self._user, call)
-        self._decisions[source] = decision
-        return decision.granted
-
-    def keep(self, granted: bool | None) -> None:
-        """Keep what was decided, and what follows from that."""
-        if self._decisions:
-            keep_record(self._table, self._pk, self._decisions, granted)
-
-
-def _argument(user: Any, source: Source) -> object:
-    return user if source == "user" else _groups(user)
-
-
-def _decision(user: Any, call: Call) -> Flow[Decision]:
-    """Ask an access method, and keep what it logs with its answer."""
-    if not isinstance(user, Loggable):
-        return SILENT[(yield from _granted(call))]
-    with LogScope(user) as scope:
-        granted = yield from _granted(call)
-    entries = scope.entries
-    return Decision(granted, entries) if entries else SILENT[granted]
-
-
-def _granted(call: Call) -> Flow[bool]:
-    try:
-        answer = yield call
-        return answer if type(answer) is bool else (yield from truth(answer, call.label))
-    except PermissionDenied:
-        return False
-
-
-@nonblocking
-def _deny(_argument: object) -> bool:
-    return False
+from ..logs import Loggable, LogScope
 
 
 def _has_perm(user_obj: object, perm: object, obj: object = None) -> Flow[bool]:
@@ -206,62 +26,27 @@ def _has_perm(user_obj: object, perm: object, obj: object = None) -> Flow[bool]:
     # By their types, because an object may claim another class than it has.
     if not issubclass(type(obj), Model) or not issubclass(type(perm), str):
         return False
-    return (yield from _decided(user, plain_text(cast("str", perm)), cast("Model", obj), decide))
-
-
-def _by_methods(user: Any, perm: str, obj: Model, shortcut: Shortcut) -> Flow[bool]:
-    """Decide a permission that the user is known to have at the model level, but not implicitly."""
-    plan, table, pk = shortcut.plan, shortcut.table, getattr(obj, shortcut.pk_name)
-    forms = None if plan is None or pk in table else plan.forms_of(obj)
-    if plan is None or forms is None:
-        return (yield from _decided(user, perm, obj, decide_by_methods))
-    with Running(user, "backend", perm, obj):
-        check = _PlannedCheck(user, pk, table, plan, forms)
-        outcome = None
-        try:
-            outcome = granted = yield from decide_by_methods(check)
-        finally:
-            check.keep(outcome)
-    return granted
-
-
-def _decided(
-    user: Any,
-    perm: str,
-    obj: Model,
-    decide: Callable[[ObjectCheck, Sequence[Source]], Flow[bool]],
-    sources: Sequence[Source] = SOURCES,
-) -> Flow[bool]:
-    with Running(user, "backend", perm, obj) as running:
-        check = _ObjectCheck(user, perm, obj, running.generation)
-        outcome = None
-        try:
-            granted = yield from decide(check, sources)
-            # What follows from only some of the methods is not what a check would say.
-            outcome = granted if sources is SOURCES else None
-        finally:
-            check.keep(outcome)
-    return granted
+    return (yield from decided(user, plain_text(cast("str", perm)), cast("Model", obj), decide))
 
 
 def _permissions(user_obj: object, given: object, sources: Sequence[Source]) -> Flow[set[str]]:
     user, found = (yield from loaded(user_obj)), (yield from loaded(given))
-    if not issubclass(type(found), Model) or not _is_active(user):
+    if not issubclass(type(found), Model) or not is_active(user):
         return set()
     obj: Model = found
     labels: list[tuple[str, str]] = yield from rows(_permissions_of(obj))
     perms = {f"{app_label}.{codename}" for app_label, codename in labels}
-    if _is_implicit(user):
+    if is_implicit(user):
         return perms
     granted: set[str] = set()
     for perm in sorted(perms):
-        decided = _decided(user, perm, obj, decide, sources)
+        decision = decided(user, perm, obj, decide, sources)
         if isinstance(user, Loggable) and conf.DJEM_PERM_LOG_VERBOSITY:
             # What the access methods log is dropped: these are questions, not checks.
             with LogScope(user, None, perm):
-                is_granted = yield from decided
+                is_granted = yield from decision
         else:
-            is_granted = yield from decided
+            is_granted = yield from decision
         if is_granted:
             granted.add(perm)
     return granted
@@ -273,24 +58,6 @@ def _permissions_of(obj: Model) -> QuerySet[Permission, tuple[str, str]]:
     for opts in lineage(type(obj)):
         models |= Q(content_type__app_label=opts.app_label, content_type__model=opts.model_name)
     return Permission.objects.filter(models).values_list("content_type__app_label", "codename")
-
-
-def _groups(user: Any) -> object:
-    model: type[object] = user.__class__
-    if not hasattr(model, "groups"):
-        raise ImproperlyConfigured(
-            f"A `_group_can_` method needs the groups of the user, but {model.__qualname__}"
-            " has none. Inherit django.contrib.auth.models.PermissionsMixin, or define `groups`."
-        )
-    return user.groups.all()
-
-
-def _is_active(user: Any) -> bool:
-    return bool(user.is_active) and not user.is_anonymous
-
-
-def _is_implicit(user: Any) -> bool:
-    return bool(getattr(user, "is_superuser", False)) and not conf.DJEM_UNIVERSAL_OLP
 
 
 class ObjectPermissionsBackend:
