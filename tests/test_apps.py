@@ -26,7 +26,7 @@ def test_the_app_brings_checks_and_tags_and_no_models():
     config = apps.get_app_config("djem_async")
 
     assert config.name == "djem_async"
-    assert str(config.verbose_name) == "Object-level permissions"
+    assert type(config).verbose_name == config.verbose_name == "Object-level permissions"
     assert list(config.get_models()) == []
 
 

@@ -331,3 +331,41 @@ def test_databases_have_answers_of_their_own(
         for thing in things:
             assert api(user).has_perm(PERM, thing) is (thing._state.db == "other")
     assert [look_up(user, PERM, thing) for thing in things] == [False, True]
+
+
+def test_a_known_model_level_is_a_part_of_the_log_of_an_object(
+    api: Api, user: User, settings: Any
+) -> None:
+    settings.DJEM_UNIVERSAL_OLP, settings.DJEM_PERM_LOG_VERBOSITY = True, 1
+    user.is_superuser = True
+    for _ in range(2):
+        assert api(user).has_perm(PERM)
+    assert look_up(user, PERM, None) is True
+    assert api(user).has_perm(PERM, named(1))
+    assert user.get_last_log().splitlines()[:2] == [
+        "Active superuser: Implicit permission (model-level)",
+        "Model-level Result: Granted",
+    ]
+
+
+class AsksOfAnother:
+    """Grants on one object, and on others what it grants on that."""
+
+    def has_perm(self, user_obj: User, perm: str, obj: Any = None) -> bool:
+        return obj is another or (obj is not None and user_obj.has_perm(perm, another))
+
+
+another = named(7, "another")
+
+
+def test_a_check_of_an_object_inside_that_of_another_has_a_log_of_its_own(
+    user: User, settings: Any
+) -> None:
+    settings.DJEM_PERM_LOG_VERBOSITY = 2
+    settings.AUTHENTICATION_BACKENDS = [
+        f"{__name__}.AsksOfAnother",
+        "djem_async.auth.ObjectPermissionsBackend",
+    ]
+    assert user.has_perm(PERM, OtherThing(pk=1))
+    log = user.get_log(f"auto-{PERM}-7")
+    assert log.startswith(f"Permission: {PERM}\nUser: {user} ({user.pk})\nObject: another (7)\n")

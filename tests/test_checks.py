@@ -21,7 +21,7 @@ from django.utils.functional import cached_property
 from djem_async import checks
 from djem_async.access import nonblocking
 from djem_async.auth import ObjectPermissionsBackend
-from djem_async.models import OLPMixin
+from djem_async.models import Loggable, OLPMixin
 
 from .testapp.models import Thing
 
@@ -286,6 +286,11 @@ def test_a_twin_that_is_not_async_is_an_error(find_in, name):
     assert ids([message]) == ["E003"]
     assert f"Item.{name} is not `async def`" in message.msg
     assert f"name it {name.replace('_a', '_')}" in message.hint
+
+
+def test_the_other_name_of_a_twin_differs_in_its_prefix_alone(find_in):
+    (message,) = find_in(_auser_can_add_item=method)
+    assert "name it _user_can_add_item." in message.hint
 
 
 @pytest.mark.parametrize(
@@ -670,8 +675,8 @@ class AsyncObjectRules(ObjectPermissionsBackend):
         (Inheriting, "has_perm()"),
         (AllPermissions, "get_all_permissions()"),
         (GroupPermissions, "get_group_permissions()"),
-        (AsyncOnly, "has_perm()"),
-        (AsyncObjectRules, "has_perm()"),
+        (AsyncOnly, "ahas_perm()"),
+        (AsyncObjectRules, "ahas_perm()"),
     ],
 )
 def test_a_backend_with_a_method_in_one_form_only_is_a_warning(settings, backend, method):
@@ -683,7 +688,8 @@ def test_a_backend_with_a_method_in_one_form_only_is_a_warning(settings, backend
     assert isinstance(message, CheckWarning)
     assert ids([message]) == ["W005"]
     assert message.msg.startswith(f"{path} has ")
-    assert method in message.msg.partition(" in one form only")[0]
+    found = message.msg.partition(" in one form only")[0].removeprefix(f"{path} has ")
+    assert method in found.split(", ")
     assert "Use OLPMixin" in message.hint
     assert "add the other form in a subclass" in message.hint
 
@@ -838,11 +844,17 @@ class PlainMixin:
         return True
 
 
+class LoggableMixin(Loggable):
+    def has_perm(self, perm, obj=None):
+        return True
+
+
 @pytest.mark.parametrize(
     ("bases", "names"),
     [
         ((OLPMixin, OwnBase), ["OwnBase.has_perm()", "OwnBase.ahas_perm()"]),
         ((OLPMixin, PlainMixin, AbstractUser), ["PlainMixin.has_perm()"]),
+        ((OLPMixin, LoggableMixin, AbstractUser), ["LoggableMixin.has_perm()"]),
     ],
 )
 def test_an_override_behind_the_mixin_is_a_warning(find_in, bases, names):
@@ -854,6 +866,14 @@ def test_an_override_behind_the_mixin_is_a_warning(find_in, bases, names):
         assert message.id == "djem_async.W007"
         assert "is never called: OLPMixin is listed ahead of" in message.msg
         assert "in Item, or in a class that is listed ahead of OLPMixin" in message.hint
+
+
+def test_a_mistake_is_found_behind_a_model_that_is_no_user(apps):
+    make()
+    options = type("Meta", (), {"app_label": APP})
+    names = {"__module__": __name__, "Meta": options}
+    type("Late", (AbstractUser, OLPMixin), names)
+    assert ids(find(apps.get_app_configs())) == ["E001"]
 
 
 def test_an_override_in_front_of_the_mixin_is_right(find_in):

@@ -83,3 +83,7 @@ def test_a_call_is_labelled_by_what_is_called(call, label):
 def test_what_is_always_true_is_no_decision(answer):
     with pytest.raises(NotADecisionError, match=r"Thing\.method returned"):
         next(truth(answer, "Thing.method"))
+
+
+def test_a_call_has_no_dictionary():
+    assert not hasattr(Call(None), "__dict__")

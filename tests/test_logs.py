@@ -83,6 +83,10 @@ def finish(instance: Loggable, name: str, *lines: object, tag: str | None = None
     instance.end_log()
 
 
+def test_an_entry_has_no_dictionary() -> None:
+    assert not hasattr(Entry("text"), "__dict__")
+
+
 def tagged(entries: list[Entry]) -> list[tuple[str, tuple[str, ...]]]:
     return [(str(entry), entry.tags) for entry in entries]
 
@@ -1002,3 +1006,34 @@ def test_an_access_method_may_ask_for_a_log_that_automatic_logging_has_not_made(
             report.get_last_log()
         report.end_log()
     assert report.get_log("own") == ""
+
+
+@pytest.mark.parametrize("lines", [[], ["a line"]])
+def test_a_scope_that_has_ended_is_over_in_every_context(lines: list[str]) -> None:
+    item = Plain()
+    with LogScope(item, "scope"):
+        if lines:
+            item.log(*lines)
+        context = contextvars.copy_context()
+    with pytest.raises(KeyError, match="No active log to finish"):
+        context.run(item.end_log)
+
+
+@pytest.mark.parametrize("number", [1, 20, 200])
+def test_what_other_contexts_finish_later_is_not_read_here(number: int) -> None:
+    item = Plain()
+
+    def finish_all(text: str) -> None:
+        for each in range(number):
+            item.start_log(f"log {each}")
+            item.log(f"{text} {each}")
+            item.end_log()
+
+    def read_all() -> None:
+        finish_all("here")
+        contextvars.Context().run(finish_all, "elsewhere")
+        assert item.get_last_log() == f"here {number - 1}"
+        for each in range(number):
+            assert item.get_log(f"log {each}") == f"here {each}"
+
+    contextvars.copy_context().run(read_all)

@@ -12,7 +12,8 @@ from django.urls import re_path
 from django.views import View
 from django.views.generic import DeleteView, DetailView, TemplateView
 
-from djem_async.auth import PermissionRequiredMixin, permission_required
+from djem_async import auth
+from djem_async.auth import PermissionRequiredMixin, mixins, permission_required
 from djem_async.exceptions import AsyncMethodError, NotADecisionError
 
 from .conftest import grant
@@ -301,6 +302,35 @@ def test_an_async_override_builds_on_the_check_of_the_mixin(site, user, thing, a
     assert site.has_run is answer
 
 
+def test_the_async_check_follows_an_override_of_the_sync_one_alone():
+    class Overridden(PermissionRequiredMixin):
+        def has_permission(self, view_kwargs):
+            return view_kwargs["answer"]
+
+    check = async_to_sync(Overridden().ahas_permission)
+    assert check({"answer": True}) is True
+    assert check({"answer": False}) is False
+
+
+def test_a_check_of_the_mixin_that_was_not_awaited_has_no_truth_value():
+    with pytest.raises(TypeError, match="not awaited"):
+        bool(PermissionRequiredMixin().ahas_permission({}))
+
+
+def test_a_base_behind_the_mixin_hears_of_subclasses():
+    heard = []
+
+    class Listening:
+        def __init_subclass__(cls, **kwargs):
+            super().__init_subclass__()
+            heard.append((cls.__name__, kwargs))
+
+    class Guarded(PermissionRequiredMixin, Listening, word="x"):
+        pass
+
+    assert heard == [("Guarded", {"word": "x"})]
+
+
 def test_an_override_with_djangos_signature_is_an_error(site, user):
     site.serve(view_class(site.mode, site.runs, has_permission=lambda self: True).as_view())
 
@@ -583,3 +613,16 @@ def test_what_is_required_can_be_decided_by_the_user_of_the_request(settings, us
 
     assert site.get("/", user).status_code == 200
     assert site.get("/").status_code == 302
+
+
+def test_the_mixin_is_loaded_when_it_is_asked_for(monkeypatch):
+    monkeypatch.delitem(vars(auth), "PermissionRequiredMixin")
+    assert auth.PermissionRequiredMixin is mixins.PermissionRequiredMixin
+    assert vars(auth)["PermissionRequiredMixin"] is mixins.PermissionRequiredMixin
+    assert sorted(auth.__all__) == [
+        "ObjectPermissionsBackend",
+        "PermissionRequiredMixin",
+        "permission_required",
+    ]
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        auth.nothing  # noqa: B018

@@ -9,7 +9,9 @@ import inspect
 import pickle
 import sys
 import warnings
+import weakref
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -318,6 +320,26 @@ def test_an_exception_can_be_thrown_into_it_in_three_parts():
     assert waiting.caught == [error]
 
 
+def test_what_was_thrown_into_it_goes_when_it_is_let_go():
+    """It must not keep itself alive by its traceback."""
+
+    class Thrown(Exception):
+        pass
+
+    error = Thrown()
+    gone = weakref.ref(error)
+    pending = Pending(asyncio.sleep(0))
+    pending.send(None)
+    gc.disable()
+    try:
+        with suppress(Thrown):
+            pending.throw(error)
+        del error, pending
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
 def test_closing_it_ends_it():
     waiting = Waiting()
     pending = Pending(waiting_for(waiting))
@@ -397,6 +419,47 @@ def test_a_check_that_fails_at_once_has_been_awaited(user, name, monkeypatch):
 
 async def awaited(pending: Any) -> Any:
     return await pending
+
+
+def test_it_has_no_dictionary(user):
+    for check in (ask(), user.ahas_perm("a.b")):
+        assert "__dict__" not in dir(type(check))
+        check.close()
+
+
+class Own(Coroutine[Any, Any, Any]):
+    """A coroutine that Python has not made."""
+
+    def send(self, value: Any) -> Any:
+        raise StopIteration(value)
+
+    def throw(self, *args: Any) -> Any:
+        raise args[0]
+
+    def close(self) -> None:
+        pass
+
+    def __await__(self) -> Any:
+        yield
+
+
+def test_any_coroutine_has_no_truth_value_in_it():
+    with pytest.raises(TypeError, match="not awaited"):
+        bool(Pending(Own()))
+
+
+@pytest.mark.filterwarnings("ignore:the .* signature of throw:DeprecationWarning")
+def test_a_traceback_that_is_thrown_into_it_is_kept():
+    def fail() -> None:
+        raise ValueError("x")
+
+    with pytest.raises(ValueError, match="x") as first:
+        fail()
+    pending = Pending(asyncio.sleep(0))
+    pending.send(None)
+    with pytest.raises(ValueError) as second:  # noqa: PT011 - it has no text
+        pending.throw(ValueError, None, first.tb)
+    assert "fail" in [entry.name for entry in second.traceback]
 
 
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])

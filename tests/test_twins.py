@@ -120,6 +120,19 @@ def test_methods_made_on_demand_are_found():
     assert forms(OnDemand(), "ask", "aask") == (len, None)
 
 
+@pytest.mark.parametrize("made_up", ["ask", "aask"])
+def test_beside_a_method_that_is_made_up_the_other_form_counts_as_well(made_up):
+    class OnDemand:
+        def __getattr__(self, name: str) -> Any:
+            if name == made_up:
+                return len
+            raise AttributeError(name)
+
+    setattr(OnDemand, "aask" if made_up == "ask" else "ask", staticmethod(print))
+    expected = (len, print) if made_up == "ask" else (print, len)
+    assert forms(OnDemand(), "ask", "aask") == expected
+
+
 @pytest.mark.parametrize("value", [True, False, None, "yes", object()])
 @pytest.mark.parametrize("name", ["ask", "aask"])
 def test_what_is_not_a_method_is_an_error(name, value):

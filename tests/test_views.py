@@ -22,7 +22,7 @@ from django.urls.converters import get_converters
 from django.utils.functional import SimpleLazyObject
 
 from djem_async._driving import arun, run
-from djem_async.auth._views import authorize, validated
+from djem_async.auth._views import _is_storable, authorize, validated
 from djem_async.auth.backends import ObjectPermissionsBackend
 from djem_async.exceptions import NotADecisionError
 
@@ -352,6 +352,19 @@ HOSTILE_KEYS = [
 ]
 
 
+@pytest.mark.parametrize("character", [0, 0xD800, 0xDABC, 0xDFFF], ids=hex)
+def test_what_no_database_can_have_is_not_asked_for(decide, superuser, character):
+    assert not _is_storable(f"a{chr(character)}b")
+    perm = f"testapp.use{chr(character)}thing"
+    assert decide(superuser, [perm], {}) is False
+    assert decide(superuser, [(perm, "pk")], {"pk": 1}) is False
+
+
+@pytest.mark.parametrize("character", [1, 0x20, 0xD7FF, 0xE000, 0x10FFFF], ids=hex)
+def test_everything_else_can_be_asked_for(character):
+    assert _is_storable(f"a{chr(character)}b")
+
+
 @pytest.mark.parametrize("key", HOSTILE_KEYS, ids=lambda key: ascii(key)[:12])
 @pytest.mark.parametrize(
     "perm",
@@ -408,6 +421,25 @@ def test_an_unknown_or_malformed_name_in_a_pair_is_denied(decide, request, thing
 @pytest.mark.parametrize("name", ["use_thing", "", "pk"])
 def test_a_name_without_an_app_is_denied_to_everybody(decide, superuser, name):
     assert decide(superuser, [name], {}) is False
+
+
+class GrantsAll:
+    def has_perm(self, user_obj, perm, obj=None):
+        return True
+
+
+@pytest.mark.parametrize("name", ["use_thing", ".use_thing", "testapp.", ".", ""])
+def test_a_name_without_an_app_is_denied_whatever_the_backends_say(decide, user, settings, name):
+    settings.AUTHENTICATION_BACKENDS = [f"{__name__}.GrantsAll"]
+    assert decide(user, ["testapp.whatever"], {}) is True
+    assert decide(user, [name], {}) is False
+
+
+def test_the_permission_of_an_object_is_looked_up_once(
+    decide, superuser, thing, django_assert_num_queries
+):
+    with django_assert_num_queries(2):  # and the object
+        assert decide(superuser, [USE_THING], {"pk": thing.pk}) is True
 
 
 def test_a_pair_outside_of_a_sequence_does_not_grant(site, superuser, thing, access_methods):

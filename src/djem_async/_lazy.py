@@ -48,4 +48,4 @@ def plain_text(text: Any) -> Any:
     Args:
         text: A string, perhaps of a subclass; anything else is returned as it is.
     """
-    return str.__str__(text) if type(text) is not str and issubclass(type(text), str) else text
+    return str.__str__(text) if issubclass(type(text), str) else text
