@@ -583,6 +583,10 @@ class BarrenBackend(BaseBackend):
     """It has a `get_user`, which knows nobody."""
 
 
+class SpeechlessBackend:
+    """It has no `get_user`."""
+
+
 class OurBackend(ObjectPermissionsBackend):
     pass
 
@@ -594,6 +598,7 @@ class OurBackend(ObjectPermissionsBackend):
         ([LoadingBackend, ObjectPermissionsBackend, ModelBackend], []),
         ([LoadingBackend, OurBackend], []),
         ([BarrenBackend, ObjectPermissionsBackend, ModelBackend], ["W003"]),
+        ([SpeechlessBackend, ObjectPermissionsBackend, ModelBackend], ["W003"]),
         ([OurBackend, ModelBackend], ["W003"]),
         ([OurBackend, ModelBackend, ObjectPermissionsBackend], ["W003"]),
     ],

@@ -360,6 +360,14 @@ def test_what_no_database_can_have_is_not_asked_for(decide, superuser, character
     assert decide(superuser, [(perm, "pk")], {"pk": 1}) is False
 
 
+@pytest.mark.parametrize("character", [0, 0xD800], ids=hex)
+def test_no_object_is_asked_for_by_what_no_database_can_have(
+    decide, superuser, character, django_assert_num_queries
+):
+    with django_assert_num_queries(1), pytest.raises(Http404):  # of the permission
+        decide(superuser, [("sessions.change_session", "pk")], {"pk": chr(character)})
+
+
 @pytest.mark.parametrize("character", [1, 0x20, 0xD7FF, 0xE000, 0x10FFFF], ids=hex)
 def test_everything_else_can_be_asked_for(character):
     assert _is_storable(f"a{chr(character)}b")
