@@ -982,7 +982,10 @@ def test_the_name_of_a_log_is_its_text():
         report.start_log(Quiet(name))
         report.log(name)
     assert [report.end_log(), report.end_log()] == [("name", ["name"]), ("Name", ["Name"])]
-    assert report.get_log(Quiet("Name")) == report.get_log("Name") == "Name"
+    for name in ("Name", "name"):
+        assert report.get_log(Quiet(name)) == report.get_log(name) == name
+    with pytest.raises(KeyError, match="NAME"):
+        report.get_log(Quiet("NAME"))
 
 
 @pytest.mark.parametrize("tag", [["a"], ("a",), 7, b"a", True])
@@ -1017,6 +1020,22 @@ def test_a_scope_that_has_ended_is_over_in_every_context(lines: list[str]) -> No
         context = contextvars.copy_context()
     with pytest.raises(KeyError, match="No active log to finish"):
         context.run(item.end_log)
+
+
+def test_a_scope_that_has_ended_keeps_nothing_alive() -> None:
+    with LogScope(Plain()) as outer, LogScope(Plain()) as inner:
+        pass
+    assert (outer._before, outer._after, inner._before, inner._after) == ((), (), (), ())
+
+
+def test_layers_with_the_same_logs_are_not_equal() -> None:
+    """Some versions of asgiref leave a variable as it is where the new value equals it."""
+    assert logs._Layer() != logs._Layer()
+    assert not (logs._Layer() == logs._Layer())  # noqa: SIM201 - the other operator
+
+
+def test_what_is_public_is_named() -> None:
+    assert sorted(logs.__all__) == ["Entry", "Loggable"]
 
 
 @pytest.mark.parametrize("number", [1, 20, 200])
