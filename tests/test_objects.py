@@ -1,19 +1,28 @@
-"""`djem_async._objects`: what the first check of an object leaves for the others."""
+"""`djem_async._objects`: checks of one object, and what may change in the midst of one."""
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
+from django.contrib.auth.backends import ModelBackend
 from django.core.exceptions import PermissionDenied
 from django.utils.functional import SimpleLazyObject
 
-from djem_async import _objects
-from djem_async._cache import permission_cache
+from djem_async import _backends, models
 from djem_async.auth import ObjectPermissionsBackend
+from djem_async.exceptions import PermissionRecursionError
 from tests.testapp.models import Thing, User
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 PERM = "testapp.use_thing"
+DJANGOS = "django.contrib.auth.backends.ModelBackend"
 
 
 def saved(pk: int) -> Thing:
@@ -22,43 +31,63 @@ def saved(pk: int) -> Thing:
     return thing
 
 
-@pytest.fixture
-def whole_checks(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Checks of an object that have asked the backends."""
-    made: list[Any] = []
-    original = _objects._ObjectCheck
+def allow(self: Thing, argument: Any) -> bool:
+    return True
 
-    def counted(user: User, perm: str, obj: Thing, generation: Any) -> Any:
-        made.append(obj)
-        return original(user, perm, obj, generation)
 
-    monkeypatch.setattr(_objects, "_ObjectCheck", counted)
-    return made
+def deny(self: Thing, argument: Any) -> bool:
+    return False
 
 
 def only_even(self: Thing, argument: Any) -> bool:
     return self.pk % 2 == 0
 
 
-def test_the_first_object_of_a_user_is_asked_like_the_next_one(
-    api, user, access_methods, whole_checks
+@pytest.fixture
+def asked_backends(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The checks of an object for which all backends were asked."""
+    made: list[Any] = []
+    original = models.decide_for_user
+
+    def counted(check: Any) -> Any:
+        if check.is_object_level:
+            made.append(check)
+        return original(check)
+
+    monkeypatch.setattr(models, "decide_for_user", counted)
+    return made
+
+
+@pytest.fixture
+def when_fetched(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], None]:
+    """Do something when the model-level permissions of a user have been fetched first."""
+
+    def use(change: Callable[[], None]) -> None:
+        original, changes = _backends._fetch, [change]
+
+        def fetch(*args: Any) -> None:
+            original(*args)
+            if changes:
+                changes.pop()()
+
+        monkeypatch.setattr(_backends, "_fetch", fetch)
+
+    return use
+
+
+def test_only_our_backend_is_asked_of_an_object_if_no_other_has_a_say(
+    api, user, access_methods, asked_backends
 ):
     access_methods(Thing, _user_can_use_thing=only_even)
     assert [api(user).has_perm(PERM, saved(pk)) for pk in (1, 2, 3, 4)] == [False, True] * 2
-    assert whole_checks == []
-    assert permission_cache(user).generation.trust.model_level == {PERM: True}
-
-
-@pytest.mark.parametrize("is_held", [True, False])
-def test_with_nobody_to_ask_the_model_level_is_the_answer(api, user, whole_checks, is_held):
-    perm = PERM if is_held else "testapp.delete_thing"
-    assert api(user).has_perm(perm, saved(1)) is is_held
-    assert whole_checks == []
+    assert api(user).has_perm("testapp.delete_thing", saved(1)) is False
+    assert api(user).has_perm(PERM, Thing(pk=2)) is True
+    assert asked_backends == []
 
 
 @pytest.mark.parametrize("change", ["logged", "lazy", "inactive", "implicit", "other backend"])
-def test_whatever_is_unusual_is_left_to_the_backends(
-    api, user, access_methods, whole_checks, settings, change
+def test_all_backends_are_asked_where_others_have_a_say(
+    api, user, access_methods, asked_backends, settings, change
 ):
     access_methods(Thing, _user_can_use_thing=only_even)
     even, odd = saved(2), saved(3)
@@ -72,18 +101,16 @@ def test_whatever_is_unusual_is_left_to_the_backends(
     elif change == "implicit":
         user.is_superuser = True
     else:
-        settings.AUTHENTICATION_BACKENDS = [
-            *settings.AUTHENTICATION_BACKENDS,
-            "tests.test_warm.Quiet",
-        ]
+        backends = [*settings.AUTHENTICATION_BACKENDS, "tests.test_warm.Quiet"]
+        settings.AUTHENTICATION_BACKENDS = backends
     granted = [api(user).has_perm(PERM, thing) for thing in (even, odd)]
     expected = {"inactive": [False, False], "implicit": [True, True]}
     assert granted == expected.get(change, [True, False])
-    assert bool(whole_checks) is (change != "implicit")
+    assert asked_backends
 
 
 @pytest.mark.parametrize("verbosity", [0, 1])
-def test_an_object_that_nothing_is_kept_of_is_asked_all_the_same(
+def test_an_object_that_nothing_is_kept_of_is_asked_each_time(
     api, user, access_methods, settings, verbosity
 ):
     settings.DJEM_PERM_LOG_VERBOSITY = verbosity
@@ -92,27 +119,118 @@ def test_an_object_that_nothing_is_kept_of_is_asked_all_the_same(
     assert api(user).has_perm(PERM, Thing(name="shut")) is False
 
 
-def test_a_user_who_becomes_inactive_while_the_model_level_is_checked_is_denied(
-    api, user, access_methods, monkeypatch
-):
-    access_methods(Thing, _user_can_use_thing=lambda self, user: True)
-    learn = _objects.learn_shortcut
-    monkeypatch.setattr("djem_async.models.learn_shortcut", deactivated(learn))
-    assert api(user).has_perm(PERM, saved(1)) is False
-
-
-def deactivated(learn: Any) -> Any:
-    def learn_and_deactivate(user: User, *args: Any) -> None:
-        learn(user, *args)
-        user.is_active = False
-
-    return learn_and_deactivate
-
-
 def test_a_method_that_raises_permission_denied_denies(api, user, access_methods):
-    def deny(self: Thing, argument: Any) -> bool:
+    def refuse(self: Thing, argument: Any) -> bool:
         raise PermissionDenied
 
-    access_methods(Thing, _user_can_use_thing=deny)
+    access_methods(Thing, _user_can_use_thing=refuse)
     assert api(user).has_perm(PERM, saved(1)) is False
     assert api(ObjectPermissionsBackend()).has_perm(user, PERM, saved(1)) is False
+
+
+def test_a_primary_key_that_raises_permission_denied_denies(api, user, access_methods, monkeypatch):
+    def refuse(self: Thing) -> Any:
+        raise PermissionDenied
+
+    access_methods(Thing, _user_can_use_thing=allow)
+    monkeypatch.setattr(Thing, "pk", property(refuse))
+    assert api(user).has_perm(PERM, Thing()) is False
+
+
+def test_the_model_level_is_asked_once(api, user, access_methods):
+    access_methods(Thing, _user_can_use_thing=allow)
+    with mock.patch.object(ModelBackend, "has_perm", return_value=False) as has_perm:
+        assert api(user).has_perm(PERM, saved(1)) is False
+    assert has_perm.call_count == 1
+
+
+# Changes in the midst of the first check
+
+
+def test_a_backend_that_is_removed_meanwhile_grants_nothing_later(
+    api, user, access_methods, settings, when_fetched
+):
+    access_methods(Thing, _user_can_use_thing=allow)
+
+    def remove() -> None:
+        settings.AUTHENTICATION_BACKENDS = [DJANGOS]
+        # Another check of the model level, which has its answer kept.
+        other = threading.Thread(target=user.has_perm, args=(PERM,))
+        other.start()
+        other.join()
+
+    when_fetched(remove)
+    api(user).has_perm(PERM, saved(1))  # in the midst of the change
+    assert [api(user).has_perm(PERM, saved(pk)) for pk in (1, 2, 3)] == [False] * 3
+
+
+def test_a_backend_that_is_patched_meanwhile_is_heard_later(
+    api, user, access_methods, monkeypatch, when_fetched
+):
+    access_methods(Thing, _user_can_use_thing=allow)
+
+    async def adeny(*_args: Any) -> bool:
+        return False
+
+    def patch() -> None:
+        monkeypatch.setattr(ObjectPermissionsBackend, "has_perm", lambda *_args: False)
+        monkeypatch.setattr(ObjectPermissionsBackend, "ahas_perm", adeny)
+
+    when_fetched(patch)
+    api(user).has_perm(PERM, saved(1))  # in the midst of the change
+    assert [api(user).has_perm(PERM, saved(pk)) for pk in (2, 3)] == [False] * 2
+
+
+async def test_a_user_who_becomes_a_superuser_meanwhile_is_granted_everything_later(
+    user, access_methods
+):
+    access_methods(Thing, _user_can_use_thing=deny)
+    first = asyncio.ensure_future(user.ahas_perm(PERM, saved(1)))
+    await asyncio.sleep(0)
+    user.is_superuser = True
+    assert user.has_perm(PERM)
+    await first  # in the midst of the change
+    assert [await user.ahas_perm(PERM, saved(pk)) for pk in (2, 3)] == [True] * 2
+
+
+def test_what_somebody_holds_by_hand_counts_for_a_check_that_is_waiting(user):
+    release = threading.Event()
+
+    async def check() -> tuple[bool, set[str]]:
+        busy = asyncio.ensure_future(sync_to_async(release.wait)())
+        await asyncio.sleep(0.01)
+        waiting = asyncio.ensure_future(user.ahas_perm(PERM))
+        await asyncio.sleep(0.01)
+        user._perm_cache = set()
+        release.set()
+        await busy
+        return await waiting, user._perm_cache
+
+    assert async_to_sync(check)() == (False, set())
+
+
+# A check that enters itself
+
+
+def test_a_check_by_another_instance_of_the_user_is_the_same_check(api, user, access_methods):
+    def ask_again(self: Thing, asking: User) -> bool:
+        other = User.objects.get(pk=asking.pk)
+        other.user_permissions.clear()
+        return not other.has_perm(PERM, self)
+
+    access_methods(Thing, _user_can_use_thing=ask_again)
+    with pytest.raises(PermissionRecursionError):
+        api(user).has_perm(PERM, saved(1))
+
+
+def test_a_property_that_asks_what_it_decides_is_asked_no_further(api, user, monkeypatch):
+    asked: list[Thing] = []
+
+    def ask_again(self: Thing) -> Any:
+        asked.append(self)
+        user.has_perm(PERM, self)
+
+    monkeypatch.setattr(Thing, "_user_can_use_thing", property(ask_again), raising=False)
+    with pytest.raises(PermissionRecursionError):
+        api(user).has_perm(PERM, saved(1))
+    assert len(asked) <= 3

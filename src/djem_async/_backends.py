@@ -224,9 +224,11 @@ def _has_caches(generation: Generation) -> bool:
 def _fetch(backend: ModelBackend, user: object, generation: Generation) -> None:
     with Running(user, "fetch") as running:
         running.generation = generation
-        fill_permission_caches(backend, user)
         found = generation.model_level
-        if "_user_perm_cache" not in found or "_group_perm_cache" not in found:
+        was_there = "_perm_cache" in found  # somebody has set it meanwhile
+        fill_permission_caches(backend, user)
+        are_both_there = "_user_perm_cache" in found and "_group_perm_cache" in found
+        if not was_there and not are_both_there:
             # The user was inactive in the midst of it, and Django may have cached that nothing is
             # held.
             found.pop("_perm_cache", None)

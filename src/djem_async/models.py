@@ -13,15 +13,15 @@ from asgiref.sync import markcoroutinefunction
 from ._backends import answers, are_all_known, are_methods_decisive, collect, fetch_of
 from ._cache import Shortcut, Trust, permission_cache
 from ._check_logs import logged
-from ._decision import decide_for_user, first_grant
+from ._decision import decide, decide_for_user, first_grant
 from ._driving import arun, run, twin_of
 from ._entries import AUTO, Entry
 from ._flow import Flow, driven_by, flow_of
 from ._lazy import is_lazy, loaded, plain_text
-from ._objects import by_methods, is_implicit
+from ._objects import by_methods, decided, is_implicit
 from ._pending import Pending
 from ._running import Running
-from ._warm import is_ordinary, keep_answer, learn_log, learn_shortcut, look_up, trust_in
+from ._warm import is_ordinary, keep_answer, learn_log, look_up, trust_in
 from .conf import conf
 from .logs import Loggable
 
@@ -126,40 +126,22 @@ def _answer(user: Any, perm: str, obj: Model | None = None) -> Flow[bool]:
 
 def _rest(user: Any, perm: str, obj: Model | None, known: Shortcut | None) -> Flow[bool]:
     """Return what is left of a check that `look_up` has not answered."""
-    if conf.DJEM_PERM_LOG_VERBOSITY:
-        return _whole_check(user, perm, obj)
-    if obj is not None:
+    if obj is not None and not conf.DJEM_PERM_LOG_VERBOSITY:
         if known is not None:
             return first_grant((by_methods(user, perm, obj, known),))
-        if _is_by_model_level(user, perm, obj):
-            return _by_model_level(user, perm, obj)
+        if _is_decided_by_methods(user, perm, obj):
+            return first_grant((decided(user, perm, obj, decide),))
     return _whole_check(user, perm, obj)
 
 
-def _is_by_model_level(user: Any, perm: object, obj: object) -> bool:
-    """Tell whether a check of an object begins with nothing else than one of the model level."""
+def _is_decided_by_methods(user: Any, perm: object, obj: object) -> bool:
+    """Tell whether of all that a check of an object asks, only our backend has a say."""
     return (
         is_ordinary(perm, obj)
         and _is_ordinary_user(user)
         and not is_implicit(user)
         and are_methods_decisive()
     )
-
-
-def _by_model_level(user: Any, perm: str, obj: Model) -> Flow[bool]:
-    """Check the model level, and then the object as if that had been known before.
-
-    It spares most of the first check of a kind of object, which `_whole_check` nests in another.
-    """
-    generation = permission_cache(user).generation
-    yield from _answer(user, perm)
-    learn_shortcut(user, generation, perm, obj)
-    known = look_up(user, perm, obj)
-    if known is True or known is False:
-        return known
-    if known is None:  # what is known does not count for more than one check
-        return (yield from _whole_check(user, perm, obj))
-    return (yield from first_grant((by_methods(user, perm, obj, known),)))
 
 
 def _whole_check(user: Any, perm: str, given: Any) -> Flow[bool]:
