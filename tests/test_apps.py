@@ -12,6 +12,7 @@ from django.test import AsyncClient, Client
 from django.urls import path
 
 from djem_async import checks
+from djem_async.apps import DjemAsyncConfig
 from djem_async.auth import ObjectPermissionsBackend
 
 from .testapp.models import User
@@ -26,7 +27,8 @@ def test_the_app_brings_checks_and_tags_and_no_models():
     config = apps.get_app_config("djem_async")
 
     assert config.name == "djem_async"
-    assert type(config).verbose_name == config.verbose_name == "Object-level permissions"
+    assert isinstance(config, DjemAsyncConfig)
+    assert DjemAsyncConfig.verbose_name == config.verbose_name == "Object-level permissions"
     assert list(config.get_models()) == []
 
 
