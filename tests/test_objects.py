@@ -137,7 +137,9 @@ def test_a_primary_key_that_raises_permission_denied_denies(api, user, access_me
     assert api(user).has_perm(PERM, Thing()) is False
 
 
-def test_the_model_level_is_asked_once(api, user, access_methods):
+@pytest.mark.parametrize("verbosity", [0, 1])
+def test_the_model_level_is_asked_once(api, user, access_methods, settings, verbosity):
+    settings.DJEM_PERM_LOG_VERBOSITY = verbosity
     access_methods(Thing, _user_can_use_thing=allow)
     with mock.patch.object(ModelBackend, "has_perm", return_value=False) as has_perm:
         assert api(user).has_perm(PERM, saved(1)) is False
