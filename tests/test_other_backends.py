@@ -663,16 +663,20 @@ def test_nothing_is_fetched_for_whoever_has_no_permissions(api, user, monkeypatc
     assert fetched == []
 
 
-def test_what_rests_on_what_an_inactive_user_was_found_to_hold_is_forgotten(user, monkeypatch):
+@pytest.mark.parametrize("found", [(), ("_user_perm_cache",), ("_group_perm_cache",)])
+def test_what_rests_on_what_an_inactive_user_was_found_to_hold_is_forgotten(
+    user, monkeypatch, found
+):
     generation = permission_cache(user).generation
 
     def fill(backend: Any, user: Any) -> None:
-        user._perm_cache = set()
+        for name in (*found, "_perm_cache"):
+            setattr(user, name, set())
         generation.trust.model_level[PERM] = False  # as another check does that comes between
 
     monkeypatch.setattr(_backends, "fill_permission_caches", fill)
     _backends._fetch(ModelBackend(), user, generation)
-    assert generation.model_level == {}
+    assert generation.model_level == {name: set() for name in found}
     assert generation.trust.model_level == {}
 
 
