@@ -568,3 +568,17 @@ def test_a_permission_that_is_no_text_is_denied(user, thing, perm):
     backend: Any = ObjectPermissionsBackend()
     assert backend.has_perm(user, perm, thing) is False
     assert async_to_sync(backend.ahas_perm)(user, perm, thing) is False
+
+
+@pytest.mark.parametrize("perm", [None, 7, b"testapp.use_thing", ["testapp.use_thing"]])
+def test_what_is_no_name_of_a_permission_is_denied(backend, user, thing, grants, perm):
+    assert backend.has_perm(user, PERM, thing) is True
+    assert backend.has_perm(user, perm, thing) is False
+
+
+@pytest.mark.parametrize("is_lazy_user", [True, False])
+def test_the_object_of_a_check_may_be_lazy(backend, user, thing, access_methods, is_lazy_user):
+    access_methods(Thing, _user_can_use_thing=lambda self, user: self.pk == thing.pk)
+    asking = SimpleLazyObject(lambda: user) if is_lazy_user else user
+    assert backend.has_perm(asking, PERM, SimpleLazyObject(lambda: thing)) is True
+    assert backend.has_perm(asking, PERM, SimpleLazyObject(lambda: Thing(pk=0))) is False
