@@ -1,5 +1,6 @@
 """`OLPMixin`: Django's permission methods, universal OLP, and one answer in both forms."""
 
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -8,7 +9,10 @@ from django.contrib.auth.models import AbstractUser, Group
 from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.test.utils import isolate_apps
+from django.utils.functional import SimpleLazyObject
 
+from djem_async import models as models_module
+from djem_async._warm import look_up
 from djem_async.models import Loggable, OLPMixin
 from tests.conftest import grant, permission
 from tests.testapp.models import Thing, User
@@ -312,3 +316,82 @@ def test_a_check_that_is_closed_leaves_nothing_behind(user, thing, settings, ver
         user.get_log(f"auto-{PERM}-{thing.pk}")
     del thing._auser_can_use_thing
     assert user.has_perm(PERM, thing) is True
+
+
+# What is kept, and what is not
+
+
+@pytest.mark.parametrize("is_steadily", [True, False])
+@pytest.mark.parametrize("at", range(1, 12))
+def test_nothing_is_kept_of_a_user_whose_superuser_flag_has_flickered(
+    api, user, monkeypatch, at, is_steadily
+):
+    """In whichever moment: later checks go by what the flag is then."""
+    perm, looks = "testapp.delete_thing", 0
+
+    def is_superuser(self: Any) -> bool:
+        nonlocal looks
+        looks += 1
+        return (looks == at) is not is_steadily
+
+    user.is_superuser = is_steadily
+    with monkeypatch.context() as patch:
+        patch.setattr(User, "is_superuser", property(is_superuser, lambda self, value: None))
+        api(user).has_perm(perm)
+        assert looks
+    assert api(user).has_perm(perm) is is_steadily
+
+
+def test_a_known_answer_of_the_model_level_is_not_looked_for_again(api, user, monkeypatch):
+    perm = "testapp.delete_thing"
+    assert api(user).has_perm(perm) is False
+    monkeypatch.setattr("djem_async.models.decide_for_user", None)
+    assert api(user).has_perm(perm) is False
+    thing = Thing(pk=1)
+    thing._state.adding, thing._state.db = False, "default"
+    assert api(user).has_perm(perm, thing) is False
+
+
+def test_the_logged_check_of_a_superuser_under_universal_olp_becomes_known(api, user, settings):
+    settings.DJEM_UNIVERSAL_OLP, settings.DJEM_PERM_LOG_VERBOSITY = True, 1
+    user.is_superuser = True
+    thing = Thing.objects.create()
+    for _ in range(2):
+        assert api(user).has_perm("testapp.use_thing", thing) is True
+    assert look_up(user, "testapp.use_thing", thing) is True
+
+
+def test_all_of_djangos_caches_can_be_deleted_in_any_order(user):
+    names = ("_user_perm_cache", "_group_perm_cache", "_perm_cache")
+    for order in permutations(names):
+        assert user.has_perm("testapp.use_thing")
+        for name in order:
+            delattr(user, name)
+        assert not any(hasattr(user, name) for name in names)
+    with pytest.raises(AttributeError, match="_user_perm_cache"):
+        del user._user_perm_cache
+
+
+def test_what_is_public_is_named():
+    assert sorted(models_module.__all__) == ["Loggable", "OLPMixin"]
+    assert OLPMixin._perm_cache is vars(OLPMixin)["_perm_cache"]
+
+
+class TakesObjects:
+    """A backend of others, which has to be given the object itself."""
+
+    given: list[Any] = []
+
+    def has_perm(self, user_obj: User, perm: str, obj: Any = None) -> bool:
+        self.given.append(obj)
+        return False
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_other_backends_are_given_what_a_lazy_object_stands_for(api, user, settings, is_there):
+    settings.AUTHENTICATION_BACKENDS = [f"{__name__}.TakesObjects"]
+    thing = Thing(pk=1) if is_there else None
+    lazy = SimpleLazyObject(lambda: thing)
+    TakesObjects.given.clear()
+    assert api(user).has_perm("testapp.use_thing", lazy) is False
+    assert [given is (thing if is_there else lazy) for given in TakesObjects.given] == [True]

@@ -383,6 +383,7 @@ def test_a_check_that_is_known_can_be_awaited_once_and_looks_like_any_other(user
                 pending.send(None)
             pending.close()
             assert pending.cr_frame is None
+            assert pending.__qualname__ == "OLPMixin.ahas_perm"
         pending = user.ahas_perm("testapp.use_thing")
         assert pending.__qualname__ == "OLPMixin.ahas_perm"
         assert pending.cr_frame is not None
@@ -415,6 +416,18 @@ def test_a_check_that_fails_at_once_has_been_awaited(user, name, monkeypatch):
     del pending
     gc.collect()
     assert calls == []
+
+
+def test_a_check_that_cannot_begin_has_ended(user, monkeypatch):
+    def fail(*_args: Any) -> Any:
+        raise Unusual
+
+    monkeypatch.setattr("djem_async.models._check", fail)
+    pending = user.ahas_perm("testapp.use_thing")
+    with pytest.raises(Unusual):
+        pending.send(None)
+    with pytest.raises(RuntimeError, match="cannot reuse already awaited coroutine"):
+        pending.send(None)
 
 
 async def awaited(pending: Any) -> Any:
