@@ -429,3 +429,10 @@ def test_a_twin_is_a_pending_coroutine_and_says_so(kind):
 def test_a_twin_that_was_not_awaited_names_itself(kind):
     with pytest.raises(TypeError, match=r"^\w+\.agreet\(\) was not awaited"):
         bool(kind().agreet("Ann"))
+
+
+async def test_the_async_form_is_awaited_also_where_the_sync_one_would_not_block():
+    async def form() -> str:
+        return "async"
+
+    assert await arun(asking(Call(lambda: "sync", form, blocking=False))) == ["async"]

@@ -405,6 +405,38 @@ def test_only_so_much_is_kept(monkeypatch):
         assert 1 <= len(_fetch._kept) <= 2
 
 
+@BOTH
+def test_what_is_kept_for_one_model_stays_when_another_comes(compilations):
+    users = [populate(create(model)) for model in USUAL]
+    for user in users:
+        filled(fresh(user))
+    others = [fresh(user) for user in users]
+    compilations.clear()
+    for user in others:
+        filled(user)
+    assert not compilations
+
+
+class WithoutCode:
+    """A method that is not made of Python code."""
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        return self
+
+    def __call__(self, user: Any, obj: Any = None) -> set[str]:
+        user._perm_cache = {"testapp.by_patch"}
+        return user._perm_cache
+
+
+@BOTH
+def test_a_patch_of_any_kind_is_heard(monkeypatch):
+    user = populate(create(User))
+    monkeypatch.setattr(ModelBackend, "get_all_permissions", WithoutCode())
+    found = fresh(user)
+    fill_permission_caches(ModelBackend(), found)
+    assert found._perm_cache == {"testapp.by_patch"}
+
+
 # Whose work it is
 
 
