@@ -580,14 +580,15 @@ def test_nothing_is_kept_of_a_loop_that_was_closed_in_the_middle_of_a_call(gate)
     running: dict[object, Any] = {}
 
     async def give_up() -> None:
-        joined = asyncio.create_task(call_once_in_thread(running, lambda: 1))
-        joined._log_destroy_pending = False  # type: ignore[attr-defined]
-        pending.append(joined)
-        await asyncio.wait_for(call_in_thread(gate.pass_), 0.01)
+        pending.append(await started(call_in_thread(gate.pass_)))
+        await gate.reached()
+        # It has to wait for the one before it.
+        pending.append(await started(call_once_in_thread(running, lambda: 1)))
 
     pending: list[Any] = []
-    with closing(asyncio.new_event_loop()) as loop, pytest.raises(TimeoutError):
+    with closing(asyncio.new_event_loop()) as loop:
         loop.run_until_complete(give_up())
+    assert running
     (line,) = _hops._lines.values()
     runner: Any = line._runner
     gate.open()
