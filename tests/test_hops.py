@@ -954,3 +954,18 @@ async def test_a_context_does_not_keep_what_was_called():
     gc.collect()
     assert kept() is None
     assert context is not None
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+async def test_a_thread_is_marked_as_asgiref_marks_it(is_own):
+    """The one thread that cannot wait for itself, and one that is of a context."""
+
+    def mark() -> object:
+        return SyncToAsync.deadlock_context.get(False)
+
+    if is_own:
+        async with ThreadSensitiveContext():
+            found = [await call_in_thread(mark), await sync_to_async(mark)()]
+    else:
+        found = [await call_in_thread(mark), await sync_to_async(mark)()]
+    assert found[0] is found[1] is not is_own
