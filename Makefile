@@ -19,6 +19,10 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' src/djem_async/__init__.py)
 WHEEL := dist/djem_async-$(VERSION)-py3-none-any.whl
 PACKAGED := pyproject.toml README.md LICENSE $(shell find src -type f ! -name '*.py[co]')
+# The shims of pyenv only work for the versions that are switched on, so all of them are.
+ALL_PYTHONS = pythons=$$(pyenv versions --bare 2>/dev/null \
+		| grep -xE '3\.(1[1-9]|[2-9][0-9])\.[0-9]+' | sort -rV | paste -sd: -); \
+	export PYENV_VERSION=$${pythons:-$$PYENV_VERSION}
 
 # The tests are about the wheel, so nothing may lead Python to the source tree.
 unexport PYTHONPATH
@@ -54,13 +58,9 @@ pytest: .venv/.dev .venv/.package
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-# Every supported pair of Python and Django, as far as the Pythons are installed. The shims of
-# pyenv only work for the versions that are switched on, so all of them are.
+# Every supported pair of Python and Django, as far as the Pythons are installed.
 matrix: .venv/.dev $(WHEEL)
-	pythons=$$(pyenv versions --bare 2>/dev/null | grep -xE '3\.(1[1-9]|[2-9][0-9])\.[0-9]+' \
-		| sort -rV | paste -sd: -); \
-	PYENV_VERSION=$${pythons:-$$PYENV_VERSION} \
-		$(BIN)/nox --no-error-on-missing-interpreters $(if $(TAGS),--tags $(TAGS)) -- $(DATABASES)
+	$(ALL_PYTHONS); $(BIN)/nox --no-error-on-missing-interpreters $(if $(TAGS),--tags $(TAGS)) -- $(DATABASES)
 
 # In an environment of its own. The results in the repository are renewed if nothing is chosen.
 bench: .venv/bench/.made
@@ -110,23 +110,12 @@ $(WHEEL): $(PACKAGED) | .venv/.made
 	$(PIP) install --group dev
 	@touch $@
 
-.venv/.demo: .venv/.package
-	$(PIP) install --group demo
+.venv/.demo .venv/.mutation .venv/.soak: .venv/.package
+	$(PIP) install --group $(@:.venv/.%=%)
 	@touch $@
 
-.venv/.mutation: .venv/.package
-	$(PIP) install --group mutation
-	@touch $@
-
-.venv/.soak: .venv/.package
-	$(PIP) install --group soak
-	@touch $@
-
-# The shims of pyenv only work for the versions that are switched on, as above.
 .venv/bench/.made: pyproject.toml
-	@pythons=$$(pyenv versions --bare 2>/dev/null | grep -xE '3\.(1[1-9]|[2-9][0-9])\.[0-9]+' \
-		| sort -rV | paste -sd: -); \
-	export PYENV_VERSION=$${pythons:-$$PYENV_VERSION}; \
+	@$(ALL_PYTHONS); \
 	for python in $(BENCH_PYTHON); do $$python -c 'import venv' 2>/dev/null && break; done; \
 	rm -rf .venv/bench && $$python -m venv .venv/bench
 	.venv/bench/bin/python -m pip --quiet --disable-pip-version-check install --upgrade 'pip>=25.1'

@@ -148,7 +148,8 @@ def idle_lines(source: str) -> set[int]:
     found: set[int] = set()
 
     def add(node: Any) -> None:
-        found.update(range(node.lineno, node.end_lineno + 1))
+        first = min([node.lineno, *(each.lineno for each in getattr(node, "decorator_list", ()))])
+        found.update(range(first, node.end_lineno + 1))
 
     tree = ast.parse(source)
     for node in ast.walk(tree):
