@@ -15,6 +15,7 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import Permission
 
+from djem_async import logs
 from tests.testapp.models import Thing, User
 
 if TYPE_CHECKING:
@@ -64,6 +65,12 @@ class Api:
         if self.mode == "sync":
             return getattr(self.instance, name)
         return async_to_sync(getattr(self.instance, f"a{name}"))
+
+
+@pytest.fixture(autouse=True)
+def _no_active_log() -> None:
+    # One that a test has left active would be so in the tests after it, in the same context.
+    logs._active.set(())
 
 
 @pytest.fixture(params=["sync", "async"])

@@ -109,6 +109,18 @@ def test_a_known_answer_at_the_model_level_leaves_the_log_of_a_check(
         assert (look_up(user, PERM, None), told(user, f"auto-{PERM}")) == first
 
 
+def test_a_log_left_active_by_a_user_that_is_no_more_is_in_nobodys_way(
+    api: Api, user: User, settings: Any
+) -> None:
+    settings.DJEM_PERM_LOG_VERBOSITY = 1
+    assert api(user).has_perm(PERM)
+    another = User()
+    another.start_log("left active")
+    assert look_up(user, PERM, None) is None
+    del another
+    assert look_up(user, PERM, None) is True
+
+
 def test_a_log_that_is_repeated_tells_of_now(api: Api, user: User, settings: Any) -> None:
     settings.DJEM_PERM_LOG_VERBOSITY = 2
     for name in ("one", "another"):

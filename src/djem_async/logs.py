@@ -559,7 +559,7 @@ def finish(instance: Loggable, logs: tuple[FinishedLog, ...]) -> None:
 
 def is_logging() -> bool:
     """Tell whether any log is active in this context."""
-    return bool(_active.get())
+    return bool(_still_active())
 
 
 def awaits_model_level(instance: Loggable, perm: str) -> bool:
