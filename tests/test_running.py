@@ -139,6 +139,21 @@ class AsksTheUser:
         return user.has_perm(perm, obj)
 
 
+def test_what_asks_for_no_permission_is_not_named(api, user, thing, check_in):
+    check_in(Thing, lambda self, user: (user, self), method="get_all_permissions")
+    title = f"{PERM} on Thing {thing.pk!r}"
+    with pytest.raises(PermissionRecursionError, match=f"itself: {title} -> {title}[.]"):
+        api(user).has_perm(PERM, thing)
+
+
+def test_a_check_that_began_at_the_backend_is_named_once(api, user, thing, check_in):
+    other = Thing.objects.create()
+    check_in(Thing, lambda self, user: (user, other if self == thing else thing))
+    titles = [f"{PERM} on Thing {obj.pk!r}" for obj in (thing, other, thing)]
+    with pytest.raises(PermissionRecursionError, match=f"itself: {' -> '.join(titles)}[.]"):
+        api(ObjectPermissionsBackend()).has_perm(user, PERM, thing)
+
+
 def test_recursion_across_a_thread_is_refused(user, thing, access_methods):
     async def in_a_thread(self: Any, user: Any) -> Any:
         return await sync_to_async(user.has_perm)(PERM, self)
@@ -274,6 +289,40 @@ async def test_a_context_keeps_no_user_and_no_object_alive(access_methods):
     gc.collect()
     assert [reference() for reference in references] == [None] * 6
     assert innermost.get() is None
+
+
+def test_the_context_of_a_task_keeps_no_user_and_no_object_alive():
+    user, thing = User(pk=1), Thing(pk=1)
+    references = weakref.ref(user), weakref.ref(thing)
+    with Running(user, "user", PERM, thing):
+        context = contextvars.copy_context()
+    del user, thing
+    gc.collect()
+    assert innermost in context
+    assert [reference() for reference in references] == [None, None]
+
+
+def test_what_runs_on_after_its_check_keeps_user_and_object_until_its_end():
+    user, thing = User(pk=1), Thing(pk=1)
+    references = weakref.ref(user), weakref.ref(thing)
+    running = Running(user, "user", PERM, thing)
+
+    def alive() -> list[bool]:
+        gc.collect()
+        return [reference() is not None for reference in references]
+
+    def run_on() -> None:
+        running.__exit__(None, None, None)
+        assert running.is_running
+        assert alive() == [True, True]
+
+    running.__enter__()
+    del user, thing
+    Running.hold(running, lambda: None)
+    assert alive() == [True, True]
+    Running.hold(running, run_on)
+    assert not running.is_running
+    assert alive() == [False, False]
 
 
 def test_a_check_that_is_dropped_is_closed_in_another_context():
