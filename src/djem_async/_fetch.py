@@ -138,22 +138,27 @@ def _rows(backend: ModelBackend, user: Any) -> list[tuple[int, str, str]] | None
 
 def _params(user: Any, relations: tuple[Any, Any], connection: Any) -> tuple[Any, ...] | None:
     """Prepare the user's primary key for each query, as Django's filters do."""
-    params: list[Any] = []
-    for relation in relations:
-        pk = relation.field.model._meta.pk  # of a parent, where that declares the relation
-        value = getattr(user, pk.attname)
-        if value is None or user.pk is None:
-            return None
-        lookup = pk.get_lookup("exact")(pk.get_col(pk.model._meta.db_table), value)
-        # An unsaved user's may be an expression, a default of the database.
-        if not lookup.rhs_is_direct_value():
-            return None
-        try:
-            _, prepared = lookup.process_rhs(None, connection)
-        except EmptyResultSet:  # no column can hold this number
-            return None
-        params += prepared
-    return tuple(params)
+    # Of a parent, where that declares the relation. Mostly one model declares both.
+    models = [relation.field.model for relation in relations]
+    first = _prepared_pk(user, models[0], connection)
+    second = first if models[1] is models[0] else _prepared_pk(user, models[1], connection)
+    return None if first is None or second is None else (*first, *second)
+
+
+def _prepared_pk(user: Any, model: Any, connection: Any) -> list[Any] | None:
+    pk = model._meta.pk
+    value = getattr(user, pk.attname)
+    if value is None or user.pk is None:
+        return None
+    lookup = pk.get_lookup("exact")(pk.get_col(model._meta.db_table), value)
+    # An unsaved user's may be an expression, a default of the database.
+    if not lookup.rhs_is_direct_value():
+        return None
+    try:
+        _, params = lookup.process_rhs(None, connection)
+    except EmptyResultSet:  # no column can hold this number
+        return None
+    return list(params)
 
 
 def _tables(relations: tuple[Any, Any], connection: Any) -> tuple[Hashable, ...]:

@@ -1,6 +1,7 @@
 """Checks of a permission of a user on an object, by its access methods."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
@@ -165,20 +166,15 @@ def _argument(user: Any, source: Source) -> object:
 
 def _decision(user: Any, call: Call) -> Flow[Decision]:
     """Ask an access method, and keep what it logs with its answer."""
-    if not isinstance(user, Loggable):
-        return SILENT[(yield from _granted(call))]
-    with LogScope(user) as scope:
-        granted = yield from _granted(call)
-    entries = scope.entries
+    scope = LogScope(user) if isinstance(user, Loggable) else None
+    with scope or nullcontext():
+        try:
+            answer = yield call
+            granted = answer if type(answer) is bool else (yield from truth(answer, call.label))
+        except PermissionDenied:
+            granted = False
+    entries = () if scope is None else scope.entries
     return Decision(granted, entries) if entries else SILENT[granted]
-
-
-def _granted(call: Call) -> Flow[bool]:
-    try:
-        answer = yield call
-        return answer if type(answer) is bool else (yield from truth(answer, call.label))
-    except PermissionDenied:
-        return False
 
 
 @nonblocking
