@@ -681,6 +681,17 @@ def test_a_child_without_its_primary_key_fails_as_with_django():
 
 
 @BOTH
+def test_a_child_without_its_parents_primary_key_is_left_to_django():
+    def without(user: Any) -> Any:
+        user = fresh(user)
+        user.id = None
+        return user
+
+    filled(create(ChildUser))
+    assert_like_django(populate(create(ChildUser)), DJANGOS, reload=without)
+
+
+@BOTH
 def test_an_instance_made_by_hand_is_as_good():
     user = populate(create(User))
     assert_like_django(user, reload=lambda user: User(pk=user.pk))

@@ -11,7 +11,7 @@ import traceback
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from contextvars import ContextVar, copy_context
+from contextvars import Context, ContextVar, copy_context
 from typing import TYPE_CHECKING, Any
 
 import asgiref.sync
@@ -236,6 +236,24 @@ async def test_a_variable_that_a_call_sets_to_none_is_set():
     assert unset.get() is None
 
 
+async def test_what_alone_is_in_a_context_shows_as_well():
+    local = Local()
+
+    async def changed() -> list[object]:
+        await call_in_thread(lambda: colour.set("red"))
+        return [colour.get()]
+
+    async def changed_of_asgiref() -> list[object]:
+        local.colour = "green"
+        found = [await call_in_thread(lambda: local.colour)]
+        await call_in_thread(lambda: setattr(local, "colour", "red"))
+        return [*found, local.colour]
+
+    for work, expected in ((changed, ["red"]), (changed_of_asgiref, ["green", "red"])):
+        task = asyncio.get_running_loop().create_task(work(), context=Context())
+        assert await task == expected
+
+
 async def test_what_a_call_changes_before_it_fails_shows_as_well():
     def change() -> None:
         colour.set("red")
@@ -292,6 +310,43 @@ async def test_results_of_a_hop_are_handed_over_one_after_the_other():
         return answer
 
     assert await asyncio.gather(*(call(number) for number in range(5))) == [True] * 5
+
+
+async def test_a_result_is_handed_over_before_the_next_hop(gate):
+    ready = threading.Event()
+
+    async def first() -> None:
+        await call_in_thread(gate.pass_)
+        ready.set()
+
+    task = await started(first())
+    await gate.reached()
+    joined = await started(call_in_thread(lambda: ready.wait(PATIENCE)))
+    gate.open()
+    assert await settled(task, joined) == [None, True]
+
+
+async def test_results_are_looked_for_as_long_as_a_hop_takes(gate, monkeypatch):
+    looks: list[float] = []
+    look = _hops._Line._hand_over_meanwhile
+
+    def counted(line: Any) -> None:
+        looks.append(time.monotonic())
+        look(line)
+
+    monkeypatch.setattr(_hops._Line, "_hand_over_meanwhile", counted)
+    calls = [asyncio.create_task(call_in_thread(call)) for call in (gate.pass_, int)]
+    await gate.reached()
+    # Those that join make a hop of their own in the same line.
+    calls += [asyncio.create_task(call_in_thread(call)) for call in (int, int)]
+    async with asyncio.timeout(PATIENCE):
+        while len(looks) < 3:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+    gate.open()
+    await settled(*calls)
+    looks.clear()
+    await asyncio.sleep(5 * _hops._MEANWHILE)
+    assert looks == []
 
 
 @pytest.mark.parametrize("kind", [ValueError, Unusual, KeyError, StopAsyncIteration, GeneratorExit])
@@ -477,9 +532,9 @@ async def test_all_who_wait_end_when_what_makes_the_calls_is_cancelled(gate, whe
 
 
 async def test_calls_of_a_hop_whose_line_has_ended_are_not_made(gate):
-    before = set(others())
+    before, made = set(others()), []
     first = asyncio.create_task(call_in_thread(gate.pass_))
-    second = asyncio.create_task(call_in_thread(lambda: pytest.fail("Nobody waits for it.")))
+    second = asyncio.create_task(call_in_thread(lambda: made.append("nobody waits for it")))
     await asyncio.sleep(0)
     (runner,) = set(others()) - before - {first, second}
     await gate.reached()
@@ -489,18 +544,34 @@ async def test_calls_of_a_hop_whose_line_has_ended_are_not_made(gate):
     gate.open()
     await sync_to_async(int)()  # the thread has gone on
     assert await call_in_thread(lambda: 1) == 1
+    assert made == []
+
+
+async def test_what_has_been_made_when_its_line_ends_is_handed_over(gate, monkeypatch):
+    monkeypatch.setattr(_hops, "_MEANWHILE", PATIENCE)
+    calls = (lambda: 1, gate.pass_)
+    first, second = [asyncio.create_task(call_in_thread(call)) for call in calls]
+    await gate.reached()
+    (line,) = _hops._lines.values()
+    line._runner.cancel()
+    found, error = await settled(first, second)
+    assert found == 1
+    assert isinstance(error, asyncio.CancelledError)
 
 
 def test_a_loop_may_end_while_calls_wait(gate):
+    made: list[str] = []
+
     async def main() -> None:
         await started(call_in_thread(gate.pass_))
         await gate.reached()
         for _ in range(3):
-            await started(call_in_thread(lambda: pytest.fail("Nobody waits for it.")))
+            await started(call_in_thread(lambda: made.append("nobody waits for it")))
         asyncio.get_running_loop().call_soon(gate.open)
 
     asyncio.run(main())
     assert _hops._lines == {}
+    assert made == []
     assert asyncio.run(call_in_thread(lambda: 1)) == 1
 
 
@@ -783,6 +854,14 @@ async def test_calls_are_right_where_asgiref_tells_nothing_of_its_threads(monkey
     hops.clear()
     await asyncio.gather(*(call_in_thread(int) for _ in range(3)))
     assert len(hops) == 3  # each for itself
+
+
+async def test_calls_are_right_where_asgiref_has_no_such_variables(monkeypatch, hops):
+    monkeypatch.setattr(_hops, "_deadlock", None)
+    monkeypatch.setattr(_hops, "_executors", None)
+    async with asyncio.timeout(PATIENCE):
+        assert await asyncio.gather(*(call_in_thread(int) for _ in range(3))) == [0, 0, 0]
+    assert len(hops) == 1
 
 
 def test_the_private_function_of_asgiref_is_used_where_there_is_one():

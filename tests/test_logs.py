@@ -414,6 +414,22 @@ def test_an_active_log_cannot_be_read(report: Plain) -> None:
         report.get_last_log()
 
 
+@pytest.mark.parametrize("count", [1, logs._LONGEST_CHAIN + 1, 3 * logs._LONGEST_CHAIN])
+def test_the_last_log_is_that_of_this_context_however_many_there_are(
+    report: Plain, count: int
+) -> None:
+    def finish(name: str) -> None:
+        report.start_log(name)
+        report.log(name)
+        report.end_log()
+
+    for number in range(count):
+        finish(f"log {number}")
+    contextvars.copy_context().run(finish, "of another context")
+    assert report.get_last_log() == f"log {count - 1}"
+    assert contextvars.Context().run(report.get_last_log) == "of another context"
+
+
 # The hook: overrides of end_log
 
 

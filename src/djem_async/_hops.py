@@ -69,25 +69,25 @@ class ThreadCall:
         if call is None:
             return  # given up
         # Is this the one thread that cannot wait for itself? The context of the call does not know.
-        is_only_thread = _deadlock is not None and _deadlock.get(False)
+        mark = _deadlock if _deadlock is not None and _deadlock.get(False) else None
         # What `async_to_sync` runs for a call in this thread, `asgiref` lists here.
         self._nested = getattr(SyncToAsync.threadlocal, "task_context", None)
         try:
-            self._result = self.context.run(self._make, call, is_only_thread)
+            self._result = self.context.run(self._make, call, mark)
         except BaseException as error:  # noqa: BLE001 - it is raised where the result is taken
             self._error, self._traceback = error, error.__traceback__
         finally:
             self._nested = None
 
-    def _make(self, call: Callable[[], object], is_only_thread: bool) -> object:
+    def _make(self, call: Callable[[], object], mark: ContextVar[bool] | None) -> object:
         _own_storages(self.context)
-        if _deadlock is None or not is_only_thread:
+        if mark is None:
             return call()
-        token = _deadlock.set(True)
+        token = mark.set(True)
         try:
             return call()
         finally:
-            _deadlock.reset(token)
+            mark.reset(token)
 
     def hand_over(self, error: BaseException | None = None) -> None:
         """Wake up who waits for the call.
@@ -120,7 +120,7 @@ class ThreadCall:
     def withdraw(self) -> None:
         """Let nobody else join."""
         shared, self._shared = self._shared, None
-        if shared is not None and shared.get(self._key) is self:
+        if shared is not None:
             del shared[self._key]
 
     def _give_up(self) -> None:
@@ -207,7 +207,6 @@ class _Line:
 
     def forget(self) -> None:
         """Let nobody find the calls of a loop that was closed, and can wake nobody up."""
-        self._made.clear()
         while self._open:
             self._open.pop().withdraw()
 
@@ -355,7 +354,6 @@ def _has_changed(context: Context) -> bool:
         # Of the data of a `Local`, each thread has an envelope of its own.
         if here is not value and (
             type(value) is not _STORAGE
-            or type(here) is not _STORAGE
             or getattr(here, "data", here) is not getattr(value, "data", value)
         ):
             return True
