@@ -430,6 +430,30 @@ def test_the_last_log_is_that_of_this_context_however_many_there_are(
     assert contextvars.Context().run(report.get_last_log) == "of another context"
 
 
+def test_the_last_log_of_this_context_stays_when_another_instance_finishes_one(
+    report: Plain,
+) -> None:
+    def finish(instance: Plain, name: str) -> None:
+        instance.start_log(name)
+        instance.log(name)
+        instance.end_log()
+
+    finish(report, "mine")
+    contextvars.copy_context().run(finish, report, "of another context")
+    finish(another := Plain(), "of another instance")
+    assert report.get_last_log() == "mine"
+    assert another.get_last_log() == "of another instance"
+
+
+def test_a_log_whose_block_has_ended_elsewhere_may_be_started_anew(report: Plain) -> None:
+    with LogScope(report, "export"):
+        context = contextvars.copy_context()
+        with pytest.raises(ValueError, match="already active"):
+            context.run(report.start_log, "export")
+    context.run(report.start_log, "export")
+    assert context.run(report.end_log) == ("export", [])
+
+
 # The hook: overrides of end_log
 
 
