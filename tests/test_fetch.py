@@ -714,6 +714,25 @@ def test_a_number_that_no_column_can_hold_finds_nothing(is_warm):
 
 
 @BOTH
+def test_a_lookup_that_is_not_djangos_is_left_to_django():
+    class Shifted(Exact):
+        """It looks for the number after the one that it is given."""
+
+        def as_sql(self, compiler: Any, connection: Any) -> Any:
+            sql, params = super().as_sql(compiler, connection)
+            return sql, [param + 1 for param in params]
+
+    users = [create(User) for _ in range(3)]
+    for user, codename in zip(users[1:], ("add_thing", "change_thing"), strict=True):
+        user.user_permissions.add(Permission.objects.get(codename=codename))
+    with register_lookup(User._meta.pk, Shifted):
+        for user, perm in zip(
+            users[:2], ("testapp.add_thing", "testapp.change_thing"), strict=True
+        ):
+            assert filled(User(pk=user.pk), DJANGOS)["_perm_cache"] == {perm}
+
+
+@BOTH
 def test_more_parameters_are_left_to_django():
     class Doubled(Exact):
         def as_sql(self, compiler: Any, connection: Any) -> Any:

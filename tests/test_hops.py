@@ -895,6 +895,22 @@ async def test_a_call_is_shared_by_all_who_want_it_at_a_time(hops):
     assert len(hops) == 2
 
 
+async def test_what_a_shared_call_changes_shows_where_it_was_asked_for_first():
+    shared: _hops.Shared = {}
+
+    async def ask(name: str) -> tuple[str, str]:
+        colour.set(name)
+
+        def mix() -> str:
+            colour.set(f"{colour.get()}+blue")
+            return name
+
+        return await call_once_in_thread(shared, mix), colour.get()
+
+    found = await asyncio.gather(ask("red"), ask("green"))
+    assert found == [("red", "red+blue"), ("red", "green")]
+
+
 async def test_a_shared_call_may_be_joined_at_any_time():
     running: dict[object, Any] = {}
     made: list[int] = []

@@ -16,6 +16,7 @@ from django.utils.functional import SimpleLazyObject
 from djem_async import _backends, models
 from djem_async.auth import ObjectPermissionsBackend
 from djem_async.exceptions import PermissionRecursionError
+from tests.conftest import as_djangos
 from tests.testapp.models import Thing, User
 
 if TYPE_CHECKING:
@@ -141,9 +142,15 @@ def test_a_primary_key_that_raises_permission_denied_denies(api, user, access_me
 def test_the_model_level_is_asked_once(api, user, access_methods, settings, verbosity):
     settings.DJEM_PERM_LOG_VERBOSITY = verbosity
     access_methods(Thing, _user_can_use_thing=allow)
-    with mock.patch.object(ModelBackend, "has_perm", return_value=False) as has_perm:
+    calls: list[Any] = []
+
+    def deny(*args: Any) -> bool:
+        calls.append(args[2:])
+        return False
+
+    with mock.patch.object(ModelBackend, "has_perm", as_djangos(deny)):
         assert api(user).has_perm(PERM, saved(1)) is False
-    assert has_perm.call_count == 1
+    assert calls == [(PERM, None)]
 
 
 # Changes in the midst of the first check

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.backends import BaseBackend, ModelBackend
+from django.contrib.auth.models import _user_has_perm  # type: ignore[attr-defined]
 from django.core.exceptions import PermissionDenied
 
 from djem_async import _backends
@@ -708,3 +709,136 @@ def test_what_is_fetched_is_kept_where_the_check_that_needs_it_looks(user):
     _backends._fetch(ModelBackend(), user, generation)
     assert PERM in generation.model_level["_perm_cache"]
     assert permission_cache(user).generation.model_level == {}
+
+
+# Backends that stand behind Django's own in the order of inheritance, and are asked by it
+
+
+class Strict(BaseBackend):
+    """Denies what `closed` says."""
+
+    def has_perm(self, user_obj: User, perm: str, obj: Any = None) -> bool:
+        if ("object" if obj is not None else "model") in closed:
+            raise PermissionDenied
+        return super().has_perm(user_obj, perm, obj)
+
+
+class StrictInBoth(Strict):
+    async def ahas_perm(self, user_obj: User, perm: str, obj: Any = None) -> bool:
+        if obj is None:
+            await User.objects.acount()  # may be awaited only
+        if ("object" if obj is not None else "model") in closed:
+            raise PermissionDenied
+        return await super().ahas_perm(user_obj, perm, obj)
+
+
+class ViewOnly(BaseBackend):
+    def get_all_permissions(self, user_obj: User, obj: Any = None) -> set[str]:
+        perms = super().get_all_permissions(user_obj, obj)
+        return {perm for perm in perms if "model" not in closed or ".view_" in perm}
+
+
+class BehindDjango(ModelBackend, Strict):
+    pass
+
+
+class BehindDjangoInBoth(ModelBackend, StrictInBoth):
+    pass
+
+
+class BehindDjangoByPermissions(ModelBackend, ViewOnly):
+    pass
+
+
+closed: set[str] = set()
+
+
+@pytest.fixture(params=[BehindDjango, BehindDjangoInBoth, BehindDjangoByPermissions])
+def behind_django(request, settings):
+    settings.AUTHENTICATION_BACKENDS = [f"{__name__}.{request.param.__name__}", OURS]
+    yield request.param
+    closed.clear()
+
+
+@pytest.mark.parametrize("level", ["model", "object"])
+@pytest.mark.parametrize("has_object", [True, False])
+def test_what_stands_behind_djangos_backend_is_asked(
+    api, user, thing, behind_django, level, has_object
+):
+    closed.add(level)
+    obj = thing if has_object else None
+    if behind_django is BehindDjangoByPermissions:
+        expected = level != "model"
+    else:
+        # The check of an object is one of the model level as well.
+        expected = level == "object" and not has_object
+    assert _user_has_perm(User.objects.get(pk=user.pk), PERM, obj) is expected
+    assert api(user).has_perm(PERM, obj) is expected
+
+
+@pytest.mark.parametrize("has_object", [True, False])
+def test_what_stands_behind_djangos_backend_is_asked_every_time(
+    api, user, thing, behind_django, has_object
+):
+    args = (PERM, thing) if has_object else (PERM,)
+    assert api(user).has_perm(*args)
+    closed.update(("model", "object"))
+    if behind_django is BehindDjangoByPermissions:
+        user.clear_perm_cache()  # Django caches what it says
+    assert not api(user).has_perm(*args)
+
+
+# Patches
+
+
+def deny(*args: Any, **options: Any) -> bool:
+    raise PermissionDenied
+
+
+async def adeny(*args: Any, **options: Any) -> bool:
+    raise PermissionDenied
+
+
+@pytest.mark.parametrize("name", ["has_perm", "ahas_perm"])
+@pytest.mark.parametrize("kind", [ModelBackend, BaseBackend])
+@pytest.mark.parametrize("has_object", [True, False])
+def test_a_patch_of_djangos_check_is_heard_by_whoever_asks_it(
+    api, user, thing, monkeypatch, name, kind, has_object
+):
+    args = (PERM, thing) if has_object else (PERM,)
+    assert api(user).has_perm(*args)
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, name, adeny if name == "ahas_perm" else deny)
+        user.clear_perm_cache()
+        is_heard = (name == "ahas_perm") is (api.mode == "async")
+        assert api(user).has_perm(*args) is not is_heard
+        assert api(User.objects.get(pk=user.pk)).has_perm(*args) is not is_heard
+    user.clear_perm_cache()
+    assert api(user).has_perm(*args)
+
+
+def test_a_patch_of_what_djangos_backend_derives_permissions_from_is_heard(api, user, monkeypatch):
+    assert api(user).has_perm(PERM)
+    monkeypatch.setattr(BaseBackend, "get_all_permissions", lambda *args: set())
+    assert not api(User.objects.get(pk=user.pk)).has_perm(PERM)
+
+
+class Slotted:
+    __slots__ = ()
+
+    has_perm = SyncOnly.has_perm
+
+
+def test_a_backend_needs_no_dict(api, user, thing, use):
+    use(Slotted)
+    answer["object"] = True
+    assert api(user).has_perm(PERM, thing)
+
+
+def test_a_setting_that_is_changed_in_place_counts_for_new_users(api, user, thing, settings, use):
+    settings.AUTHENTICATION_BACKENDS = backends = [DJANGOS, OURS]
+    assert api(user).has_perm(PERM, thing)
+    answer["object"] = PermissionDenied()
+    backends.insert(0, f"{__name__}.SyncOnly")
+    answer["model"] = False
+    assert not api(User.objects.get(pk=user.pk)).has_perm(PERM, thing)

@@ -42,7 +42,7 @@ from djem_async._warm import learn_log, learn_shortcut, look_up
 from djem_async.access import nonblocking
 from djem_async.auth import ObjectPermissionsBackend
 from djem_async.exceptions import PermissionRecursionError
-from tests.conftest import Api, permission
+from tests.conftest import Api, as_djangos, permission
 from tests.testapp.models import (
     CompositeThing,
     Document,
@@ -750,7 +750,7 @@ def test_a_denial_while_the_user_was_inactive_is_not_repeated(api, user, monkeyp
 
     thing = saved(Thing, pk=1)
     with monkeypatch.context() as patch:
-        patch.setattr(ModelBackend, "has_perm", has_perm)
+        patch.setattr(ModelBackend, "has_perm", as_djangos(has_perm))
         assert api(user).has_perm(PERM) is False
         assert api(user).has_perm(PERM, thing) is False
     assert api(user).has_perm(PERM) is True
@@ -1160,8 +1160,8 @@ def test_a_backend_that_differs_from_djangos_is_asked_every_time(
         calls.append((type(self), obj))
         return await acheck(self, user_obj, perm, obj)
 
-    monkeypatch.setattr(ModelBackend, "has_perm", counted)
-    monkeypatch.setattr(ModelBackend, "ahas_perm", acounted)
+    monkeypatch.setattr(ModelBackend, "has_perm", as_djangos(counted))
+    monkeypatch.setattr(ModelBackend, "ahas_perm", as_djangos(acounted))
     for _ in range(3):
         assert api(user).has_perm(PERM) is True
     assert calls == [(backend, None)] * asked

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
 from functools import partial
-from inspect import getattr_static
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from django.conf import settings
@@ -11,14 +11,14 @@ from django.contrib.auth import get_backends, load_backend
 
 from . import conf
 from ._cache import Generation, Trust, permission_cache
-from ._fetch import fill_permission_caches
+from ._fetch import fill_permission_caches, is_djangos
 from ._flow import Call, Flow, flow_of, truth
 from ._hops import ThreadCall, call_once_in_thread, shared_call
 from ._running import Running
 from ._twins import Forms, is_defined
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from django.contrib.auth.backends import ModelBackend
 
@@ -79,11 +79,14 @@ def _definitions(backend: type, name: str) -> tuple[list[set[Form]], set[Form]]:
             forms.add("sync")
         if _async_name(name) in vars(base):
             forms.add("async")
-        if base.__module__ == "django.contrib.auth.backends":
+        if base.__module__ == _DJANGOS:
             djangos |= forms
         elif forms:
             found.append(forms)
     return found, djangos
+
+
+_DJANGOS: Final = "django.contrib.auth.backends"
 
 
 def _async_name(name: str) -> str:
@@ -91,7 +94,7 @@ def _async_name(name: str) -> str:
 
 
 # All that Django's own backends say of permissions, in both forms.
-_ALL_NAMES: Final = tuple(
+_ALL_NAMES: Final = frozenset(
     form
     for name in (*_DERIVED_FROM, "_get_user_permissions", "_get_group_permissions")
     for form in (name, _async_name(name))
@@ -99,7 +102,8 @@ _ALL_NAMES: Final = tuple(
 
 
 def _backend_forms(backend: object, name: str) -> Forms:
-    only = "sync" if name in vars(backend) else only_form(type(backend), name)
+    own = getattr(backend, "__dict__", ())
+    only = "sync" if name in own else only_form(type(backend), name)
     return (
         None if only == "async" else getattr(backend, name, None),
         None if only == "sync" else getattr(backend, f"a{name}", None),
@@ -122,7 +126,7 @@ class _Configured(NamedTuple):
 
 def _classify(path: str, backend: object) -> _Configured:
     # Not at the top: Django's module needs the user model, whose module imports this one.
-    from django.contrib.auth.backends import BaseBackend, ModelBackend
+    from django.contrib.auth.backends import ModelBackend
 
     kind = type(backend)
     has_own = any(name in getattr(backend, "__dict__", ()) for name in _ALL_NAMES)
@@ -131,27 +135,47 @@ def _classify(path: str, backend: object) -> _Configured:
         return _Configured(path, None)
     if flow_of(backend, "has_perm") is not None:
         return _Configured(path, backend, asks_access_methods=True)
-    for origin in (ModelBackend, BaseBackend):
-        if isinstance(backend, origin):
-            is_djangos = all(
-                getattr_static(kind, name, None) is getattr_static(origin, name, None)
-                for name in _ALL_NAMES
-            )
-            if not is_djangos:
-                return _Configured(path, None)
-            return _Configured(path, backend, has_caches=origin is ModelBackend)
-    # One that only signs users in has nothing to say.
-    is_silent = not any(hasattr(kind, name) for name in _ALL_NAMES)
-    return _Configured(path, backend if is_silent else None)
+    # Of all classes: those behind Django's own in the order of inheritance are asked by these.
+    definers = [base for base in kind.__mro__ if not _ALL_NAMES.isdisjoint(vars(base))]
+    are_djangos = all(base.__module__ == _DJANGOS for base in definers) and all(
+        is_djangos(check) for base in definers for check in _checks_of(base)[1:] if check
+    )
+    if not are_djangos:
+        return _Configured(path, None)
+    # One without any of the methods only signs users in, and has nothing to say.
+    return _Configured(path, backend, has_caches=issubclass(kind, ModelBackend))
+
+
+_Checks: TypeAlias = tuple[Any, object, object]
+
+
+def _checks_of(kind: Any) -> _Checks:
+    """Return a class with its checks, which somebody may patch."""
+    return kind, getattr(kind, "has_perm", None), getattr(kind, "ahas_perm", None)
 
 
 class _Backends(NamedTuple):
-    """What was found out about the configured backends under one epoch of the settings."""
+    """What was found out about the configured backends, and what that rests on."""
 
     epoch: object
+    setting: Sequence[str]
+    checks: tuple[_Checks, ...]
     configured: tuple[_Configured, ...]
     are_known: bool
-    asking_access_methods: tuple[object, ...]
+    are_asking: bool  # any of them, access methods
+
+    def is_up_to_date(self) -> bool:
+        """Tell whether neither the setting has changed nor anybody has patched a check."""
+        if self.epoch is not conf.epoch or self.setting != settings.AUTHENTICATION_BACKENDS:
+            return False
+        # In a loop, because each check of a user asks this several times.
+        for kind, has_perm, ahas_perm in self.checks:
+            if (
+                getattr(kind, "has_perm", None) is not has_perm
+                or getattr(kind, "ahas_perm", None) is not ahas_perm
+            ):
+                return False
+        return True
 
 
 _backends: _Backends | None = None
@@ -160,13 +184,22 @@ _backends: _Backends | None = None
 def _current() -> _Backends:
     global _backends  # noqa: PLW0603 - replaced as a whole
     found = _backends
-    epoch = conf.epoch
-    if found is None or found.epoch is not epoch:
-        backends = zip(settings.AUTHENTICATION_BACKENDS, get_backends(), strict=True)
-        configured = tuple(_classify(path, backend) for path, backend in backends)
-        are_known = all(each.known is not None for each in configured)
-        asking = tuple(each.known for each in configured if each.asks_access_methods)
-        found = _backends = _Backends(epoch, configured, are_known, asking)
+    if found is None or not found.is_up_to_date():
+        from django.contrib.auth.backends import BaseBackend
+
+        epoch, setting = conf.epoch, copy(settings.AUTHENTICATION_BACKENDS)
+        backends = get_backends()
+        kinds = {BaseBackend, *map(type, backends)}
+        pairs = zip(setting, backends, strict=True)
+        configured = tuple(_classify(path, backend) for path, backend in pairs)
+        found = _backends = _Backends(
+            epoch,
+            setting,
+            tuple(map(_checks_of, kinds)),
+            configured,
+            are_known=all(each.known is not None for each in configured),
+            are_asking=any(each.asks_access_methods for each in configured),
+        )
     return found
 
 
@@ -178,10 +211,7 @@ def are_all_known() -> bool:
 def are_methods_decisive() -> bool:
     """Tell whether access methods decide on objects, given the model level, and nobody else."""
     found = _current()
-    asking = found.asking_access_methods
-    # Somebody may have patched them since.
-    is_ours = all(flow_of(backend, "has_perm") is not None for backend in asking)
-    return found.are_known and bool(asking) and is_ours
+    return found.are_known and found.are_asking
 
 
 def ask(method: Forms, *args: object) -> Flow[bool]:

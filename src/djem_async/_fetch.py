@@ -61,13 +61,24 @@ _METHODS: Final = (
 
 def _is_unpatched(backend: ModelBackend) -> bool:
     """Tell whether the methods of the backend are those that Django has written."""
+    from django.contrib.auth.backends import BaseBackend
+
+    methods = (getattr(type(backend), name) for name in _METHODS)
+    return all(map(is_djangos, methods)) and is_djangos(BaseBackend.get_all_permissions)
+
+
+def is_djangos(method: object) -> bool:
+    """Tell whether Django has written a method of a backend.
+
+    Args:
+        method: What is found under the name of one.
+    """
     from django.contrib.auth.backends import RemoteUserBackend
 
     # By the file: a patch may have taken over all other marks of what it replaces.
     file = RemoteUserBackend.clean_username.__code__.co_filename
-    methods = (getattr(type(backend), name) for name in _METHODS)
-    codes = (getattr(method, "__code__", None) for method in methods)
-    return all(code is not None and code.co_filename == file for code in codes)
+    code = getattr(method, "__code__", None)
+    return code is not None and code.co_filename == file
 
 
 def _is_usual(user: Any) -> bool:
@@ -148,9 +159,11 @@ def _params(user: Any, relations: tuple[Any, Any], connection: Any) -> tuple[Any
 def _prepared_pk(user: Any, model: Any, connection: Any) -> list[Any] | None:
     pk = model._meta.pk
     value = getattr(user, pk.attname)
-    if value is None or user.pk is None:
+    exact = pk.get_lookup("exact")
+    # Another lookup may change the value later than here.
+    if value is None or user.pk is None or not exact.__module__.startswith("django."):
         return None
-    lookup = pk.get_lookup("exact")(pk.get_col(model._meta.db_table), value)
+    lookup = exact(pk.get_col(model._meta.db_table), value)
     # An unsaved user's may be an expression, a default of the database.
     if not lookup.rhs_is_direct_value():
         return None

@@ -272,6 +272,10 @@ async def call_in_thread(call: Callable[[], object]) -> Any:
     """
     item = ThreadCall(call)
     _join(item, _own_thread())
+    return await _made(item)
+
+
+async def _made(item: ThreadCall) -> Any:
     await item.wait()
     if _has_changed(item.context):
         _take_over(item.context)
@@ -280,6 +284,9 @@ async def call_in_thread(call: Callable[[], object]) -> Any:
 
 async def call_once_in_thread(shared: Shared, call: Callable[[], object]) -> Any:
     """Make a call in the thread once for all who want it made at a time.
+
+    It is made with the context of the first of them, and what it does to context variables shows
+    there alone.
 
     Args:
         shared: The calls that somebody waits for, all of the same function.
@@ -290,11 +297,12 @@ async def call_once_in_thread(shared: Shared, call: Callable[[], object]) -> Any
     """
     thread = _own_thread()
     item = shared.get(thread)
-    if item is None:
-        item = shared[thread] = ThreadCall(call, shared, thread)
-        _join(item, thread, at_once=True)
-    await item.wait()
-    return item.result()
+    if item is not None:
+        await item.wait()
+        return item.result()
+    item = shared[thread] = ThreadCall(call, shared, thread)
+    _join(item, thread, at_once=True)
+    return await _made(item)
 
 
 def shared_call(shared: Shared) -> ThreadCall | None:
