@@ -7,6 +7,7 @@ import asyncio
 import os
 import random
 import uuid
+from functools import partial
 from typing import Any
 
 import pytest
@@ -106,6 +107,29 @@ class PersonUser(Person, FetchedUser):
     """Its relations are its own, its primary key is the link to its parent."""
 
 
+class Member(models.Model):
+    groups = models.ManyToManyField(Group, related_name="+")
+
+    class Meta:
+        app_label = "testapp"
+        default_permissions = ()
+
+
+class MemberUser(OLPMixin, Member):
+    """One relation is its own, the other its parent's, and each knows it by another number."""
+
+    number = models.BigAutoField(primary_key=True)
+    member = models.OneToOneField(Member, models.CASCADE, parent_link=True)
+    user_permissions = models.ManyToManyField(Permission, related_name="+")
+    is_active = models.BooleanField(default=True)
+    is_superuser = False
+    is_anonymous = False
+
+    class Meta:
+        app_label = "testapp"
+        default_permissions = ()
+
+
 class ProxyUser(User):
     class Meta:
         app_label = "testapp"
@@ -162,6 +186,7 @@ USUAL = (
     ChildUser,
     GrandchildUser,
     PersonUser,
+    MemberUser,
     ProxyUser,
 )
 BOTH = pytest.mark.django_db(databases=["default", "other"])
@@ -174,6 +199,8 @@ def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def create(model: Any, using: str = "default", **values: Any) -> Any:
     unique = {"username": str(uuid.uuid4())} if issubclass(model, User) else {}
+    if model is MemberUser:
+        Member.objects.using(using).create()  # so that the numbers are not the same
     if issubclass(model, PlainUser):
         unique = {"name": str(uuid.uuid4())}
     return fresh(model._base_manager.using(using).create(**unique, **values))
@@ -689,6 +716,23 @@ def test_a_child_without_its_parents_primary_key_is_left_to_django():
 
     filled(create(ChildUser))
     assert_like_django(populate(create(ChildUser)), DJANGOS, reload=without)
+
+
+@pytest.mark.parametrize("name", ["number", "id"])
+@BOTH
+def test_where_one_of_two_numbers_is_missing_django_decides(name):
+    def result(fetch: Any) -> Any:
+        user = fresh(members[0])
+        setattr(user, name, None)
+        try:
+            return fetch(user)
+        except ValueError as error:
+            return str(error)
+
+    members = [populate(create(MemberUser)) for _ in range(2)]
+    filled(fresh(members[1]))
+    assert members[0].number != members[0].id
+    assert result(partial(filled, queries=None)) == result(djangos)
 
 
 @BOTH
