@@ -842,3 +842,24 @@ def test_a_setting_that_is_changed_in_place_counts_for_new_users(api, user, thin
     backends.insert(0, f"{__name__}.SyncOnly")
     answer["model"] = False
     assert not api(User.objects.get(pk=user.pk)).has_perm(PERM, thing)
+
+
+@pytest.mark.usefixtures("db")
+def test_backends_are_looked_at_anew_only_where_something_has_changed(settings, monkeypatch):
+    settings.AUTHENTICATION_BACKENDS = backends = [DJANGOS, OURS]
+    found = _backends._current()
+    assert _backends._current() is found
+    settings.DJEM_UNIVERSAL_OLP = True
+    assert _backends._current() is not found
+    found = _backends._current()
+    backends.reverse()
+    assert _backends._current() is not found
+    for name in ("has_perm", "ahas_perm"):
+        found = _backends._current()
+        with monkeypatch.context() as patch:
+            patch.setattr(ModelBackend, name, deny)
+            assert _backends._current() is not found
+            assert not _backends.are_all_known()
+        assert _backends.are_all_known()
+    found = _backends._current()
+    assert _backends._current() is found
