@@ -10,7 +10,7 @@ import time
 import traceback
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, nullcontext
 from contextvars import Context, ContextVar, copy_context
 from typing import TYPE_CHECKING, Any
 
@@ -1058,9 +1058,11 @@ async def test_a_thread_is_marked_as_asgiref_marks_it(is_own):
     def mark() -> object:
         return SyncToAsync.deadlock_context.get(False)
 
-    if is_own:
-        async with ThreadSensitiveContext():
-            found = [await call_in_thread(mark), await sync_to_async(mark)()]
-    else:
-        found = [await call_in_thread(mark), await sync_to_async(mark)()]
+    async def marks(context: Any) -> list[object]:
+        async with context:
+            return [await call_in_thread(mark), await sync_to_async(mark)()]
+
+    # In a context that asgiref has not marked before.
+    work = marks(ThreadSensitiveContext() if is_own else nullcontext())
+    found = await asyncio.get_running_loop().create_task(work, context=Context())
     assert found[0] is found[1] is not is_own
