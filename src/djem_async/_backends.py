@@ -138,7 +138,7 @@ def _classify(path: str, backend: object) -> _Configured:
     # Of all classes: those behind Django's own in the order of inheritance are asked by these.
     definers = [base for base in kind.__mro__ if not _ALL_NAMES.isdisjoint(vars(base))]
     are_djangos = all(base.__module__ == _DJANGOS for base in definers) and all(
-        is_djangos(check) for base in definers for check in _checks_of(base)[1:] if check
+        is_djangos(check) for base in definers for check in _checks_of(base)[1:]
     )
     if not are_djangos:
         return _Configured(path, None)
