@@ -9,9 +9,11 @@ import threading
 import time
 import traceback
 import weakref
+from collections import UserDict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, nullcontext
 from contextvars import Context, ContextVar, copy_context
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import asgiref.sync
@@ -249,7 +251,19 @@ async def test_what_alone_is_in_a_context_shows_as_well():
         await call_in_thread(lambda: setattr(local, "colour", "red"))
         return [*found, local.colour]
 
-    for work, expected in ((changed, ["red"]), (changed_of_asgiref, ["green", "red"])):
+    async def changed_for_another_of_the_same_data() -> list[object]:
+        names: ContextVar[UserDict[str, str]] = ContextVar("names")
+        names.set(before := UserDict())
+        after = copy(before)
+        after.data = before.data
+        await call_in_thread(lambda: names.set(after))
+        return [names.get() is after]
+
+    for work, expected in (
+        (changed, ["red"]),
+        (changed_of_asgiref, ["green", "red"]),
+        (changed_for_another_of_the_same_data, [True]),
+    ):
         task = asyncio.get_running_loop().create_task(work(), context=Context())
         assert await task == expected
 
