@@ -863,3 +863,168 @@ def test_backends_are_looked_at_anew_only_where_something_has_changed(settings, 
         assert _backends.are_all_known()
     found = _backends._current()
     assert _backends._current() is found
+
+
+# Classes that look like Django's own, or are made in a way of their own
+
+
+class Pretending(ModelBackend):
+    """Its name and module say that it is Django's."""
+
+    def get_all_permissions(self, user_obj: User, obj: Any = None) -> set[str]:
+        if obj is not None:
+            raise PermissionDenied
+        return {PERM}
+
+    async def aget_all_permissions(self, user_obj: User, obj: Any = None) -> set[str]:
+        return self.get_all_permissions(user_obj, obj)
+
+
+class Imitation(Pretending):
+    pass
+
+
+for mark in ("__module__", "__name__", "__qualname__"):
+    setattr(Imitation, mark, getattr(ModelBackend, mark))
+    setattr(Pretending, mark, getattr(ModelBackend, mark))
+
+
+class ClosedFromTheStart(ModelBackend):
+    def __init__(self) -> None:
+        if closed:
+            self.has_perm, self.ahas_perm = deny, adeny  # type: ignore[method-assign]
+
+
+class ClosedWhenMade(ModelBackend):
+    def __new__(cls) -> Any:
+        return Veto() if closed else super().__new__(cls)
+
+
+class Veto:
+    has_perm = staticmethod(deny)
+    ahas_perm = staticmethod(adeny)
+
+
+class Making(type):
+    def __call__(cls) -> Any:
+        return Veto() if closed else super().__call__()
+
+
+class ClosedByItsClass(ModelBackend, metaclass=Making):
+    pass
+
+
+def closed_by_a_function() -> Any:
+    return Veto() if closed else ModelBackend()
+
+
+@pytest.mark.parametrize("name", ["Pretending", "Imitation"])
+def test_a_class_that_pretends_to_be_djangos_is_asked(api, user, thing, settings, name):
+    settings.AUTHENTICATION_BACKENDS = [f"{__name__}.{name}", OURS]
+    assert api(user).has_perm(PERM)
+    assert not api(user).has_perm(PERM, thing)
+
+
+MADE = ["ClosedFromTheStart", "ClosedWhenMade", "ClosedByItsClass", "closed_by_a_function"]
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_a_backend_that_is_made_in_its_own_way_is_made_anew(api, user, thing, settings, name):
+    settings.AUTHENTICATION_BACKENDS = [f"{__name__}.{name}", OURS]
+    for args in ((PERM,), (PERM, thing)):
+        assert api(user).has_perm(*args)
+        closed.add("")
+        try:
+            assert not api(user).has_perm(*args)
+            assert not api(User.objects.get(pk=user.pk)).has_perm(*args)
+        finally:
+            closed.clear()
+
+
+class Between(BaseBackend):
+    pass
+
+
+class AroundBetween(ModelBackend, Between):
+    pass
+
+
+def test_a_patch_of_a_class_in_between_is_heard(api, user, thing, settings, monkeypatch):
+    settings.AUTHENTICATION_BACKENDS = [f"{__name__}.AroundBetween", OURS]
+    assert api(user).has_perm(PERM, thing)
+    monkeypatch.setattr(Between, "has_perm", deny, raising=False)
+    monkeypatch.setattr(Between, "ahas_perm", adeny, raising=False)
+    assert not api(User.objects.get(pk=user.pk)).has_perm(PERM, thing)
+
+
+def test_a_patch_while_backends_are_looked_at_is_heard(api, user, thing, settings, monkeypatch):
+    settings.AUTHENTICATION_BACKENDS = [DJANGOS, OURS]
+    classify = _backends._classify
+
+    def classify_before_the_patch(path: str, backend: object) -> Any:
+        found = classify(path, backend)
+        monkeypatch.setattr(ModelBackend, "has_perm", deny)
+        monkeypatch.setattr(ModelBackend, "ahas_perm", adeny)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_backends, "_classify", classify_before_the_patch)
+        _backends._current()
+    assert not api(user).has_perm(PERM, thing)
+
+
+class WithoutAsync(WithBoth):
+    ahas_perm = None  # type: ignore[assignment]
+
+
+class WithoutSync(WithBoth):
+    has_perm = None  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("kind", [WithoutAsync, WithoutSync])
+def test_a_form_that_is_none_leaves_the_other(api, user, thing, use, kind):
+    use(kind, DJANGOS, OURS)
+    answer.update(model=PermissionDenied(), object=PermissionDenied())
+    assert not api(user).has_perm(PERM)
+    assert not api(user).has_perm(PERM, thing)
+
+
+class FailingForm(WithBoth):
+    @property
+    def has_perm(self) -> Any:  # type: ignore[override]
+        raise AttributeError("a mistake in it")
+
+    @property
+    def ahas_perm(self) -> Any:  # type: ignore[override]
+        raise AttributeError("a mistake in it")
+
+
+def test_a_form_that_fails_is_an_error(api, user, use):
+    use(FailingForm, DJANGOS, OURS)
+    with pytest.raises(AttributeError, match="a mistake in it"):
+        api(user).has_perm(PERM)
+
+
+class OnTheInstance:
+    """Its forms are of the instance, as a wrapper has them."""
+
+    def __init__(self) -> None:
+        for name in forms_of_instance:
+            setattr(self, name, {"has_perm": lambda *_: False, "ahas_perm": adeny}[name])
+
+
+forms_of_instance: set[str] = set()
+
+
+@pytest.mark.parametrize("names", [{"has_perm"}, {"ahas_perm"}, {"has_perm", "ahas_perm"}])
+def test_forms_of_the_instance_are_asked(api, user, use, names):
+    use(OnTheInstance, DJANGOS, OURS)
+    forms_of_instance.clear()
+    forms_of_instance.update(names)
+    is_vetoed = names == {"ahas_perm"} or (api.mode == "async" and "ahas_perm" in names)
+    assert api(user).has_perm(PERM) is not is_vetoed
+
+
+def test_the_setting_may_be_anything_to_iterate_over(api, user, thing, settings):
+    settings.AUTHENTICATION_BACKENDS = dict.fromkeys((DJANGOS, OURS)).keys()
+    assert api(user).has_perm(PERM, thing)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from copy import copy
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from django.conf import settings
 from django.contrib.auth import get_backends, load_backend
+from django.utils.module_loading import import_string
 
 from . import conf
 from ._cache import Generation, Trust, permission_cache
@@ -15,10 +16,10 @@ from ._fetch import fill_permission_caches, is_djangos
 from ._flow import Call, Flow, flow_of, truth
 from ._hops import ThreadCall, call_once_in_thread, shared_call
 from ._running import Running
-from ._twins import Forms, is_defined
+from ._twins import Forms, is_declared, is_defined
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from django.contrib.auth.backends import ModelBackend
 
@@ -74,11 +75,11 @@ def _definitions(backend: type, name: str) -> tuple[list[set[Form]], set[Form]]:
     found: list[set[Form]] = []
     djangos: set[Form] = set()
     for base in backend.__mro__:
-        forms: set[Form] = set()
-        if name in vars(base):
-            forms.add("sync")
-        if _async_name(name) in vars(base):
-            forms.add("async")
+        names: dict[Form, str] = {"sync": name, "async": _async_name(name)}
+        # None says that there is no such form.
+        forms: set[Form] = {
+            form for form, each in names.items() if vars(base).get(each) is not None
+        }
         if base.__module__ == _DJANGOS:
             djangos |= forms
         elif forms:
@@ -103,11 +104,24 @@ _ALL_NAMES: Final = frozenset(
 
 def _backend_forms(backend: object, name: str) -> Forms:
     own = getattr(backend, "__dict__", ())
-    only = "sync" if name in own else only_form(type(backend), name)
+    is_own, is_own_async = name in own, _async_name(name) in own
+    if is_own or is_own_async:
+        only = None if is_own and is_own_async else "sync" if is_own else "async"
+    else:
+        only = only_form(type(backend), name)
     return (
-        None if only == "async" else getattr(backend, name, None),
-        None if only == "sync" else getattr(backend, f"a{name}", None),
+        None if only == "async" else _form(backend, name),
+        None if only == "sync" else _form(backend, f"a{name}"),
     )
+
+
+def _form(backend: object, name: str) -> Any:
+    try:
+        return getattr(backend, name)
+    except AttributeError:
+        if is_declared(type(backend), name):
+            raise  # defined, but failing: that is not "undefined"
+        return None
 
 
 class _Configured(NamedTuple):
@@ -125,55 +139,61 @@ class _Configured(NamedTuple):
 
 
 def _classify(path: str, backend: object) -> _Configured:
-    # Not at the top: Django's module needs the user model, whose module imports this one.
-    from django.contrib.auth.backends import ModelBackend
-
+    module = import_module(_DJANGOS)
     kind = type(backend)
-    has_own = any(name in getattr(backend, "__dict__", ()) for name in _ALL_NAMES)
-    is_plain = kind.__getattribute__ is object.__getattribute__ and not hasattr(kind, "__getattr__")
-    if has_own or not is_plain:
+    if not _is_plain(path, backend):
         return _Configured(path, None)
     if flow_of(backend, "has_perm") is not None:
         return _Configured(path, backend, asks_access_methods=True)
     # Of all classes: those behind Django's own in the order of inheritance are asked by these.
     definers = [base for base in kind.__mro__ if not _ALL_NAMES.isdisjoint(vars(base))]
-    are_djangos = all(base.__module__ == _DJANGOS for base in definers) and all(
-        is_djangos(check) for base in definers for check in _checks_of(base)[1:]
+    are_djangos = all(
+        vars(module).get(base.__name__) is base and all(map(is_djangos, _checks_of(base)))
+        for base in definers
     )
     if not are_djangos:
         return _Configured(path, None)
-    # One without any of the methods only signs users in, and has nothing to say.
-    return _Configured(path, backend, has_caches=issubclass(kind, ModelBackend))
+    # Without any of the methods, it only signs users in, and is known to say nothing.
+    return _Configured(path, backend, has_caches=issubclass(kind, module.ModelBackend))
 
 
-_Checks: TypeAlias = tuple[Any, object, object]
+def _is_plain(path: str, backend: object) -> bool:
+    """Tell whether what a backend answers is up to its class, the same whenever it is made."""
+    kind: Any = type(backend)
+    return (
+        import_string(path) is kind
+        and kind.__init__ is object.__init__
+        and kind.__new__ is object.__new__
+        and type(kind).__call__ is type.__call__
+        and kind.__getattribute__ is object.__getattribute__
+        and not hasattr(kind, "__getattr__")
+        and _ALL_NAMES.isdisjoint(getattr(backend, "__dict__", ()))
+    )
 
 
-def _checks_of(kind: Any) -> _Checks:
-    """Return a class with its checks, which somebody may patch."""
-    return kind, getattr(kind, "has_perm", None), getattr(kind, "ahas_perm", None)
+def _checks_of(base: type) -> tuple[object, object]:
+    """Return the checks that a class defines, in both forms, which somebody may patch."""
+    return vars(base).get("has_perm"), vars(base).get("ahas_perm")
 
 
 class _Backends(NamedTuple):
     """What was found out about the configured backends, and what that rests on."""
 
     epoch: object
-    setting: Sequence[str]
-    checks: tuple[_Checks, ...]
+    setting: tuple[str, ...]
+    checks: tuple[tuple[type, object, object], ...]
     configured: tuple[_Configured, ...]
     are_known: bool
     are_asking: bool  # any of them, access methods
 
     def is_up_to_date(self) -> bool:
-        """Tell whether neither the setting has changed nor anybody has patched a check."""
-        if self.epoch is not conf.epoch or self.setting != settings.AUTHENTICATION_BACKENDS:
+        """Tell whether neither a setting has changed nor anybody has patched `has_perm`."""
+        if self.epoch is not conf.epoch or tuple(settings.AUTHENTICATION_BACKENDS) != self.setting:
             return False
         # In a loop, because each check of a user asks this several times.
-        for kind, has_perm, ahas_perm in self.checks:
-            if (
-                getattr(kind, "has_perm", None) is not has_perm
-                or getattr(kind, "ahas_perm", None) is not ahas_perm
-            ):
+        for base, has_perm, ahas_perm in self.checks:
+            names = base.__dict__
+            if names.get("has_perm") is not has_perm or names.get("ahas_perm") is not ahas_perm:
                 return False
         return True
 
@@ -185,17 +205,17 @@ def _current() -> _Backends:
     global _backends  # noqa: PLW0603 - replaced as a whole
     found = _backends
     if found is None or not found.is_up_to_date():
-        from django.contrib.auth.backends import BaseBackend
-
-        epoch, setting = conf.epoch, copy(settings.AUTHENTICATION_BACKENDS)
+        epoch, setting = conf.epoch, tuple(settings.AUTHENTICATION_BACKENDS)
         backends = get_backends()
-        kinds = {BaseBackend, *map(type, backends)}
+        bases = dict.fromkeys(base for each in backends for base in type(each).__mro__[:-1])
+        # First, so that a patch in the midst of it is one that comes after it.
+        checks = tuple((base, *_checks_of(base)) for base in bases)
         pairs = zip(setting, backends, strict=True)
         configured = tuple(_classify(path, backend) for path, backend in pairs)
         found = _backends = _Backends(
             epoch,
             setting,
-            tuple(map(_checks_of, kinds)),
+            checks,
             configured,
             are_known=all(each.known is not None for each in configured),
             are_asking=any(each.asks_access_methods for each in configured),

@@ -171,7 +171,8 @@ def _prepared_pk(user: Any, model: Any, connection: Any) -> list[Any] | None:
         _, params = lookup.process_rhs(None, connection)
     except EmptyResultSet:  # no column can hold this number
         return None
-    return list(params)
+    prepared: list[Any] = params
+    return prepared
 
 
 def _tables(relations: tuple[Any, Any], connection: Any) -> tuple[Hashable, ...]:

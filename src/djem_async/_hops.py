@@ -80,7 +80,7 @@ class ThreadCall:
             self._nested = None
 
     def _make(self, call: Callable[[], object], mark: ContextVar[bool] | None) -> object:
-        _own_storages(self.context)
+        _take_storages(self.context)
         if mark is None:
             return call()
         token = mark.set(True)
@@ -272,10 +272,10 @@ async def call_in_thread(call: Callable[[], object]) -> Any:
     """
     item = ThreadCall(call)
     _join(item, _own_thread())
-    return await _made(item)
+    return await _result_of(item)
 
 
-async def _made(item: ThreadCall) -> Any:
+async def _result_of(item: ThreadCall) -> Any:
     await item.wait()
     if _has_changed(item.context):
         _take_over(item.context)
@@ -302,7 +302,7 @@ async def call_once_in_thread(shared: Shared, call: Callable[[], object]) -> Any
         return item.result()
     item = shared[thread] = ThreadCall(call, shared, thread)
     _join(item, thread, at_once=True)
-    return await _made(item)
+    return await _result_of(item)
 
 
 def shared_call(shared: Shared) -> ThreadCall | None:
@@ -348,7 +348,7 @@ _deadlock: ContextVar[bool] | None = getattr(SyncToAsync, "deadlock_context", No
 _UNSET: Final = object()
 
 
-def _own_storages(context: Context) -> None:
+def _take_storages(context: Context) -> None:
     """Let this thread own the data of `Local`s, which each thread sees only of its own."""
     for var, value in context.items():
         if type(value) is _STORAGE:
