@@ -884,6 +884,14 @@ class Imitation(Pretending):
     pass
 
 
+class Borrowing(ModelBackend):
+    """Its checks are Django's own, but not what they ask."""
+
+    has_perm, ahas_perm = ModelBackend.has_perm, ModelBackend.ahas_perm
+    get_all_permissions = Pretending.get_all_permissions
+    aget_all_permissions = Pretending.aget_all_permissions
+
+
 for mark in ("__module__", "__name__", "__qualname__"):
     setattr(Imitation, mark, getattr(ModelBackend, mark))
     setattr(Pretending, mark, getattr(ModelBackend, mark))
@@ -918,7 +926,7 @@ def closed_by_a_function() -> Any:
     return Veto() if closed else ModelBackend()
 
 
-@pytest.mark.parametrize("name", ["Pretending", "Imitation"])
+@pytest.mark.parametrize("name", ["Pretending", "Imitation", "Borrowing"])
 def test_a_class_that_pretends_to_be_djangos_is_asked(api, user, thing, settings, name):
     settings.AUTHENTICATION_BACKENDS = [f"{__name__}.{name}", OURS]
     assert api(user).has_perm(PERM)
@@ -1023,6 +1031,23 @@ def test_forms_of_the_instance_are_asked(api, user, use, names):
     forms_of_instance.update(names)
     is_vetoed = names == {"ahas_perm"} or (api.mode == "async" and "ahas_perm" in names)
     assert api(user).has_perm(PERM) is not is_vetoed
+
+
+class OnTheInstanceToo(WithBoth):
+    def __init__(self) -> None:
+        async def agrant(*args: Any) -> bool:
+            return True
+
+        for name in forms_of_instance:
+            setattr(self, name, {"has_perm": lambda *_: True, "ahas_perm": agrant}[name])
+
+
+@pytest.mark.parametrize("names", [{"has_perm"}, {"ahas_perm"}, {"has_perm", "ahas_perm"}])
+def test_forms_of_the_instance_make_those_of_the_class_out_of_date(api, nobody, use, names):
+    use(OnTheInstanceToo)
+    forms_of_instance.clear()
+    forms_of_instance.update(names)
+    assert api(nobody).has_perm(PERM)
 
 
 def test_the_setting_may_be_anything_to_iterate_over(api, user, thing, settings):
