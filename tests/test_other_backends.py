@@ -1013,6 +1013,27 @@ def test_a_form_that_fails_is_an_error(api, user, use):
         api(user).has_perm(PERM)
 
 
+class SignsIn:
+    def __init__(self) -> None:
+        self.strategy = None
+
+    def authenticate(self, request: Any) -> None:
+        pass
+
+
+class SignsInAndVetoes(SignsIn):
+    def __init__(self) -> None:
+        self.has_perm, self.ahas_perm = deny, adeny
+
+
+@pytest.mark.parametrize("kind", [SignsIn, SignsInAndVetoes])
+def test_a_backend_that_only_signs_in_is_known_however_it_is_made(api, user, thing, use, kind):
+    use(kind, DJANGOS, OURS)
+    is_silent = kind is SignsIn
+    assert _backends.are_all_known() is is_silent
+    assert api(user).has_perm(PERM, thing) is is_silent
+
+
 class OnTheInstance:
     """Its forms are of the instance, as a wrapper has them."""
 

@@ -128,8 +128,8 @@ class _Configured(NamedTuple):
     """A configured backend.
 
     It is known if its answers follow from Django's caches and from access methods alone: it is
-    one of Django's or ours, with nothing overridden. Such a one is kept. Any other is made anew
-    each time that it is asked, as Django does.
+    one of Django's or ours, with nothing overridden, or says nothing of permissions. Such a one is
+    kept. Any other is made anew each time that it is asked, as Django does.
     """
 
     path: str
@@ -140,34 +140,32 @@ class _Configured(NamedTuple):
 
 def _classify(path: str, backend: object) -> _Configured:
     module = import_module(_DJANGOS)
-    kind = type(backend)
-    if not _is_plain(path, backend):
+    kind: Any = type(backend)
+    definers = [base for base in kind.__mro__ if not _ALL_NAMES.isdisjoint(vars(base))]
+    # One without any of the methods only signs users in, however it is made.
+    is_silent = not definers and _ALL_NAMES.isdisjoint(getattr(backend, "__dict__", ()))
+    is_plain = kind.__getattribute__ is object.__getattribute__ and not hasattr(kind, "__getattr__")
+    if not is_plain or not (is_silent or _is_made_plainly(path, kind)):
         return _Configured(path, None)
     if flow_of(backend, "has_perm") is not None:
         return _Configured(path, backend, asks_access_methods=True)
     # Of all classes: those behind Django's own in the order of inheritance are asked by these.
-    definers = [base for base in kind.__mro__ if not _ALL_NAMES.isdisjoint(vars(base))]
     are_djangos = all(
         vars(module).get(base.__name__) is base and all(map(is_djangos, _checks_of(base)))
         for base in definers
     )
     if not are_djangos:
         return _Configured(path, None)
-    # Without any of the methods, it only signs users in, and is known to say nothing.
     return _Configured(path, backend, has_caches=issubclass(kind, module.ModelBackend))
 
 
-def _is_plain(path: str, backend: object) -> bool:
-    """Tell whether what a backend answers is up to its class, the same whenever it is made."""
-    kind: Any = type(backend)
+def _is_made_plainly(path: str, kind: Any) -> bool:
+    """Tell whether a backend is the same whenever it is made."""
     return (
         import_string(path) is kind
         and kind.__init__ is object.__init__
         and kind.__new__ is object.__new__
         and type(kind).__call__ is type.__call__
-        and kind.__getattribute__ is object.__getattribute__
-        and not hasattr(kind, "__getattr__")
-        and _ALL_NAMES.isdisjoint(getattr(backend, "__dict__", ()))
     )
 
 
