@@ -1023,7 +1023,7 @@ class SignsIn:
 
 class SignsInAndVetoes(SignsIn):
     def __init__(self) -> None:
-        self.has_perm, self.ahas_perm = deny, adeny
+        vars(self).update(has_perm=deny, ahas_perm=adeny)
 
 
 @pytest.mark.parametrize("kind", [SignsIn, SignsInAndVetoes])

@@ -19,7 +19,7 @@ from ._running import Running
 from ._twins import Forms, is_declared, is_defined
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from django.contrib.auth.backends import ModelBackend
 
@@ -141,9 +141,11 @@ class _Configured(NamedTuple):
 def _classify(path: str, backend: object) -> _Configured:
     module = import_module(_DJANGOS)
     kind: Any = type(backend)
-    definers = [base for base in kind.__mro__ if not _ALL_NAMES.isdisjoint(vars(base))]
+    bases: tuple[type, ...] = kind.__mro__
+    definers = [base for base in bases if not _ALL_NAMES.isdisjoint(vars(base))]
     # One without any of the methods only signs users in, however it is made.
-    is_silent = not definers and _ALL_NAMES.isdisjoint(getattr(backend, "__dict__", ()))
+    own: Iterable[str] = getattr(backend, "__dict__", ())
+    is_silent = not definers and _ALL_NAMES.isdisjoint(own)
     is_plain = kind.__getattribute__ is object.__getattribute__ and not hasattr(kind, "__getattr__")
     if not is_plain or not (is_silent or _is_made_plainly(path, kind)):
         return _Configured(path, None)
