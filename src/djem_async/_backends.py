@@ -16,10 +16,10 @@ from ._fetch import fill_permission_caches, is_djangos
 from ._flow import Call, Flow, flow_of, truth
 from ._hops import ThreadCall, call_once_in_thread, shared_call
 from ._running import Running
-from ._twins import Forms, is_declared, is_defined
+from ._twins import Forms, attribute, is_defined
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from django.contrib.auth.backends import ModelBackend
 
@@ -75,19 +75,25 @@ def _definitions(backend: type, name: str) -> tuple[list[set[Form]], set[Form]]:
     found: list[set[Form]] = []
     djangos: set[Form] = set()
     for base in backend.__mro__:
-        names: dict[Form, str] = {"sync": name, "async": _async_name(name)}
-        # None says that there is no such form.
-        forms: set[Form] = {
-            form for form, each in names.items() if vars(base).get(each) is not None
-        }
-        if base.__module__ == _DJANGOS:
+        forms = _forms_in(vars(base), name)
+        if _is_djangos_class(base):
             djangos |= forms
         elif forms:
             found.append(forms)
     return found, djangos
 
 
-_DJANGOS: Final = "django.contrib.auth.backends"
+def _forms_in(namespace: Mapping[str, object], name: str) -> set[Form]:
+    """Tell which forms of a method are defined; None says that there is no such form."""
+    names: dict[Form, str] = {"sync": name, "async": _async_name(name)}
+    return {form for form, each in names.items() if namespace.get(each) is not None}
+
+
+def _is_djangos_class(kind: type) -> bool:
+    """Tell whether a class is one of Django's module of backends, and does not just say so."""
+    # Not at the top: that module needs the user model, whose module imports this one.
+    module = import_module("django.contrib.auth.backends")
+    return getattr(module, kind.__name__, None) is kind
 
 
 def _async_name(name: str) -> str:
@@ -103,25 +109,16 @@ _ALL_NAMES: Final = frozenset(
 
 
 def _backend_forms(backend: object, name: str) -> Forms:
-    own = getattr(backend, "__dict__", ())
-    is_own, is_own_async = name in own, _async_name(name) in own
-    if is_own or is_own_async:
-        only = None if is_own and is_own_async else "sync" if is_own else "async"
-    else:
+    own = _forms_in(getattr(backend, "__dict__", {}), name)
+    only: Form | None = None
+    if not own:
         only = only_form(type(backend), name)
+    elif len(own) == 1:  # nearer than what the class has
+        (only,) = own
     return (
-        None if only == "async" else _form(backend, name),
-        None if only == "sync" else _form(backend, f"a{name}"),
+        None if only == "async" else attribute(backend, name, None),
+        None if only == "sync" else attribute(backend, f"a{name}", None),
     )
-
-
-def _form(backend: object, name: str) -> Any:
-    try:
-        return getattr(backend, name)
-    except AttributeError:
-        if is_declared(type(backend), name):
-            raise  # defined, but failing: that is not "undefined"
-        return None
 
 
 class _Configured(NamedTuple):
@@ -139,7 +136,9 @@ class _Configured(NamedTuple):
 
 
 def _classify(path: str, backend: object) -> _Configured:
-    module = import_module(_DJANGOS)
+    # Not at the top, as above.
+    from django.contrib.auth.backends import ModelBackend
+
     kind: Any = type(backend)
     bases: tuple[type, ...] = kind.__mro__
     definers = [base for base in bases if not _ALL_NAMES.isdisjoint(vars(base))]
@@ -153,12 +152,11 @@ def _classify(path: str, backend: object) -> _Configured:
         return _Configured(path, backend, asks_access_methods=True)
     # Of all classes: those behind Django's own in the order of inheritance are asked by these.
     are_djangos = all(
-        vars(module).get(base.__name__) is base and all(map(is_djangos, _checks_of(base)))
-        for base in definers
+        _is_djangos_class(base) and all(map(is_djangos, _checks_of(base))) for base in definers
     )
     if not are_djangos:
         return _Configured(path, None)
-    return _Configured(path, backend, has_caches=issubclass(kind, module.ModelBackend))
+    return _Configured(path, backend, has_caches=issubclass(kind, ModelBackend))
 
 
 def _is_made_plainly(path: str, kind: Any) -> bool:

@@ -168,11 +168,10 @@ def _prepared_pk(user: Any, model: Any, connection: Any) -> list[Any] | None:
     if not lookup.rhs_is_direct_value():
         return None
     try:
-        _, params = lookup.process_rhs(None, connection)
+        params: list[Any] = lookup.process_rhs(None, connection)[1]
     except EmptyResultSet:  # no column can hold this number
         return None
-    prepared: list[Any] = params
-    return prepared
+    return params
 
 
 def _tables(relations: tuple[Any, Any], connection: Any) -> tuple[Hashable, ...]:

@@ -272,11 +272,12 @@ async def call_in_thread(call: Callable[[], object]) -> Any:
     """
     item = ThreadCall(call)
     _join(item, _own_thread())
-    return await _result_of(item)
-
-
-async def _result_of(item: ThreadCall) -> Any:
     await item.wait()
+    return _result_of(item)
+
+
+def _result_of(item: ThreadCall) -> Any:
+    """Return what came of a call whose context is that of here, with what it has changed there."""
     if _has_changed(item.context):
         _take_over(item.context)
     return item.result()
@@ -302,7 +303,8 @@ async def call_once_in_thread(shared: Shared, call: Callable[[], object]) -> Any
         return item.result()
     item = shared[thread] = ThreadCall(call, shared, thread)
     _join(item, thread, at_once=True)
-    return await _result_of(item)
+    await item.wait()
+    return _result_of(item)
 
 
 def shared_call(shared: Shared) -> ThreadCall | None:

@@ -51,13 +51,27 @@ def is_declared(kind: type, name: str) -> bool:
     return False
 
 
+def attribute(instance: object, name: str, default: object) -> Any:
+    """Look up an attribute.
+
+    Args:
+        instance: The object.
+        name: The name.
+        default: What to return where it is undefined.
+
+    Raises:
+        AttributeError: It is defined, but fails, say a property with a mistake in it.
+    """
+    found: object = getattr(instance, name, default)
+    if found is default and is_declared(type(instance), name):
+        return getattr(instance, name)
+    return found
+
+
 def _method(instance: object, name: str) -> Callable[..., Any] | None:
-    method: object = getattr(instance, name, _MISSING)
+    method: object = attribute(instance, name, _MISSING)
     if method is _MISSING:
-        if not is_declared(type(instance), name):
-            return None
-        # Defined, but failing, say a property with a mistake in it: that is not "undefined".
-        method = getattr(instance, name)
+        return None
     if not callable(method):
         raise TypeError(
             f"{type(instance).__qualname__}.{name} must be a method, but is {method!r}."
