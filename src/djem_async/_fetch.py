@@ -1,17 +1,19 @@
-"""The cold fetch of a user's model-level permissions, with Django's own SQL.
+"""The cold fetch of a user's model-level permissions, in one query.
 
 Most of what `ModelBackend.get_all_permissions` costs is building and compiling its two queries,
-though their SQL is the same for all users of a model. Here they are compiled once, joined by
-``UNION ALL``, and kept. Whatever is unusual is left to Django.
+though their SQL is the same for all users of a model. Here one query that finds the same is
+compiled once, and kept. Whatever is unusual is left to Django.
 """
 
 from __future__ import annotations
 
+from functools import cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connections, router
-from django.db.models import Manager
+from django.db.models import F, Manager
 from django.db.models.expressions import RawSQL
 from django.db.models.fields.related_descriptors import ManyToManyDescriptor
 
@@ -37,7 +39,7 @@ def fill_permission_caches(backend: ModelBackend, user: Any) -> None:
     Raises:
         SynchronousOnlyOperation: This thread runs an event loop.
     """
-    rows = _rows(backend, user) if _is_unpatched(backend) and _is_usual(user) else None
+    rows = _rows(user) if _is_unpatched(backend) and _is_usual(user) else None
     if rows is None:
         backend.get_all_permissions(user)
         return
@@ -57,14 +59,25 @@ _METHODS: Final = (
     "_get_user_permissions",
     "_get_group_permissions",
 )
+_files_of: Final = attrgetter(*(f"{name}.__code__.co_filename" for name in _METHODS))
 
 
 def _is_unpatched(backend: ModelBackend) -> bool:
     """Tell whether the methods of the backend are those that Django has written."""
     from django.contrib.auth.backends import BaseBackend
 
-    methods = (getattr(type(backend), name) for name in _METHODS)
-    return all(map(is_djangos, methods)) and is_djangos(BaseBackend.get_all_permissions)
+    try:
+        files = _files_of(type(backend))
+    except AttributeError:  # one that is not made of Python code
+        return False
+    return files == (_djangos_file(),) * len(files) and is_djangos(BaseBackend.get_all_permissions)
+
+
+@cache
+def _djangos_file() -> str:
+    from django.contrib.auth.backends import RemoteUserBackend
+
+    return RemoteUserBackend.clean_username.__code__.co_filename
 
 
 def is_djangos(method: object) -> bool:
@@ -73,30 +86,36 @@ def is_djangos(method: object) -> bool:
     Args:
         method: What is found under the name of one.
     """
-    from django.contrib.auth.backends import RemoteUserBackend
-
     # By the file: a patch may have taken over all other marks of what it replaces.
-    file = RemoteUserBackend.clean_username.__code__.co_filename
     code = getattr(method, "__code__", None)
-    return code is not None and code.co_filename == file
+    return code is not None and code.co_filename == _djangos_file()
+
+
+@cache
+def _stock() -> tuple[Any, ...]:
+    """Return Django's models of permissions and groups, with their managers."""
+    # Here, because this module is imported before Django's models can be.
+    from django.contrib.auth.models import Group, GroupManager, Permission, PermissionManager
+
+    return Permission, PermissionManager, Group, GroupManager
 
 
 def _is_usual(user: Any) -> bool:
     """Tell whether Django would make its two queries, the same for this user as for others."""
-    # Here, because this module is imported before Django's models can be.
-    from django.contrib.auth.models import Group, GroupManager, Permission, PermissionManager
-
+    permission, permission_manager, group, group_manager = _stock()
     model = cast("Any", type(user))
     return (
         user.is_active
         # Django keeps what is there, and fetches the rest.
-        and not any(hasattr(user, f"_{name}perm_cache") for name in ("", "user_", "group_"))
+        and not hasattr(user, "_perm_cache")
+        and not hasattr(user, "_user_perm_cache")
+        and not hasattr(user, "_group_perm_cache")
         # A superuser has every permission.
         and not user.is_superuser
         # Another manager may find less, and not the same at all times.
-        and _is_stock(type(Permission.objects), PermissionManager)
-        and _is_relation(model, "user_permissions", Permission, PermissionManager)
-        and _is_relation(model, "groups", Group, GroupManager)
+        and _is_stock(type(permission.objects), permission_manager)
+        and _is_relation(model, "user_permissions", permission, permission_manager)
+        and _is_relation(model, "groups", group, group_manager)
         # A prefetch may have narrowed a relation, and Django 6.1 asks cached parents for it too.
         and not getattr(user, "_prefetched_objects_cache", None)
         and not any(link and link.is_cached(user) for link in model._meta.parents.values())
@@ -104,7 +123,7 @@ def _is_usual(user: Any) -> bool:
 
 
 def _is_relation(model: Any, name: str, target: type, manager: type[Manager[Any]]) -> bool:
-    relation = cast("Any", getattr(model, name, None))
+    relation: Any = getattr(model, name, None)
     return (
         relation.__class__ is ManyToManyDescriptor
         and relation.rel.model is target
@@ -119,7 +138,7 @@ def _is_stock(manager: Any, stock: type[Manager[Any]]) -> bool:
     return manager is stock and manager.get_queryset is cast("Any", Manager).get_queryset
 
 
-def _rows(backend: ModelBackend, user: Any) -> list[tuple[int, str, str]] | None:
+def _rows(user: Any) -> list[tuple[int, str, str]] | None:
     """Fetch which query finds which permission, None where the SQL cannot be kept."""
     model = cast("Any", type(user))
     relations = model.user_permissions.rel, model.groups.rel
@@ -135,7 +154,7 @@ def _rows(backend: ModelBackend, user: Any) -> list[tuple[int, str, str]] | None
     key = (model, *_tables(relations, connection))
     sql = _kept.get(key)
     if sql is None:
-        sql = _compile(backend, user, connection, params)
+        sql = _compile(user, relations, connection, params)
         if len(_kept) >= _MOST_KEPT:
             _kept.clear()
         _kept[key] = sql
@@ -182,22 +201,44 @@ def _tables(relations: tuple[Any, Any], connection: Any) -> tuple[Hashable, ...]
         permission.content_type.field.related_model,
         group,
         group.permissions.through,
-        *(relation.through for relation in relations),
+        relations[0].through,
+        relations[1].through,
     )
-    tables = (connection.ops.quote_name(model._meta.db_table) for model in models)
-    return connection.__class__, connection.alias, *tables
+    quote = connection.ops.quote_name
+    return connection.__class__, connection.alias, *[quote(each._meta.db_table) for each in models]
 
 
-def _compile(backend: Any, user: Any, connection: Any, params: tuple[Any, ...]) -> str:
-    queries = backend._get_user_permissions(user), backend._get_group_permissions(user)
-    user_query, group_query = (
-        query.order_by().values_list(RawSQL(number, ()), "content_type__app_label", "codename")  # noqa: S611 - a literal
-        for number, query in zip(("0", "1"), queries, strict=True)
+def _compile(user: Any, relations: tuple[Any, Any], connection: Any, params: Any) -> str:
+    # Permissions are joined to what both parts find, and not in each part: databases take twice as
+    # long to plan that. What is NULL, because a group has no permissions, joins nothing.
+    own, through_groups = relations
+    in_group = f"{through_groups.field.m2m_reverse_field_name()}__permissions"
+    parts = (
+        _found(user, own, "0", own.field.m2m_reverse_field_name()),
+        _found(user, through_groups, "1", in_group),
     )
-    union = user_query.union(group_query, all=True).order_by()
-    compiler = union.query.get_compiler(connection=connection)
-    sql, compiled_params = compiler.as_sql()
+    found = parts[0].union(parts[1], all=True).query.get_compiler(connection=connection)
+    found_sql, found_params = found.as_sql()
+    quote = connection.ops.quote_name
+    permission, table = own.model, quote("_found")
+    rows = permission.objects.order_by().values_list(
+        RawSQL(f"{table}.{quote('_part')}", ()),  # noqa: S611 - names of ours
+        "content_type__app_label",
+        "codename",
+    )
+    compiler = rows.query.get_compiler(connection=connection)
+    sql, more_params = compiler.as_sql()
     columns = [column for column, _, _ in compiler.select]
     # More parameters are none of ours, and converting values is left to Django.
-    is_plain = tuple(compiled_params) == params and not compiler.get_converters(columns)
-    return str(sql) if is_plain else ""
+    if (*more_params, *found_params) != params or compiler.get_converters(columns):
+        return ""
+    pk = f"{quote(permission._meta.db_table)}.{quote(permission._meta.pk.column)}"
+    return f"{sql} INNER JOIN ({found_sql}) {table} ON ({pk} = {table}.{quote('_permission')})"
+
+
+def _found(user: Any, relation: Any, part: str, path: str) -> Any:
+    """Select the permissions that a relation of a user leads to."""
+    field = relation.field
+    pk = getattr(user, field.model._meta.pk.attname)
+    rows = relation.through._base_manager.order_by().filter(**{field.m2m_field_name(): pk})
+    return rows.values(_part=RawSQL(part, ()), _permission=F(path))  # noqa: S611 - a literal
