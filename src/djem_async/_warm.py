@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from inspect import getattr_static
 from operator import is_not
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from django.db.models import Model
@@ -34,69 +34,90 @@ from .access import SOURCES, names_for
 from .logs import write_entries
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ._cache import ObjectKey, PermissionCache, Record
 
+T = TypeVar("T")
 
-def look_up(user: Any, perm: str, obj: Any) -> bool | Shortcut | None:
-    """Repeat the answer of a check, if asking again could only give the same.
+
+Known: TypeAlias = "bool | Shortcut | None"
+"""What is known ahead of a check: its answer, a shortcut to what is left of it, or nothing."""
+
+
+def looked_up_first(
+    otherwise: Callable[[Any, str, Any, Known], T],
+) -> Callable[..., bool | T]:
+    """Make a function that repeats the answer of a check, if asking again could only give the same.
 
     The log of the check is repeated as well.
 
     Args:
-        user: The user, with `OLPMixin`.
-        perm: The permission.
-        obj: The object, None for a check of the model level.
+        otherwise: What to go on with where the answer is not known: it gets the user, with
+            `OLPMixin`, the permission, the object, which is None for a check of the model level,
+            and a shortcut to what is left of the check, or None if all of it has to be made.
 
     Returns:
-        The answer. If it is not known, a shortcut to what is left of the check; None if all of
-        it has to be made.
+        A function of the user, the permission and the object.
     """
+
     # In line and without a call more than needed: this is what a request does most often.
-    try:
-        own: dict[str, Any] = user.__dict__
-        kind: Any = user.__class__
-        cache: PermissionCache = own["_olp_cache"]
-        trust = cache.generation.trust
-        if (
-            type(perm) is not str  # another might claim to be equal
-            or trust.epoch is not settings.epoch
-            or trust.is_superuser is not user.is_superuser
-            or not user.is_active
-            or cache.owner() is not user
-            or kind.has_perm is not trust.has_perm
-            or kind.ahas_perm is not trust.ahas_perm
-            or "has_perm" in own
-            or "ahas_perm" in own
-        ):
-            return None
-        if obj is None:
-            granted = trust.model_level[perm]
-            if trust.verbosity and not repeat_for_model_level(user, perm, trust):
-                return None
-            return granted
-        shortcut = trust.shortcuts[perm][type(obj)]
-        state = obj._state
-        if state.db is not shortcut.alias:
-            found = trust.find(perm, type(obj), state.db)  # pyright: ignore[reportUnknownArgumentType]
-            if found is None:
-                return None
-            shortcut = found
-        pk: Any = getattr(obj, shortcut.pk_name)
-        if type(pk) is not shortcut.pk_type or state.adding:
-            return None
-        record = shortcut.table.get(pk) or shortcut.same
-        if record is None:
-            return shortcut
-        if record.silent is shortcut.sure:
-            return record.granted
-        return _look_twice(user, perm, obj, pk, trust, shortcut, record)
-    except Exception:  # noqa: BLE001 - nothing is known, or something is odd: the check will tell
-        return None
+    def look_up(user: Any, perm: str, obj: Any = None) -> bool | T:
+        known: Known = None
+        try:
+            own: dict[str, Any] = user.__dict__
+            kind: Any = user.__class__
+            cache: PermissionCache = own["_olp_cache"]
+            trust = cache.generation.trust
+            if (
+                type(perm) is str  # another might claim to be equal
+                and trust.epoch is settings.epoch
+                and trust.is_superuser is user.is_superuser
+                and user.is_active
+                and cache.owner() is user
+                and kind.has_perm is trust.has_perm
+                and kind.ahas_perm is trust.ahas_perm
+                and "has_perm" not in own
+                and "ahas_perm" not in own
+            ):
+                if obj is None:
+                    granted = trust.model_level[perm]
+                    if not trust.verbosity or repeat_for_model_level(user, perm, trust):
+                        return granted
+                else:
+                    shortcut: Any = trust.shortcuts[perm][type(obj)]
+                    state = obj._state
+                    if state.db is not shortcut.alias:
+                        shortcut = trust.find(perm, type(obj), state.db)  # pyright: ignore[reportUnknownArgumentType]
+                    pk: Any = getattr(obj, shortcut.pk_name)
+                    if type(pk) is shortcut.pk_type and not state.adding:
+                        record = shortcut.table.get(pk) or shortcut.same
+                        if record is None:
+                            known = shortcut
+                        elif (silent := record.silent) is shortcut.sure:
+                            return silent  # type: ignore[no-any-return]
+                        else:
+                            known = _look_twice(user, perm, obj, pk, trust, shortcut, record)
+                            if known is True or known is False:
+                                return known
+        except Exception:  # noqa: BLE001 - nothing is known, or something is odd: the check will tell
+            known = None
+        return otherwise(user, perm, obj, known)
+
+    return look_up
+
+
+def _known(_user: object, _perm: str, _obj: object, known: Known) -> Known:
+    return known
+
+
+look_up: Final[Callable[[Any, str, Any], Known]] = looked_up_first(_known)
+"""Return what is known of a user's check of a permission on an object, see `looked_up_first`."""
 
 
 def _look_twice(
     user: Any, perm: str, obj: Any, pk: object, trust: Trust, shortcut: Shortcut, record: Record
-) -> bool | Shortcut | None:
+) -> Known:
     """Repeat an answer that depends on the object itself, or that has to be logged."""
     granted = record.granted
     if granted is None or (granted is shortcut.doubt and _has_own(obj, shortcut)):

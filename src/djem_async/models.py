@@ -21,7 +21,15 @@ from ._lazy import is_lazy, loaded, plain_text
 from ._objects import by_methods, decided, is_implicit
 from ._pending import Pending
 from ._running import Running
-from ._warm import is_ordinary, keep_answer, learn_log, look_up, trust_in
+from ._warm import (
+    Known,
+    is_ordinary,
+    keep_answer,
+    learn_log,
+    look_up,
+    looked_up_first,
+    trust_in,
+)
 from .conf import conf
 from .logs import Loggable
 
@@ -32,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Loggable", "OLPMixin"]
 
+Check = TypeVar("Check", bound=Callable[..., bool])
 AsyncCheck = TypeVar("AsyncCheck", bound=Callable[..., Coroutine[Any, Any, bool]])
 
 
@@ -215,13 +224,13 @@ class _PendingCheck(Pending[bool]):
 
     def __getattr__(self, name: str) -> Any:
         user, self.user = self.user, None
-        if user is None:
-            return super().__getattr__(name)
-        self._begin(user)
-        return getattr(self, name)
+        if user is not None:
+            self._begin(user)
+            return getattr(self, name)
+        # Without a coroutine of its own, as it needed none, or could not make one.
+        return _ENDED if name == "_coroutine" else super().__getattr__(name)
 
     def _begin(self, user: Any) -> None:
-        self._coroutine = _ENDED  # whatever fails here
         kind = cast("Any", type(user))
         if kind.has_perm is not OLPMixin.has_perm or "has_perm" in vars(user):
             self._coroutine = _check_or_override(user, self.perm, self.obj)._coroutine
@@ -232,7 +241,6 @@ class _PendingCheck(Pending[bool]):
     def __await__(self) -> Generator[Any, Any, bool]:
         user, self.user = self.user, None
         if user is not None:
-            self._coroutine = _ENDED
             known = look_up(user, self.perm, self.obj)
             if known is True or known is False:
                 return known
@@ -259,7 +267,22 @@ with suppress(StopIteration):
     _ENDED.send(None)
 
 
-def _looked_up_first(method: AsyncCheck) -> AsyncCheck:
+def _looked_up_first(method: Check) -> Check:
+    """Spare a check all that is known of it.
+
+    Args:
+        method: The check where nothing is known.
+    """
+
+    def rest(user: OLPMixin, perm: str, obj: Model | None, known: Known) -> bool:
+        if isinstance(known, Shortcut):
+            return run(_rest(user, perm, obj, known))
+        return method(user, perm, obj)
+
+    return cast("Check", wraps(method)(looked_up_first(rest)))
+
+
+def _awaited_if_needed(method: AsyncCheck) -> AsyncCheck:
     """Spare an async check its coroutine, and the search for overrides, where the answer is known.
 
     Args:
@@ -294,6 +317,7 @@ class OLPMixin(Loggable):
     _group_perm_cache = _ModelLevelCache()
 
     @driven_by(_answer)
+    @_looked_up_first
     def has_perm(self, perm: str, obj: Model | None = None) -> bool:
         """Tell whether the user has a permission.
 
@@ -311,13 +335,10 @@ class OLPMixin(Loggable):
                 event loop.
             NotADecisionError: An access method returned something that cannot be an answer.
         """
-        known = look_up(self, perm, obj)
-        if known is True or known is False:
-            return known
-        return run(_rest(self, perm, obj, known))
+        return run(_rest(self, perm, obj, None))
 
     @driven_by(_answer)
-    @_looked_up_first
+    @_awaited_if_needed
     @twin_of("has_perm")
     async def ahas_perm(self, perm: str, obj: Model | None = None) -> bool:
         """Tell whether the user has a permission, see `has_perm`.
