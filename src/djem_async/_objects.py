@@ -33,7 +33,16 @@ from .logs import Loggable, LogScope, model_level_result, write_entries
 class _ObjectCheck:
     """One permission of one user on one object, see `djem_async._decision.ObjectCheck`."""
 
-    __slots__ = ("_decisions", "_generation", "_keys", "_methods", "_obj", "_perm", "_user")
+    __slots__ = (
+        "_decisions",
+        "_generation",
+        "_keys",
+        "_methods",
+        "_obj",
+        "_perm",
+        "_plan",
+        "_user",
+    )
 
     def __init__(self, user: Any, perm: str, obj: Model, generation: Generation) -> None:
         self._user = user
@@ -41,6 +50,8 @@ class _ObjectCheck:
         self._obj = obj
         self._generation = generation
         self._methods: dict[Source, Forms] = {}
+        # How to ask the methods of the object, if they are known to be those of its class.
+        self._plan: MethodPlan | None = None
         self._keys: set[ObjectKey | None] = set()
         self._decisions: dict[Source, Decision] = {}
 
@@ -62,10 +73,17 @@ class _ObjectCheck:
         if isinstance(self._user, Loggable):
             model_level_result(self._user, self._perm, MODEL_LEVEL_RESULTS[granted])
         if not self.is_implicit and are_methods_decisive():
-            learn_shortcut(self._user, self._generation, self._perm, self._obj)
+            shortcut = learn_shortcut(self._user, self._generation, self._perm, self._obj)
+            self._plan = None if shortcut is None else shortcut.plan
         return granted
 
     def methods(self, sources: Sequence[Source]) -> Sequence[Source]:
+        plan = self._plan
+        forms = plan.forms_of(self._obj) if plan is not None and sources is SOURCES else None
+        if plan is not None and forms is not None:
+            self._methods[plan.source] = forms
+            return (plan.source,)
+        self._plan = None
         for source in sources:
             try:
                 method = find_access_method(self._obj, source, self._perm)
@@ -95,7 +113,8 @@ class _ObjectCheck:
         if len(self._keys) == 1:
             (key,) = self._keys
             # Another instance of the same row may not have methods that this one has of its own.
-            follows = None if self._has_own_methods() else granted
+            is_plain = self._plan is not None or not self._has_own_methods()
+            follows = granted if is_plain else None
             self._generation.keep(self._perm, key, self._decisions, follows)
 
     def _has_own_methods(self) -> bool:

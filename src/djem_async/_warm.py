@@ -29,8 +29,8 @@ from ._cache import Generation, Shortcut, Trust, object_key, shared_record
 from ._check_logs import model_level_log, part_of_object_log, repeat, repeat_for_model_level
 from ._entries import CheckLog, Entries, are_same
 from ._plans import plan_for
-from ._twins import is_declared
-from .access import SOURCES, names_for
+from ._twins import are_any_declared
+from .access import names_for
 from .logs import write_entries
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def is_ordinary(perm: object, obj: object) -> bool:
     return type(perm) is str and (obj is None or issubclass(type(obj), Model))
 
 
-def learn_shortcut(user: Any, generation: Generation, perm: str, obj: Model) -> None:
+def learn_shortcut(user: Any, generation: Generation, perm: str, obj: Model) -> Shortcut | None:
     """Find out where `look_up` can have the answers of checks of an object and its like from.
 
     Args:
@@ -166,20 +166,22 @@ def learn_shortcut(user: Any, generation: Generation, perm: str, obj: Model) -> 
             if it counts for more than one check.
         perm: The permission.
         obj: The object.
+
+    Returns:
+        The shortcut; None if there is none.
     """
     if perm not in generation.trust.model_level:
-        return
+        return None
     # What was asked when the user had other flags does not count now.
     trust = trust_in(user, generation)
     is_held, found = trust.model_level.get(perm), _plain_key(obj)
     if found is None or is_held is None:
-        return
+        return None
     key, pk_name = found
+    names = (*names_for("user", perm), *names_for("group", perm))
     if not is_held:
-        trust.add(perm, key, Shortcut(key, pk_name, same=_ANSWERS[False]))
-        return
-    names = tuple(name for source in SOURCES for name in names_for(source, perm))
-    if any(is_declared(key.model, name) for name in names):
+        shortcut = Shortcut(key, pk_name, same=_ANSWERS[False])
+    elif are_any_declared(key.model, names):
         # Methods that only this object has may grant what those of its class have denied. What
         # those have granted stays granted.
         shortcut = Shortcut(
@@ -194,6 +196,7 @@ def learn_shortcut(user: Any, generation: Generation, perm: str, obj: Model) -> 
         # With nobody to ask, the object level is open.
         shortcut = Shortcut(key, pk_name, same=_ANSWERS[True], names=names, doubt=True)
     trust.add(perm, key, shortcut)
+    return shortcut
 
 
 def keep_answer(trust: Trust, perm: str, obj: Any, *, granted: bool) -> None:
