@@ -19,7 +19,7 @@ from ._running import Running
 from ._twins import Forms, attribute, is_defined
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from django.contrib.auth.backends import ModelBackend
 
@@ -179,7 +179,7 @@ class _Backends(NamedTuple):
 
     epoch: object
     setting: tuple[str, ...]
-    checks: tuple[tuple[type, object, object], ...]
+    checks: tuple[tuple[Callable[[str], object], object, object], ...]
     configured: tuple[_Configured, ...]
     are_known: bool
     are_asking: bool  # any of them, access methods
@@ -189,9 +189,8 @@ class _Backends(NamedTuple):
         if self.epoch is not conf.epoch or tuple(settings.AUTHENTICATION_BACKENDS) != self.setting:
             return False
         # In a loop, because each check of a user asks this several times.
-        for base, has_perm, ahas_perm in self.checks:
-            names = base.__dict__
-            if names.get("has_perm") is not has_perm or names.get("ahas_perm") is not ahas_perm:
+        for defined, has_perm, ahas_perm in self.checks:
+            if defined("has_perm") is not has_perm or defined("ahas_perm") is not ahas_perm:
                 return False
         return True
 
@@ -207,7 +206,7 @@ def _current() -> _Backends:
         backends = get_backends()
         bases = dict.fromkeys(base for each in backends for base in type(each).__mro__[:-1])
         # First, so that a patch in the midst of it is one that comes after it.
-        checks = tuple((base, *_checks_of(base)) for base in bases)
+        checks = tuple((vars(base).get, *_checks_of(base)) for base in bases)
         pairs = zip(setting, backends, strict=True)
         configured = tuple(_classify(path, backend) for path, backend in pairs)
         found = _backends = _Backends(
