@@ -30,112 +30,6 @@ from .conf import conf
 from .logs import Loggable, LogScope, model_level_result, write_entries
 
 
-class _ObjectCheck:
-    """One permission of one user on one object, see `djem_async._decision.ObjectCheck`."""
-
-    __slots__ = (
-        "_decisions",
-        "_generation",
-        "_keys",
-        "_methods",
-        "_obj",
-        "_perm",
-        "_plan",
-        "_user",
-    )
-
-    def __init__(self, user: Any, perm: str, obj: Model, generation: Generation) -> None:
-        self._user = user
-        self._perm = perm
-        self._obj = obj
-        self._generation = generation
-        self._methods: dict[Source, Forms] = {}
-        # How to ask the methods of the object, if they are known to be those of its class.
-        self._plan: MethodPlan | None = None
-        self._keys: set[ObjectKey | None] = set()
-        self._decisions: dict[Source, Decision] = {}
-
-    @property
-    def is_active(self) -> bool:
-        return is_active(self._user)
-
-    @property
-    def is_implicit(self) -> bool:
-        return is_implicit(self._user)
-
-    def model_level(self) -> Flow[bool]:
-        # Through the user, so that every backend has its say.
-        flow = flow_of(self._user, "has_perm")
-        if flow is None:
-            granted = yield from ask(required_forms(self._user, "has_perm"), self._perm)
-        else:
-            granted = yield from flow(self._user, self._perm)
-        if isinstance(self._user, Loggable):
-            model_level_result(self._user, self._perm, MODEL_LEVEL_RESULTS[granted])
-        if not self.is_implicit and are_methods_decisive():
-            shortcut = learn_shortcut(self._user, self._generation, self._perm, self._obj)
-            self._plan = None if shortcut is None else shortcut.plan
-        return granted
-
-    def methods(self, sources: Sequence[Source]) -> Sequence[Source]:
-        plan = self._plan
-        forms = plan.forms_of(self._obj) if plan is not None and sources is SOURCES else None
-        if plan is not None and forms is not None:
-            self._methods[plan.source] = forms
-            return (plan.source,)
-        self._plan = None
-        for source in sources:
-            try:
-                method = find_access_method(self._obj, source, self._perm)
-            except PermissionDenied:
-                method = (_deny, None)  # a property has said so
-            if method is not None:
-                self._methods[source] = method
-        return tuple(self._methods)
-
-    def ask(self, source: Source) -> Flow[bool]:
-        user, key = self._user, object_key(self._obj)
-        decision = self._generation.recall(source, self._perm, key)
-        if decision is None:
-            function, async_function = self._methods[source]
-            is_blocking = not is_nonblocking(function)
-            call = Call(function, async_function, (_argument(user, source),), blocking=is_blocking)
-            decision = yield from _decision(user, call)
-        elif decision.entries:
-            write_entries(user, decision.entries)
-        self._keys.add(key)
-        self._decisions[source] = decision
-        return decision.granted
-
-    def keep(self, granted: bool | None) -> None:
-        """Keep what was decided, and what follows from that."""
-        # Not if a method gave the object another identity: its decision is about the one before.
-        if len(self._keys) == 1:
-            (key,) = self._keys
-            # Another instance of the same row may not have methods that this one has of its own.
-            is_plain = self._plan is not None or not self._has_own_methods()
-            follows = granted if is_plain else None
-            self._generation.keep(self._perm, key, self._decisions, follows)
-
-    def _has_own_methods(self) -> bool:
-        """Tell whether a method is that of the object alone, and not of its class."""
-        return any(
-            method is not None and self._is_own(name, method)
-            for source, methods in self._methods.items()
-            for name, method in zip(names_for(source, self._perm), methods, strict=True)
-        )
-
-    def _is_own(self, name: str, method: object) -> bool:
-        # By the function first: looking into an object's `__dict__` makes one.
-        function = getattr(method, "__func__", None)
-        is_of_class = (
-            function is not None
-            and function is getattr(type(self._obj), name, None)
-            and getattr(method, "__self__", None) is self._obj
-        )
-        return not is_of_class and name in vars(self._obj)
-
-
 class _PlannedCheck:
     """A check of an object that is asked for the first time, in the way of its class.
 
@@ -179,6 +73,124 @@ class _PlannedCheck:
             keep_record(self._table, self._pk, self._decisions, granted)
 
 
+def _planned(user: Any, obj: Model, shortcut: Shortcut) -> _PlannedCheck | None:
+    """Return the check of an object that has a shortcut, None if it needs more than a plan."""
+    plan, table, pk = shortcut.plan, shortcut.table, getattr(obj, shortcut.pk_name)
+    # What is known in part is not asked again.
+    forms = None if plan is None or pk in table else plan.forms_of(obj)
+    return None if plan is None or forms is None else _PlannedCheck(user, pk, table, plan, forms)
+
+
+class _ObjectCheck:
+    """One permission of one user on one object, see `djem_async._decision.ObjectCheck`."""
+
+    __slots__ = (
+        "_decisions",
+        "_generation",
+        "_keys",
+        "_methods",
+        "_obj",
+        "_perm",
+        "_planned",
+        "_shortcut",
+        "_user",
+    )
+
+    def __init__(self, user: Any, perm: str, obj: Model, generation: Generation) -> None:
+        self._user = user
+        self._perm = perm
+        self._obj = obj
+        self._generation = generation
+        self._methods: dict[Source, Forms] = {}
+        # Where the answer is to be kept, once that is known, and the rest of the check by it.
+        self._shortcut: Shortcut | None = None
+        self._planned: _PlannedCheck | None = None
+        self._keys: set[ObjectKey | None] = set()
+        self._decisions: dict[Source, Decision] = {}
+
+    @property
+    def is_active(self) -> bool:
+        return is_active(self._user)
+
+    @property
+    def is_implicit(self) -> bool:
+        return is_implicit(self._user)
+
+    def model_level(self) -> Flow[bool]:
+        # Through the user, so that every backend has its say.
+        user = self._user
+        flow = flow_of(user, "has_perm")
+        if flow is None:
+            granted = yield from ask(required_forms(user, "has_perm"), self._perm)
+        else:
+            granted = yield from flow(user, self._perm)
+        if isinstance(user, Loggable):
+            model_level_result(user, self._perm, MODEL_LEVEL_RESULTS[granted])
+        if not self.is_implicit and are_methods_decisive():
+            self._shortcut = learn_shortcut(user, self._generation, self._perm, self._obj)
+        return granted
+
+    def methods(self, sources: Sequence[Source]) -> Sequence[Source]:
+        if self._shortcut is not None and sources is SOURCES:
+            self._planned = _planned(self._user, self._obj, self._shortcut)
+            if self._planned is not None:
+                return self._planned.methods(sources)
+        for source in sources:
+            try:
+                method = find_access_method(self._obj, source, self._perm)
+            except PermissionDenied:
+                method = (_deny, None)  # a property has said so
+            if method is not None:
+                self._methods[source] = method
+        return tuple(self._methods)
+
+    def ask(self, source: Source) -> Flow[bool]:
+        return self._ask(source) if self._planned is None else self._planned.ask(source)
+
+    def _ask(self, source: Source) -> Flow[bool]:
+        user, key = self._user, object_key(self._obj)
+        decision = self._generation.recall(source, self._perm, key)
+        if decision is None:
+            function, async_function = self._methods[source]
+            is_blocking = not is_nonblocking(function)
+            call = Call(function, async_function, (_argument(user, source),), blocking=is_blocking)
+            decision = yield from _decision(user, call)
+        elif decision.entries:
+            write_entries(user, decision.entries)
+        self._keys.add(key)
+        self._decisions[source] = decision
+        return decision.granted
+
+    def keep(self, granted: bool | None) -> None:
+        """Keep what was decided, and what follows from that."""
+        if self._planned is not None:
+            self._planned.keep(granted)
+        # Not if a method gave the object another identity: its decision is about the one before.
+        elif len(self._keys) == 1:
+            (key,) = self._keys
+            # Another instance of the same row may not have methods that this one has of its own.
+            follows = None if self._has_own_methods() else granted
+            self._generation.keep(self._perm, key, self._decisions, follows)
+
+    def _has_own_methods(self) -> bool:
+        """Tell whether a method is that of the object alone, and not of its class."""
+        return any(
+            method is not None and self._is_own(name, method)
+            for source, methods in self._methods.items()
+            for name, method in zip(names_for(source, self._perm), methods, strict=True)
+        )
+
+    def _is_own(self, name: str, method: object) -> bool:
+        # By the function first: looking into an object's `__dict__` makes one.
+        function = getattr(method, "__func__", None)
+        is_of_class = (
+            function is not None
+            and function is getattr(type(self._obj), name, None)
+            and getattr(method, "__self__", None) is self._obj
+        )
+        return not is_of_class and name in vars(self._obj)
+
+
 def _argument(user: Any, source: Source) -> object:
     return user if source == "user" else _groups(user)
 
@@ -213,12 +225,10 @@ def by_methods(user: Any, perm: str, obj: Model, shortcut: Shortcut) -> Flow[boo
     Returns:
         Whether the permission is granted.
     """
-    plan, table, pk = shortcut.plan, shortcut.table, getattr(obj, shortcut.pk_name)
-    forms = None if plan is None or pk in table else plan.forms_of(obj)
-    if plan is None or forms is None:
+    check = _planned(user, obj, shortcut)
+    if check is None:
         return (yield from decided(user, perm, obj, decide_by_methods))
     with Running(user, "backend", perm, obj):
-        check = _PlannedCheck(user, pk, table, plan, forms)
         outcome = None
         try:
             outcome = granted = yield from decide_by_methods(check)
