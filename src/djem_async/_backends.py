@@ -19,7 +19,7 @@ from ._running import Running
 from ._twins import Forms, attribute, is_defined
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 
     from django.contrib.auth.backends import ModelBackend
 
@@ -282,9 +282,9 @@ def _fetch(backend: ModelBackend, user: object, generation: Generation) -> None:
             generation.trust = Trust()
 
 
-async def _afetch(backend: ModelBackend, user: object, generation: Generation) -> None:
+def _afetch(backend: ModelBackend, user: object, generation: Generation) -> Awaitable[None]:
     # Once for all checks that wait for the same.
-    await call_once_in_thread(generation.fetches, partial(_fetch, backend, user, generation))
+    return call_once_in_thread(generation.fetches, partial(_fetch, backend, user, generation))
 
 
 def fetch_of(user: object) -> ThreadCall | None:

@@ -74,10 +74,8 @@ def _make(call: Call) -> object:
 
 
 async def _amake(call: Call) -> object:
+    """Make a call that has no async form."""
     function = call.function
-    async_function = call.async_function
-    if async_function is not None:
-        return await _await_form(call, async_function)
     assert function is not None  # noqa: S101 - a call has at least one form
     if not call.is_plain and is_async(function):
         return await _await_form(call, function)
@@ -130,7 +128,9 @@ async def arun(flow: Flow[T]) -> T:
         call = next(flow)
         while True:
             try:
-                if call.function is None or call.blocking or call.async_function is not None:
+                if call.async_function is not None:
+                    answer = await _await_form(call, call.async_function)
+                elif call.blocking or call.function is None:
                     answer = await _amake(call)
                 else:
                     answer = _invoke(call.function, call.args)

@@ -44,8 +44,8 @@ def fill_permission_caches(backend: ModelBackend, user: Any) -> None:
         backend.get_all_permissions(user)
         return
     found: tuple[set[str], set[str]] = set(), set()
-    for query, app_label, codename in rows:
-        found[query].add(f"{app_label}.{codename}")
+    for part, app_label, codename in rows:
+        found[part].add(f"{app_label}.{codename}")
     user._user_perm_cache, user._group_perm_cache = found
     user._perm_cache = found[0] | found[1]
 
@@ -93,16 +93,18 @@ def is_djangos(method: object) -> bool:
 
 @cache
 def _stock() -> tuple[Any, ...]:
-    """Return Django's models of permissions and groups, with their managers."""
+    """Return Django's models of permissions and groups, with their managers and other tables."""
     # Here, because this module is imported before Django's models can be.
     from django.contrib.auth.models import Group, GroupManager, Permission, PermissionManager
 
-    return Permission, PermissionManager, Group, GroupManager
+    content_type = Permission._meta.get_field("content_type").related_model
+    others = content_type, Group.permissions.through
+    return Permission, PermissionManager, Group, GroupManager, others
 
 
 def _is_usual(user: Any) -> bool:
     """Tell whether Django would make its two queries, the same for this user as for others."""
-    permission, permission_manager, group, group_manager = _stock()
+    permission, permission_manager, group, group_manager, _ = _stock()
     model = cast("Any", type(user))
     return (
         user.is_active
@@ -139,7 +141,7 @@ def _is_stock(manager: Any, stock: type[Manager[Any]]) -> bool:
 
 
 def _rows(user: Any) -> list[tuple[int, str, str]] | None:
-    """Fetch which query finds which permission, None where the SQL cannot be kept."""
+    """Fetch which part of the query finds which permission, None where the SQL cannot be kept."""
     model = cast("Any", type(user))
     relations = model.user_permissions.rel, model.groups.rel
     permission = relations[0].model
@@ -195,15 +197,8 @@ def _prepared_pk(user: Any, model: Any, connection: Any) -> list[Any] | None:
 
 def _tables(relations: tuple[Any, Any], connection: Any) -> tuple[Hashable, ...]:
     """Name what the SQL depends on besides the user model, quoted as by this connection."""
-    permission, group = (relation.model for relation in relations)
-    models = (
-        permission,
-        permission.content_type.field.related_model,
-        group,
-        group.permissions.through,
-        relations[0].through,
-        relations[1].through,
-    )
+    permission, _, group, _, others = _stock()
+    models = permission, group, *others, relations[0].through, relations[1].through
     quote = connection.ops.quote_name
     return connection.__class__, connection.alias, *[quote(each._meta.db_table) for each in models]
 
