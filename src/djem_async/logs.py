@@ -118,7 +118,7 @@ _Layers: TypeAlias = tuple[tuple[_Layer, int], ...]  # each with its size
 # The latest of them, from the newest: adding to a chain is cheaper still. A link has the logs of
 # one check.
 _Chain: TypeAlias = "tuple[_StoreRef, tuple[FinishedLog, ...], _Chain] | None"
-_LONGEST_CHAIN: Final = 32
+_LONGEST_CHAIN: Final = 64
 
 _History: TypeAlias = tuple[_Layers, _Chain, int]  # with the length of the chain
 _history: ContextVar[_History] = ContextVar("djem_async_finished_logs", default=((), None, 0))
