@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from django.conf import settings
 from django.contrib.auth import get_backends, load_backend
@@ -19,7 +19,7 @@ from ._running import Running
 from ._twins import Forms, attribute, is_defined
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+    from collections.abc import Awaitable, Iterable, Iterator, Mapping
 
     from django.contrib.auth.backends import ModelBackend
 
@@ -121,18 +121,34 @@ def _backend_forms(backend: object, name: str) -> Forms:
     )
 
 
-class _Configured(NamedTuple):
+class _Configured:
     """A configured backend.
 
     It is known if its answers follow from Django's caches and from access methods alone: it is
     one of Django's or ours, with nothing overridden, or says nothing of permissions. Such a one is
     kept. Any other is made anew each time that it is asked, as Django does.
+
+    Args:
+        path: Where it is imported from.
+        known: The backend, None if it is not known.
+        asks_access_methods: Whether it is one of ours.
+        has_caches: Whether it fetches a user's permissions into Django's caches.
     """
 
-    path: str
-    known: object | None
-    asks_access_methods: bool = False
-    has_caches: bool = False  # it fetches a user's permissions into Django's caches
+    __slots__ = ("asks_access_methods", "has_caches", "known", "path")
+
+    def __init__(
+        self,
+        path: str,
+        known: object | None,
+        *,
+        asks_access_methods: bool = False,
+        has_caches: bool = False,
+    ) -> None:
+        self.path = path
+        self.known = known
+        self.asks_access_methods = asks_access_methods
+        self.has_caches = has_caches
 
 
 def _classify(path: str, backend: object) -> _Configured:
@@ -174,22 +190,31 @@ def _checks_of(base: type) -> tuple[object, object]:
     return vars(base).get("has_perm"), vars(base).get("ahas_perm")
 
 
-class _Backends(NamedTuple):
+class _Backends:
     """What was found out about the configured backends, and what that rests on."""
 
-    epoch: object
-    setting: tuple[str, ...]
-    checks: tuple[tuple[Callable[[str], object], object, object], ...]
-    configured: tuple[_Configured, ...]
-    are_known: bool
-    are_asking: bool  # any of them, access methods
+    __slots__ = ("_checks", "_epoch", "_setting", "are_asking", "are_known", "configured")
+
+    def __init__(self) -> None:
+        self._epoch = conf.epoch
+        self._setting: tuple[str, ...] = tuple(settings.AUTHENTICATION_BACKENDS)
+        backends = get_backends()
+        bases = dict.fromkeys(base for each in backends for base in type(each).__mro__[:-1])
+        # First, so that a patch in the midst of it is one that comes after it.
+        self._checks = tuple((vars(base).get, *_checks_of(base)) for base in bases)
+        pairs = zip(self._setting, backends, strict=True)
+        self.configured = tuple(_classify(path, backend) for path, backend in pairs)
+        self.are_known = all(each.known is not None for each in self.configured)
+        # Any of them, access methods.
+        self.are_asking = any(each.asks_access_methods for each in self.configured)
 
     def is_up_to_date(self) -> bool:
         """Tell whether neither a setting has changed nor anybody has patched `has_perm`."""
-        if self.epoch is not conf.epoch or tuple(settings.AUTHENTICATION_BACKENDS) != self.setting:
+        setting = tuple(settings.AUTHENTICATION_BACKENDS)
+        if self._epoch is not conf.epoch or setting != self._setting:
             return False
         # In a loop, because each check of a user asks this several times.
-        for defined, has_perm, ahas_perm in self.checks:
+        for defined, has_perm, ahas_perm in self._checks:
             if defined("has_perm") is not has_perm or defined("ahas_perm") is not ahas_perm:
                 return False
         return True
@@ -202,21 +227,7 @@ def _current() -> _Backends:
     global _backends  # noqa: PLW0603 - replaced as a whole
     found = _backends
     if found is None or not found.is_up_to_date():
-        epoch, setting = conf.epoch, tuple(settings.AUTHENTICATION_BACKENDS)
-        backends = get_backends()
-        bases = dict.fromkeys(base for each in backends for base in type(each).__mro__[:-1])
-        # First, so that a patch in the midst of it is one that comes after it.
-        checks = tuple((vars(base).get, *_checks_of(base)) for base in bases)
-        pairs = zip(setting, backends, strict=True)
-        configured = tuple(_classify(path, backend) for path, backend in pairs)
-        found = _backends = _Backends(
-            epoch,
-            setting,
-            checks,
-            configured,
-            are_known=all(each.known is not None for each in configured),
-            are_asking=any(each.asks_access_methods for each in configured),
-        )
+        found = _backends = _Backends()
     return found
 
 

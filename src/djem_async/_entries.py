@@ -1,7 +1,7 @@
 """The entries of logs."""
 
 from collections.abc import Iterable
-from typing import Final, NamedTuple, Self, TypeAlias
+from typing import Final, Self, TypeAlias
 
 
 class Entry(str):
@@ -85,7 +85,7 @@ def entries_of(log: FinishedLog) -> Entries:
     return (*(Entry(line, AUTO) for line in lines), *(entry for part in parts for entry in part))
 
 
-class CheckLog(NamedTuple):
+class CheckLog:
     """What the log of a check is made of, but for its header and the lines of access methods.
 
     Args:
@@ -93,5 +93,8 @@ class CheckLog(NamedTuple):
         model_level: The log of the check of the model level that is a part of the check, if any.
     """
 
-    before: Entries
-    model_level: FinishedLog | None
+    __slots__ = ("before", "model_level")
+
+    def __init__(self, before: Entries, model_level: FinishedLog | None) -> None:
+        self.before = before
+        self.model_level = model_level

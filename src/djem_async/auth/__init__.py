@@ -1,22 +1,23 @@
 """The authentication backend, and the decorator and mixin for views."""
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 
 from .backends import ObjectPermissionsBackend
-from .decorators import permission_required
 
 if TYPE_CHECKING:
+    from .decorators import permission_required
     from .mixins import PermissionRequiredMixin
 
 __all__ = ["ObjectPermissionsBackend", "PermissionRequiredMixin", "permission_required"]
 
+# Imported when asked for: they bring Django's decorators, mixins, forms and views for signing in,
+# which would take as long to load as the rest of this package.
+_MODULES: Final = {"PermissionRequiredMixin": "mixins", "permission_required": "decorators"}
+
 
 def __getattr__(name: str) -> object:
-    # When it is asked for: Django's mixins bring its forms and views for signing in, which would
-    # take as long to load as the rest of this package.
-    if name == "PermissionRequiredMixin":
-        from .mixins import PermissionRequiredMixin
-
-        globals()[name] = PermissionRequiredMixin
-        return PermissionRequiredMixin
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    return found
