@@ -45,7 +45,7 @@ async def _await_form(call: Call, function: Callable[..., object]) -> object:
             f"{getattr(function, '__qualname__', function)} must be `async def`: its name or its"
             f" mark says so, but it returned {answer!r}."
         )
-    return answer if type(answer) is bool else await _resolve(answer)
+    return answer if answer is None or type(answer) is bool else await _resolve(answer)
 
 
 def _make(call: Call) -> object:
