@@ -776,7 +776,7 @@ def test_a_lookup_that_is_not_djangos_is_left_to_django():
 
 
 @BOTH
-def test_more_parameters_are_left_to_django(monkeypatch):
+def test_more_parameters_are_left_to_django(monkeypatch, compilations):
     original = Exact.as_sql
 
     def doubled(self: Any, compiler: Any, connection: Any) -> Any:
@@ -786,7 +786,13 @@ def test_more_parameters_are_left_to_django(monkeypatch):
     user = populate(create(User))
     monkeypatch.setattr(Exact, "as_sql", doubled)
     assert_like_django(user, DJANGOS)
-    assert_like_django(user, DJANGOS)  # this is remembered too
+    # This is remembered too.
+    first, second = fresh(user), fresh(user)
+    compilations.clear()
+    expected = djangos(first)
+    djangos_own = len(compilations)
+    assert filled(second, DJANGOS) == expected
+    assert len(compilations) == 2 * djangos_own
 
 
 @BOTH

@@ -7,6 +7,7 @@ import asyncio
 import threading
 from itertools import combinations
 from typing import Any
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -815,6 +816,16 @@ def test_a_patch_of_djangos_check_is_heard_by_whoever_asks_it(
         assert api(User.objects.get(pk=user.pk)).has_perm(*args) is not is_heard
     user.clear_perm_cache()
     assert api(user).has_perm(*args)
+
+
+def test_a_patch_that_has_no_code_is_heard(api, user, thing, monkeypatch):
+    assert api(user).has_perm(PERM, thing)
+    monkeypatch.setattr(ModelBackend, "has_perm", Mock(side_effect=PermissionDenied))
+    monkeypatch.setattr(ModelBackend, "ahas_perm", AsyncMock(side_effect=PermissionDenied))
+    for each in (user, User.objects.get(pk=user.pk)):
+        each.clear_perm_cache()
+        assert not api(each).has_perm(PERM, thing)
+        assert not api(each).has_perm(PERM)
 
 
 def test_a_patch_of_what_djangos_backend_derives_permissions_from_is_heard(api, user, monkeypatch):

@@ -135,8 +135,6 @@ class _Configured:
         has_caches: Whether it fetches a user's permissions into Django's caches.
     """
 
-    __slots__ = ("asks_access_methods", "has_caches", "known", "path")
-
     def __init__(
         self,
         path: str,
@@ -192,8 +190,6 @@ def _checks_of(base: type) -> tuple[object, object]:
 
 class _Backends:
     """What was found out about the configured backends, and what that rests on."""
-
-    __slots__ = ("_checks", "_epoch", "_setting", "are_asking", "are_known", "configured")
 
     def __init__(self) -> None:
         self._epoch = conf.epoch

@@ -405,7 +405,7 @@ def permission_cache(user: object) -> PermissionCache:
         user: The user, of any model.
     """
     attributes: Any = user.__dict__
-    cache: object = attributes.get("_olp_cache")
-    if type(cache) is PermissionCache and cache.owner() is user:
-        return cache  # what `owned` finds, without the call
+    kept: object = attributes.get("_olp_cache")
+    if type(kept) is PermissionCache and kept.owner() is user:
+        return kept  # what `owned` finds, without the call
     return owned(user, "_olp_cache", PermissionCache)

@@ -100,8 +100,8 @@ def looked_up_first(
                             known = _look_twice(user, perm, obj, pk, trust, shortcut, record)
                             if known is True or known is False:
                                 return known
-        except Exception:  # noqa: BLE001 - nothing is known, or something is odd: the check will tell
-            known = None
+        except Exception:  # noqa: BLE001, S110 - nothing is known, or what is odd the check will tell
+            pass
         return otherwise(user, perm, obj, known)
 
     return look_up
