@@ -19,7 +19,7 @@ from ._cache import (
     object_key,
 )
 from ._check_logs import MODEL_LEVEL_RESULTS
-from ._decision import ObjectCheck, decide_by_methods
+from ._decision import ObjectCheck, decide_by_methods, first_grant
 from ._flow import Call, Flow, flow_of, truth
 from ._plans import MethodPlan
 from ._running import Running
@@ -57,13 +57,11 @@ class _PlannedCheck:
         return (self._plan.source,)
 
     def ask(self, source: Source) -> Flow[bool]:
-        call = Call(
-            *self._forms,
-            (_argument(self._user, source),),
-            blocking=self._plan.is_blocking,
-            is_plain=True,
-        )
-        decision = yield from _decision(self._user, call)
+        user, (function, async_function) = self._user, self._forms
+        args = (_argument(user, source),)
+        is_blocking = self._plan.is_blocking
+        call = Call(function, async_function, args, blocking=is_blocking, is_plain=True)
+        decision = yield from _decision(user, call)
         self._decisions[source] = decision
         return decision.granted
 
@@ -227,11 +225,13 @@ def by_methods(user: Any, perm: str, obj: Model, shortcut: Shortcut) -> Flow[boo
     """
     check = _planned(user, obj, shortcut)
     if check is None:
-        return (yield from decided(user, perm, obj, decide_by_methods))
+        return (yield from first_grant((decided(user, perm, obj, decide_by_methods),)))
     with Running(user, "backend", perm, obj):
         outcome = None
         try:
             outcome = granted = yield from decide_by_methods(check)
+        except PermissionDenied:
+            granted = False  # a veto, as of any backend
         finally:
             check.keep(outcome)
     return granted

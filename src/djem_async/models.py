@@ -129,7 +129,7 @@ def _rest(user: Any, perm: str, obj: Model | None, known: Shortcut | None) -> Fl
     """Return what is left of a check that `look_up` has not answered."""
     if obj is not None and not conf.DJEM_PERM_LOG_VERBOSITY:
         if known is not None:
-            return first_grant((by_methods(user, perm, obj, known),))
+            return by_methods(user, perm, obj, known)
         if _is_decided_by_methods(user, perm, obj):
             return first_grant((decided(user, perm, obj, decide),))
     return _whole_check(user, perm, obj)
