@@ -536,6 +536,24 @@ def test_backends_come_and_go(api, warm, settings):
             assert check(api, warm) == expected, backends
 
 
+@pytest.mark.parametrize("is_veto", [True, False])
+def test_groups_that_refuse_to_be_asked_for_deny(api, user, access_methods, monkeypatch, is_veto):
+    def refuse(self: Any) -> Any:
+        if is_veto:
+            raise PermissionDenied
+        raise ZeroDivisionError
+
+    access_methods(Thing, _group_can_use_thing=lambda self, groups: True)
+    assert api(user).has_perm(PERM, THINGS[0])
+    monkeypatch.setattr(User, "groups", property(refuse))
+    for count in range(2):  # not kept
+        if is_veto:
+            assert not api(user).has_perm(PERM, THINGS[1]), count
+        else:
+            with pytest.raises(ZeroDivisionError):
+                api(user).has_perm(PERM, THINGS[1])
+
+
 def forget(user: User, *names: str) -> None:
     for name in names:
         delattr(user, name)
