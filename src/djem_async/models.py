@@ -62,10 +62,10 @@ class _ModelLevelCache:
     def __get__(self, user: object | None, owner: type) -> Self | set[str]:
         if user is None:
             return self
-        found = Running.generation_for(permission_cache(user)).model_level
-        if self._name not in found:
-            raise AttributeError(self._name)
-        return found[self._name]
+        try:
+            return Running.generation_for(permission_cache(user)).model_level[self._name]
+        except KeyError:
+            raise AttributeError(self._name) from None
 
     def __set__(self, user: object, value: set[str]) -> None:
         generation = Running.generation_for(permission_cache(user))
