@@ -164,6 +164,23 @@ class Membership(models.Model):
         default_permissions = ()
 
 
+class NumberedUser(FetchedUser):
+    """Its groups know it by another number, in a table that passes for one of Django's."""
+
+    number = models.IntegerField(unique=True)
+    groups = models.ManyToManyField(Group, through="testapp.Enrollment", related_name="+")
+
+
+class Enrollment(models.Model):
+    user = models.ForeignKey(NumberedUser, models.CASCADE, to_field="number", related_name="+")
+    group = models.ForeignKey(Group, models.CASCADE, related_name="+")
+
+    class Meta:
+        app_label = "testapp"
+        default_permissions = ()
+        auto_created = True
+
+
 class PermissionProxy(Permission):
     class Meta:
         app_label = "testapp"
@@ -464,6 +481,33 @@ def test_a_patch_of_any_kind_is_heard(monkeypatch):
     assert found._perm_cache == {"testapp.by_patch"}
 
 
+class Forwarding:
+    """A patch all of whose attributes are those of what it replaces."""
+
+    def __init__(self, replaced: Any) -> None:
+        self._replaced = replaced
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._replaced, name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> set[str]:
+        return set()
+
+
+@pytest.mark.parametrize("name", _fetch._METHODS[:4])
+@BOTH
+def test_a_patch_that_passes_for_what_it_replaces_is_heard(name, monkeypatch):
+    user = populate(create(User))
+    assert filled(fresh(user))["_perm_cache"]
+    monkeypatch.setattr(ModelBackend, name, Forwarding(getattr(ModelBackend, name)))
+    found = fresh(user)
+    fill_permission_caches(ModelBackend(), found)
+    assert caches(found) == djangos(fresh(user))
+
+
 # Whose work it is
 
 
@@ -598,6 +642,36 @@ def test_a_custom_manager_is_left_to_django(narrow, rich_user, monkeypatch):
     assert filled(fresh(rich_user), DJANGOS) == narrowed
 
 
+def only_odd(find: Any, model: Any = None) -> Any:
+    """Narrow what a method of a manager finds."""
+
+    def narrowed(self: Any, *args: Any, **kwargs: Any) -> Any:
+        found = find(self, *args, **kwargs)
+        return found.filter(pk__in=ODD) if model in (None, found.model) else found
+
+    return narrowed
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "model"),
+    [
+        (lambda: models.Manager, "get_queryset", Group),
+        (lambda: models.Manager, "get_queryset", Permission),
+        (lambda: User.groups.related_manager_cls, "get_queryset", None),
+        (lambda: User.user_permissions.related_manager_cls, "get_queryset", None),
+        (lambda: PermissionManager, "filter", None),
+    ],
+)
+@BOTH
+def test_what_narrows_djangos_queries_narrows_ours(where, name, model, rich_user, monkeypatch):
+    everything = djangos(fresh(rich_user))
+    kind = where()
+    monkeypatch.setattr(kind, name, only_odd(getattr(kind, name), model), raising=False)
+    narrowed = djangos(fresh(rich_user))
+    assert narrowed != everything
+    assert filled(fresh(rich_user), None) == narrowed
+
+
 @pytest.mark.parametrize("name", ["groups", "user_permissions"])
 @BOTH
 def test_a_relation_that_is_no_field_is_left_to_django(name, monkeypatch):
@@ -647,6 +721,19 @@ def test_memberships_with_a_model_of_their_own_are_left_to_django(monkeypatch):
     assert len(filled(fresh(user), DJANGOS)["_group_perm_cache"]) == 2
     monkeypatch.setattr(MembershipKey, "leaves_out_past", True)
     assert len(filled(fresh(user), DJANGOS)["_group_perm_cache"]) == 1
+
+
+@BOTH
+def test_memberships_that_know_users_by_something_else_are_left_to_django():
+    first = create(NumberedUser, pk=901, number=901)
+    assert filled(fresh(first), DJANGOS) == djangos(fresh(first))
+    one, other = create(NumberedUser, pk=902, number=903), create(NumberedUser, pk=903, number=902)
+    group = Group.objects.create(name="enrolled")
+    group.permissions.set(some_permissions(2))
+    Enrollment.objects.create(user=other, group=group)
+    for user, count in ((one, 0), (other, 2)):
+        assert_like_django(user, DJANGOS)
+        assert len(djangos(fresh(user))["_group_perm_cache"]) == count
 
 
 @pytest.mark.parametrize("name", ["groups", "user_permissions"])

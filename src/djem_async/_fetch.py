@@ -1,19 +1,20 @@
-"""The cold fetch of a user's model-level permissions, in one query.
+"""The cold fetch of a user's model-level permissions, with Django's own SQL.
 
 Most of what `ModelBackend.get_all_permissions` costs is building and compiling its two queries,
-though their SQL is the same for all users of a model. Here one query that finds the same is
-compiled once, and kept. Whatever is unusual is left to Django.
+though their SQL is the same for all users of a model. Here they are compiled once, made one
+query, and kept. Whatever is unusual is left to Django.
 """
 
 from __future__ import annotations
 
 from functools import cache
 from operator import attrgetter
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connections, router
-from django.db.models import F, Manager
+from django.db.models import F, Manager, QuerySet
 from django.db.models.expressions import RawSQL
 from django.db.models.fields.related_descriptors import ManyToManyDescriptor
 
@@ -39,7 +40,7 @@ def fill_permission_caches(backend: ModelBackend, user: Any) -> None:
     Raises:
         SynchronousOnlyOperation: This thread runs an event loop.
     """
-    rows = _rows(user) if _is_unpatched(backend) and _is_usual(user) else None
+    rows = _rows(backend, user) if _is_unpatched(backend) and _is_usual(user) else None
     if rows is None:
         backend.get_all_permissions(user)
         return
@@ -59,18 +60,14 @@ _METHODS: Final = (
     "_get_user_permissions",
     "_get_group_permissions",
 )
-_files_of: Final = attrgetter(*(f"{name}.__code__.co_filename" for name in _METHODS))
+_methods_of: Final = attrgetter(*_METHODS)
 
 
 def _is_unpatched(backend: ModelBackend) -> bool:
     """Tell whether the methods of the backend are those that Django has written."""
     from django.contrib.auth.backends import BaseBackend
 
-    try:
-        files = _files_of(type(backend))
-    except AttributeError:  # one that is not made of Python code
-        return False
-    return files == (_djangos_file(),) * len(files) and is_djangos(BaseBackend.get_all_permissions)
+    return all(map(is_djangos, (*_methods_of(type(backend)), BaseBackend.get_all_permissions)))
 
 
 @cache
@@ -86,9 +83,9 @@ def is_djangos(method: object) -> bool:
     Args:
         method: What is found under the name of one.
     """
-    # By the file: a patch may have taken over all other marks of what it replaces.
-    code = getattr(method, "__code__", None)
-    return code is not None and code.co_filename == _djangos_file()
+    # By the file: a patch may have taken over the other marks of what it replaces, and if it is no
+    # plain function, all of them.
+    return type(method) is FunctionType and method.__code__.co_filename == _djangos_file()
 
 
 @cache
@@ -140,7 +137,7 @@ def _is_stock(manager: Any, stock: type[Manager[Any]]) -> bool:
     return manager is stock and manager.get_queryset is cast("Any", Manager).get_queryset
 
 
-def _rows(user: Any) -> list[tuple[int, str, str]] | None:
+def _rows(backend: ModelBackend, user: Any) -> list[tuple[int, str, str]] | None:
     """Fetch which part of the query finds which permission, None where the SQL cannot be kept."""
     model = cast("Any", type(user))
     relations = model.user_permissions.rel, model.groups.rel
@@ -156,7 +153,7 @@ def _rows(user: Any) -> list[tuple[int, str, str]] | None:
     key = (model, *_tables(relations, connection))
     sql = _kept.get(key)
     if sql is None:
-        sql = _compile(user, relations, connection, params)
+        sql = _compile(backend, user, connection, params)
         if len(_kept) >= _MOST_KEPT:
             _kept.clear()
         _kept[key] = sql
@@ -203,23 +200,35 @@ def _tables(relations: tuple[Any, Any], connection: Any) -> tuple[Hashable, ...]
     return connection.__class__, connection.alias, *[quote(each._meta.db_table) for each in models]
 
 
-def _compile(user: Any, relations: tuple[Any, Any], connection: Any, params: Any) -> str:
-    # Permissions are joined to what both parts find, and not in each part: databases take twice as
-    # long to plan that. What is NULL, because a group has no permissions, joins nothing.
-    own, through_groups = relations
-    in_group = f"{through_groups.field.m2m_reverse_field_name()}__permissions"
-    parts = (
-        _found(user, own, "0", own.field.m2m_reverse_field_name()),
-        _found(user, through_groups, "1", in_group),
+def _compile(backend: Any, user: Any, connection: Any, params: tuple[Any, ...]) -> str:
+    """Return the SQL that finds what Django's two queries find, empty where it cannot be kept."""
+    model = cast("Any", type(user))
+    # The table may know users by something else, which is not what stands in `params`.
+    for relation in (model.user_permissions.rel, model.groups.rel):
+        if relation.field.m2m_target_field_name() != relation.field.model._meta.pk.name:
+            return ""
+    own, through_groups = (
+        query.order_by().values(_part=RawSQL(part, ()), _permission=F("pk"))  # noqa: S611 - a literal
+        for part, query in (
+            ("0", backend._get_user_permissions(user)),
+            ("1", backend._get_group_permissions(user)),
+        )
     )
-    found = parts[0].union(parts[1], all=True).query.get_compiler(connection=connection)
+    union = own.union(through_groups, all=True).order_by()
+    found = union.query.get_compiler(connection=connection)
     found_sql, found_params = found.as_sql()
+    # Labels are joined to what is found, and not asked for in each part, which takes databases
+    # longer to plan.
     quote = connection.ops.quote_name
     permission, table = own.model, quote("_found")
-    rows = permission.objects.order_by().values_list(
-        RawSQL(f"{table}.{quote('_part')}", ()),  # noqa: S611 - names of ours
-        "content_type__app_label",
-        "codename",
+    rows = (
+        cast("Any", QuerySet)(permission)
+        .order_by()
+        .values_list(
+            RawSQL(f"{table}.{quote('_part')}", ()),  # noqa: S611 - names of ours
+            "content_type__app_label",
+            "codename",
+        )
     )
     compiler = rows.query.get_compiler(connection=connection)
     sql, more_params = compiler.as_sql()
@@ -229,11 +238,3 @@ def _compile(user: Any, relations: tuple[Any, Any], connection: Any, params: Any
         return ""
     pk = f"{quote(permission._meta.db_table)}.{quote(permission._meta.pk.column)}"
     return f"{sql} INNER JOIN ({found_sql}) {table} ON ({pk} = {table}.{quote('_permission')})"
-
-
-def _found(user: Any, relation: Any, part: str, path: str) -> Any:
-    """Select the permissions that a relation of a user leads to."""
-    field = relation.field
-    pk = getattr(user, field.model._meta.pk.attname)
-    rows = relation.through._base_manager.order_by().filter(**{field.m2m_field_name(): pk})
-    return rows.values(_part=RawSQL(part, ()), _permission=F(path))  # noqa: S611 - a literal

@@ -83,13 +83,13 @@ class _ObjectCheck:
     """One permission of one user on one object, see `djem_async._decision.ObjectCheck`."""
 
     __slots__ = (
+        "_by_plan",
         "_decisions",
         "_generation",
         "_keys",
         "_methods",
         "_obj",
         "_perm",
-        "_planned",
         "_shortcut",
         "_user",
     )
@@ -102,7 +102,7 @@ class _ObjectCheck:
         self._methods: dict[Source, Forms] = {}
         # Where the answer is to be kept, once that is known, and the rest of the check by it.
         self._shortcut: Shortcut | None = None
-        self._planned: _PlannedCheck | None = None
+        self._by_plan: _PlannedCheck | None = None
         self._keys: set[ObjectKey | None] = set()
         self._decisions: dict[Source, Decision] = {}
 
@@ -130,9 +130,9 @@ class _ObjectCheck:
 
     def methods(self, sources: Sequence[Source]) -> Sequence[Source]:
         if self._shortcut is not None and sources is SOURCES:
-            self._planned = _planned(self._user, self._obj, self._shortcut)
-            if self._planned is not None:
-                return self._planned.methods(sources)
+            self._by_plan = _planned(self._user, self._obj, self._shortcut)
+            if self._by_plan is not None:
+                return self._by_plan.methods(sources)
         for source in sources:
             try:
                 method = find_access_method(self._obj, source, self._perm)
@@ -143,7 +143,7 @@ class _ObjectCheck:
         return tuple(self._methods)
 
     def ask(self, source: Source) -> Flow[bool]:
-        return self._ask(source) if self._planned is None else self._planned.ask(source)
+        return self._ask(source) if self._by_plan is None else self._by_plan.ask(source)
 
     def _ask(self, source: Source) -> Flow[bool]:
         user, key = self._user, object_key(self._obj)
@@ -161,8 +161,8 @@ class _ObjectCheck:
 
     def keep(self, granted: bool | None) -> None:
         """Keep what was decided, and what follows from that."""
-        if self._planned is not None:
-            self._planned.keep(granted)
+        if self._by_plan is not None:
+            self._by_plan.keep(granted)
         # Not if a method gave the object another identity: its decision is about the one before.
         elif len(self._keys) == 1:
             (key,) = self._keys
