@@ -404,8 +404,4 @@ def permission_cache(user: object) -> PermissionCache:
     Args:
         user: The user, of any model.
     """
-    attributes: Any = user.__dict__
-    kept: object = attributes.get("_olp_cache")
-    if type(kept) is PermissionCache and kept.owner() is user:
-        return kept  # what `owned` finds, without the call
     return owned(user, "_olp_cache", PermissionCache)

@@ -31,7 +31,7 @@ def _invoke(function: Callable[..., object], args: tuple[object, ...]) -> object
 
 async def _resolve(answer: object) -> object:
     # In a loop: what a coroutine returns may be a coroutine that someone forgot to await.
-    while type(answer) is not bool and isawaitable(answer):
+    while answer is not None and type(answer) is not bool and isawaitable(answer):
         answer = await answer
     return answer
 
@@ -45,7 +45,7 @@ async def _await_form(call: Call, function: Callable[..., object]) -> object:
             f"{getattr(function, '__qualname__', function)} must be `async def`: its name or its"
             f" mark says so, but it returned {answer!r}."
         )
-    return answer if answer is None or type(answer) is bool else await _resolve(answer)
+    return answer if type(answer) is bool else await _resolve(answer)
 
 
 def _make(call: Call) -> object:

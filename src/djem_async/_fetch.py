@@ -90,18 +90,16 @@ def is_djangos(method: object) -> bool:
 
 @cache
 def _stock() -> tuple[Any, ...]:
-    """Return Django's models of permissions and groups, with their managers and other tables."""
+    """Return Django's models of permissions and groups, each with its manager."""
     # Here, because this module is imported before Django's models can be.
     from django.contrib.auth.models import Group, GroupManager, Permission, PermissionManager
 
-    content_type = Permission._meta.get_field("content_type").related_model
-    others = content_type, Group.permissions.through
-    return Permission, PermissionManager, Group, GroupManager, others
+    return Permission, PermissionManager, Group, GroupManager
 
 
 def _is_usual(user: Any) -> bool:
     """Tell whether Django would make its two queries, the same for this user as for others."""
-    permission, permission_manager, group, group_manager, _ = _stock()
+    permission, permission_manager, group, group_manager = _stock()
     model = cast("Any", type(user))
     return (
         user.is_active
@@ -153,7 +151,7 @@ def _rows(backend: ModelBackend, user: Any) -> list[tuple[int, str, str]] | None
     key = (model, *_tables(relations, connection))
     sql = _kept.get(key)
     if sql is None:
-        sql = _compile(backend, user, connection, params)
+        sql = _compile(backend, user, relations, connection, params)
         if len(_kept) >= _MOST_KEPT:
             _kept.clear()
         _kept[key] = sql
@@ -194,17 +192,25 @@ def _prepared_pk(user: Any, model: Any, connection: Any) -> list[Any] | None:
 
 def _tables(relations: tuple[Any, Any], connection: Any) -> tuple[Hashable, ...]:
     """Name what the SQL depends on besides the user model, quoted as by this connection."""
-    permission, _, group, _, others = _stock()
-    models = permission, group, *others, relations[0].through, relations[1].through
+    permission, group = relations[0].model, relations[1].model
+    models = (
+        permission,
+        permission.content_type.field.related_model,
+        group,
+        group.permissions.through,
+        relations[0].through,
+        relations[1].through,
+    )
     quote = connection.ops.quote_name
     return connection.__class__, connection.alias, *[quote(each._meta.db_table) for each in models]
 
 
-def _compile(backend: Any, user: Any, connection: Any, params: tuple[Any, ...]) -> str:
+def _compile(
+    backend: Any, user: Any, relations: tuple[Any, Any], connection: Any, params: tuple[Any, ...]
+) -> str:
     """Return the SQL that finds what Django's two queries find, empty where it cannot be kept."""
-    model = cast("Any", type(user))
     # The table may know users by something else, which is not what stands in `params`.
-    for relation in (model.user_permissions.rel, model.groups.rel):
+    for relation in relations:
         if relation.field.m2m_target_field_name() != relation.field.model._meta.pk.name:
             return ""
     own, through_groups = (

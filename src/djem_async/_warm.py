@@ -29,8 +29,8 @@ from ._cache import Generation, Shortcut, Trust, object_key, shared_record
 from ._check_logs import model_level_log, part_of_object_log, repeat, repeat_for_model_level
 from ._entries import CheckLog, Entries, are_same
 from ._plans import plan_for
-from ._twins import are_any_declared
-from .access import names_for
+from ._twins import is_declared
+from .access import SOURCES, names_for
 from .logs import write_entries
 
 if TYPE_CHECKING:
@@ -178,10 +178,10 @@ def learn_shortcut(user: Any, generation: Generation, perm: str, obj: Model) -> 
     if found is None or is_held is None:
         return None
     key, pk_name = found
-    names = (*names_for("user", perm), *names_for("group", perm))
+    names = tuple(name for source in SOURCES for name in names_for(source, perm))
     if not is_held:
         shortcut = Shortcut(key, pk_name, same=_ANSWERS[False])
-    elif are_any_declared(key.model, names):
+    elif any(is_declared(key.model, name) for name in names):
         # Methods that only this object has may grant what those of its class have denied. What
         # those have granted stays granted.
         shortcut = Shortcut(

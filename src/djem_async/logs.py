@@ -458,9 +458,9 @@ class LogScope(_Frame):
         self.is_open = True
         self.entries = ()
         # What is active before and after the beginning.
-        before = self._before = _still_active() if _active.get() else ()
-        after = self._after = (*before, self)
-        _active.set(after)
+        self._before = _still_active()
+        self._after = (*self._before, self)
+        _active.set(self._after)
         return self
 
     def __exit__(

@@ -258,19 +258,19 @@ with suppress(StopIteration):
     _ENDED.send(None)
 
 
-def _looked_up_first(method: Check) -> Check:
+def _made_if_needed(method: Check) -> Check:
     """Spare a check all that is known of it.
 
     Args:
         method: The check where nothing is known.
     """
 
-    def rest(user: OLPMixin, perm: str, obj: Model | None, known: Known) -> bool:
+    def make(user: OLPMixin, perm: str, obj: Model | None, known: Known) -> bool:
         if isinstance(known, Shortcut):
             return run(_rest(user, perm, obj, known))
         return method(user, perm, obj)
 
-    return cast("Check", wraps(method)(looked_up_first(rest)))
+    return cast("Check", wraps(method)(looked_up_first(make)))
 
 
 def _awaited_if_needed(method: AsyncCheck) -> AsyncCheck:
@@ -308,7 +308,7 @@ class OLPMixin(Loggable):
     _group_perm_cache = _ModelLevelCache()
 
     @driven_by(_answer)
-    @_looked_up_first
+    @_made_if_needed
     def has_perm(self, perm: str, obj: Model | None = None) -> bool:
         """Tell whether the user has a permission.
 
