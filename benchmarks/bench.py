@@ -25,7 +25,7 @@ from typing import Any
 
 from benchmarks import report
 from benchmarks.client import requests_per_second
-from benchmarks.rows import OURS, ROWS, Goal, Row
+from benchmarks.rows import FLOOR, OURS, ROWS, Goal, Row
 from benchmarks.shop import project
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,6 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 VIEWS = {
     OURS: (OURS, "checked"),
     "unchecked": (OURS, "unchecked"),
+    FLOOR: (OURS, "floor"),
     "djem": ("djem", "thread"),
     "guardian": ("guardian", "thread"),
     "guardian, mixin": ("guardian", "mixin"),

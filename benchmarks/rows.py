@@ -10,6 +10,8 @@ PEERS = (OURS, "djem", "guardian", "rules")
 NONBLOCKING = f"{OURS}, nonblocking"
 ASYNC = f"{OURS}, async def"
 PLAIN = f"{OURS}, plain def"
+FLOOR = "floor"
+FLOOR_PLAIN = "floor, plain def"
 MODEL = "plain AbstractUser"
 
 
@@ -67,7 +69,7 @@ WARM = (
         "Warm `await user.ahas_perm(perm, obj)`",
         "s",
         (
-            at_most(3, "djem_async / floor", OURS, "floor"),
+            at_most(3, "djem_async / floor", OURS, FLOOR),
             at_least(100, "djem in a thread / djem_async", "djem", OURS),
             shown("djem_async / bare floor", OURS, "bare floor"),
         ),
@@ -79,7 +81,7 @@ WARM = (
         "Warm `user.has_perm(perm, obj)`",
         "s",
         (
-            at_most(2, "djem_async / floor", OURS, "floor"),
+            at_most(2, "djem_async / floor", OURS, FLOOR),
             at_least(20, "djem / djem_async", "djem", OURS),
             shown("djem_async / bare floor", OURS, "bare floor"),
             shown("djem with its settings defined / djem_async", "djem, settings defined", OURS),
@@ -121,7 +123,9 @@ COLD = tuple(
         "s",
         (
             at_most(limit, "djem_async, nonblocking / djem", NONBLOCKING, "djem"),
+            shown("floor / djem", FLOOR, "djem"),
             shown("djem_async, plain def / djem", PLAIN, "djem"),
+            shown("floor, plain def / djem", FLOOR_PLAIN, "djem"),
         ),
         PEERS,
         (CountGoal(NONBLOCKING, 2, 1), CountGoal(ASYNC, 2, 1)),
@@ -137,7 +141,9 @@ GATHERED = (
         "s",
         (
             at_most(0.25, "djem_async, nonblocking / djem", NONBLOCKING, "djem"),
+            shown("floor / djem", FLOOR, "djem"),
             shown("djem_async, plain def / djem", PLAIN, "djem"),
+            shown("floor, plain def / djem", FLOOR_PLAIN, "djem"),
         ),
         (OURS, "djem"),
         (CountGoal(NONBLOCKING, 2, 1),),
@@ -149,7 +155,9 @@ GATHERED = (
         (
             at_most(0.2, "djem_async, nonblocking / djem", NONBLOCKING, "djem"),
             at_most(0.2, "djem_async, async def / djem", ASYNC, "djem"),
+            shown("floor / djem", FLOOR, "djem"),
             at_most(0.25, "djem_async, plain def / djem", PLAIN, "djem"),
+            shown("floor, plain def / djem", FLOOR_PLAIN, "djem"),
         ),
         (OURS, "djem"),
     ),
@@ -233,11 +241,12 @@ ASGI = tuple(
         "1/s",
         (
             at_least(0.85, "djem_async / the same view unchecked", OURS, "unchecked"),
+            shown("floor / the same view unchecked", FLOOR, "unchecked"),
             at_least(1.2, "djem_async / djem in a thread", OURS, "djem"),
             at_least(1.2, "djem_async / guardian's mixin", OURS, "guardian, mixin"),
             at_least(1.2, "djem_async / guardian in a thread", OURS, "guardian"),
         ),
-        (OURS, "unchecked", "djem", "guardian", "guardian, mixin", "rules"),
+        (OURS, FLOOR, "unchecked", "djem", "guardian", "guardian, mixin", "rules"),
         (),
         database,
         seconds=0.7,

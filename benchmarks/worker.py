@@ -18,11 +18,13 @@ import time
 import tracemalloc
 from collections.abc import Awaitable, Callable
 from contextlib import contextmanager
+from functools import partial
 from inspect import iscoroutinefunction
 from itertools import repeat
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
+from benchmarks import floor
 from benchmarks.shop import project
 
 if TYPE_CHECKING:
@@ -34,34 +36,10 @@ clock = time.process_time if os.environ.get("BENCH_CLOCK") == "cpu" else time.pe
 SHORT = 0.002  # seconds, in which a loop is seldom interrupted
 Figures = dict[str, float]
 Row = dict[str, Any]
+Check = Callable[[Any], Awaitable[bool]]  # of an object
+Ask = Callable[[Any], Check]  # what a user is checked with
 Work = Callable[[list[Any]], Awaitable[None]]  # what to do with fresh users
 Loops = dict[str, tuple[Any, ...]]  # each a function and its arguments, but for how often
-
-
-class Floor:
-    """The least that an answer can cost: one look-up, under what identifies the question."""
-
-    def __init__(self, perm: str, obj: Any) -> None:
-        self.answers: dict[Any, bool] = {(perm, type(obj), obj._state.db, obj.pk): True}
-
-    def has_perm(self, perm: str, obj: Any = None) -> bool:
-        return self.answers[perm, type(obj), obj._state.db, obj.pk]
-
-    async def ahas_perm(self, perm: str, obj: Any = None) -> bool:
-        return self.answers[perm, type(obj), obj._state.db, obj.pk]
-
-
-class BareFloor:
-    """The same for one object only: one look-up, under the permission."""
-
-    def __init__(self, perm: str) -> None:
-        self.answers = {perm: True}
-
-    def has_perm(self, perm: str, obj: Any = None) -> bool:
-        return self.answers[perm]
-
-    async def ahas_perm(self, perm: str, obj: Any = None) -> bool:
-        return self.answers[perm]
 
 
 # The loops of the warm rows. Nothing may stand between them and what they measure.
@@ -217,8 +195,8 @@ def warm_async(worker: Worker, seconds: float, *, count: bool) -> Row:
     if name == "djem_async":
         loops: Loops = {
             name: (await_checks, user, perm, obj),
-            "floor": (await_checks, Floor(perm, obj), perm, obj),
-            "bare floor": (await_checks, BareFloor(perm), perm, obj),
+            "floor": (await_checks, floor.Warm(perm, obj), perm, obj),
+            "bare floor": (await_checks, floor.WarmForOne(perm), perm, obj),
         }
     else:
         loops = {name: (await_checks_in_thread, user, perm, obj)}
@@ -233,8 +211,8 @@ def warm_sync(worker: Worker, seconds: float, *, count: bool) -> Row:
     name = worker.contender
     loops: Loops = {name: (call_checks, user, perm, obj)}
     if name == "djem_async":
-        loops["floor"] = (call_checks, Floor(perm, obj), perm, obj)
-        loops["bare floor"] = (call_checks, BareFloor(perm), perm, obj)
+        loops["floor"] = (call_checks, floor.Warm(perm, obj), perm, obj)
+        loops["bare floor"] = (call_checks, floor.WarmForOne(perm), perm, obj)
     figures = worker.each("warm_sync", seconds, loops)
     if name in {"djem", "djem_async"}:
         with defined(DJEM_UNIVERSAL_OLP=False, DJEM_PERM_LOG_VERBOSITY=0):
@@ -283,6 +261,25 @@ def kinds(worker: Worker) -> dict[str, str]:
     return {worker.contender: f"{APP}.inline_product"}
 
 
+def asking(worker: Worker, perm: str) -> Ask:
+    def ask(user: Any) -> Check:
+        return lambda obj: worker.check(user, perm, obj)
+
+    return ask
+
+
+def ways(worker: Worker) -> dict[str, Ask]:
+    """Name what is measured with fresh users, each with how it checks."""
+    found = {name: asking(worker, perm) for name, perm in kinds(worker).items()}
+    if worker.contender == "djem_async":
+        inline, plain = f"{APP}.inline_product", f"{APP}.plain_product"
+        found["floor"] = lambda user: partial(floor.Cold(user).ahas_perm, inline)
+        found["floor, plain def"] = lambda user: partial(
+            floor.Cold(user).ahas_perm_in_thread, plain
+        )
+    return found
+
+
 def fastest(seconds: float, once: Callable[[], float]) -> float:
     """Measure at least twice, and for as long as it may take; return the least."""
     with no_collection():
@@ -293,15 +290,16 @@ def fastest(seconds: float, once: Callable[[], float]) -> float:
     return best
 
 
-def by_kind(
-    worker: Worker, seconds: float, work: Callable[[str], tuple[Work, int]], *, count: bool
+def in_each_way(
+    worker: Worker, seconds: float, work: Callable[[Ask], tuple[Work, int]], *, count: bool
 ) -> Row:
-    """Measure work that needs fresh users, with each kind of access method."""
+    """Measure work that needs fresh users."""
     figures: Figures = {}
     counts: dict[str, tuple[int, int]] = {}
-    for name, perm in kinds(worker).items():
+    for perm in kinds(worker).values():
         worker.checked_user(perm, worker.products[0])
-        function, users = work(perm)
+    for name, ask in ways(worker).items():
+        function, users = work(ask)
 
         def once(function: Work = function, users: int = users) -> float:
             return worker.runner.run(timed(function(worker.users(users)))) / users
@@ -317,14 +315,14 @@ def cold(worker: Worker, seconds: float, *, count: bool) -> Row:
     """Fresh users and one object, one after the other."""
     obj = worker.products[0]
 
-    def work(perm: str) -> tuple[Work, int]:
+    def work(ask: Ask) -> tuple[Work, int]:
         async def one_by_one(users: list[Any]) -> None:
             for user in users:
-                await worker.check(user, perm, obj)
+                await ask(user)(obj)
 
         return one_by_one, 10
 
-    return by_kind(worker, seconds, work, count=count)
+    return in_each_way(worker, seconds, work, count=count)
 
 
 def gathered(number: int) -> Callable[..., Row]:
@@ -332,14 +330,14 @@ def gathered(number: int) -> Callable[..., Row]:
         """Many objects at once, and one fresh user."""
         products = worker.products[:number]
 
-        def work(perm: str) -> tuple[Work, int]:
+        def work(ask: Ask) -> tuple[Work, int]:
             async def all_at_once(users: list[Any]) -> None:
-                (user,) = users
-                await asyncio.gather(*(worker.check(user, perm, obj) for obj in products))
+                check = ask(*users)
+                await asyncio.gather(*map(check, products))
 
             return all_at_once, 1
 
-        return by_kind(worker, seconds, work, count=count)
+        return in_each_way(worker, seconds, work, count=count)
 
     return gather_row
 
@@ -347,7 +345,7 @@ def gathered(number: int) -> Callable[..., Row]:
 def growth(worker: Worker, seconds: float, *, count: bool) -> Row:
     """What one of many gathered checks takes, with a thousand of them and with more."""
     figures: Figures = {}
-    floor = Floor("", worker.products[0])
+    known = floor.Warm("", worker.products[0])
 
     async def all_at_once(check: Any, perm: str, products: list[Any]) -> None:
         await asyncio.gather(*(check(perm, obj) for obj in products))
@@ -355,11 +353,11 @@ def growth(worker: Worker, seconds: float, *, count: bool) -> Row:
     perms = {name: perm for name, perm in kinds(worker).items() if "plain" not in name}
     for title, number, times in (("1,000", 1_000, 5), ("many", many(seconds), 1)):
         products = in_memory(number)
-        floor.answers = {("", type(obj), "default", obj.pk): True for obj in products}
+        known.answers = {("", type(obj), "default", obj.pk): True for obj in products}
         for name, perm in {**perms, "floor": ""}.items():
             taken = 0.0
             for user in worker.users(times):
-                check = user.ahas_perm if perm else floor.ahas_perm
+                check = user.ahas_perm if perm else known.ahas_perm
                 with no_collection():
                     taken += worker.runner.run(timed(all_at_once(check, perm, products)))
             figures[f"{name}, among {title}"] = taken / number / times

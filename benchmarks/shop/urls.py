@@ -9,6 +9,8 @@ from django.conf import settings
 from django.http import HttpResponse
 from django.urls import path
 
+from benchmarks.floor import Cold
+
 from .models import Product
 
 if TYPE_CHECKING:
@@ -27,6 +29,12 @@ async def checked(request: HttpRequest, pk: int) -> HttpResponse:
     user = await request.auser()
     product = await Product.objects.aget(pk=pk)
     return answer(user, product, granted=await user.ahas_perm(PERM, product))
+
+
+async def floor(request: HttpRequest, pk: int) -> HttpResponse:
+    user = await request.auser()
+    product = await Product.objects.aget(pk=pk)
+    return answer(user, product, granted=await Cold(user).ahas_perm(PERM, product))
 
 
 async def checked_in_thread(request: HttpRequest, pk: int) -> HttpResponse:
@@ -52,6 +60,7 @@ def answer(user: Any, product: Product, *, granted: bool) -> HttpResponse:
 urlpatterns = [
     path("unchecked/<int:pk>/", unchecked),
     path("checked/<int:pk>/", checked),
+    path("floor/<int:pk>/", floor),
     path("thread/<int:pk>/", checked_in_thread),
     path("place/<int:pk>/", checked_in_place),
 ]
