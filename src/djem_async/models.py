@@ -346,13 +346,12 @@ class OLPMixin(Loggable):
             PermissionRecursionError: The check is already running in this context.
             NotADecisionError: An access method returned something that cannot be an answer.
         """
-        known = look_up(self, perm, obj)
-        if known is None and not conf.DJEM_PERM_LOG_VERBOSITY:
+        if not conf.DJEM_PERM_LOG_VERBOSITY:
             fetch = fetch_of(self)
             if fetch is not None:
                 # By then another check has found out the rest as well.
                 await fetch.wait()
-                known = look_up(self, perm, obj)
+        known = look_up(self, perm, obj)
         if known is True or known is False:
             return known
         return await arun(_rest(self, perm, obj, known))
