@@ -94,23 +94,25 @@ def permissions_of(pk: int) -> set[str]:
     """Make the query of djem_async, as bare SQL."""
     from django.db import connection
 
-    sql, number = query()
+    sql, params = query()
     with connection.cursor() as cursor:
-        cursor.execute(sql, (pk,) * number)
+        cursor.execute(
+            sql, dict.fromkeys(params, pk) if isinstance(params, dict) else [pk] * len(params)
+        )
         return {f"{app_label}.{codename}" for _, app_label, codename in cursor.fetchall()}
 
 
 @cache
-def query() -> tuple[str, int]:
-    """Return the query that djem_async makes for a fresh user, and how often it has his key."""
+def query() -> tuple[str, Any]:
+    """Return the query of djem_async for a fresh user. All parameters are his key."""
     from django.db import connection
 
     from benchmarks.shop.models import User
 
-    queries: list[tuple[str, int]] = []
+    queries: list[tuple[str, Any]] = []
 
     def note(execute: Callable[..., Any], sql: str, params: Any, *rest: Any) -> Any:
-        queries.append((sql, len(params)))
+        queries.append((sql, params))
         return execute(sql, params, *rest)
 
     user = User.objects.order_by("pk")[0]

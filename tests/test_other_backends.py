@@ -642,10 +642,10 @@ def test_a_check_that_joins_a_fetch_which_found_the_user_inactive_fetches_anew(
 ):
     fetches: list[Any] = []
 
-    def fill(backend: Any, user: Any) -> None:
+    def fill(backend: Any, user: Any, generation: Any) -> None:
         fetches.append(user)
         if len(fetches) > 1:
-            fill_permission_caches(backend, user)
+            fill_permission_caches(backend, user, generation)
 
     monkeypatch.setattr(_backends, "fill_permission_caches", fill)
     assert api(user).has_perm(PERM) is True
@@ -671,7 +671,7 @@ def test_what_rests_on_what_an_inactive_user_was_found_to_hold_is_forgotten(
 ):
     generation = permission_cache(user).generation
 
-    def fill(backend: Any, user: Any) -> None:
+    def fill(backend: Any, user: Any, generation: Any) -> None:
         for name in (*found, "_perm_cache"):
             setattr(user, name, set())
         generation.trust.model_level[PERM] = False  # as another check does that comes between

@@ -280,7 +280,7 @@ def _fetch(backend: ModelBackend, user: object, generation: Generation) -> None:
         running.generation = generation
         found = generation.model_level
         was_there = "_perm_cache" in found  # somebody has set it meanwhile
-        fill_permission_caches(backend, user)
+        fill_permission_caches(backend, user, generation)
         are_both_there = "_user_perm_cache" in found and "_group_perm_cache" in found
         if not was_there and not are_both_there:
             # The user was inactive in the midst of it, and Django may have cached that nothing is

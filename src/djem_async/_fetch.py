@@ -8,7 +8,7 @@ query, and kept. Whatever is unusual is left to Django.
 from __future__ import annotations
 
 from functools import cache
-from operator import attrgetter
+from operator import attrgetter, is_
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -21,14 +21,16 @@ from django.db.models.fields.related_descriptors import ManyToManyDescriptor
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from django.contrib.auth.backends import ModelBackend
+    from django.contrib.auth.backends import BaseBackend, ModelBackend
+
+    from ._cache import Generation
 
 # The SQL, empty where it cannot be kept. Threads that compile the same at once do no harm.
 _kept: Final[dict[Hashable, str]] = {}
 _MOST_KEPT: Final = 256
 
 
-def fill_permission_caches(backend: ModelBackend, user: Any) -> None:
+def fill_permission_caches(backend: ModelBackend, user: Any, generation: Generation) -> None:
     """Fill Django's own caches of a user's model-level permissions.
 
     They are filled as `ModelBackend.get_all_permissions` fills them, mostly with one query.
@@ -36,19 +38,23 @@ def fill_permission_caches(backend: ModelBackend, user: Any) -> None:
     Args:
         backend: A backend whose permission methods are Django's own.
         user: An active user.
+        generation: Where the user has these caches.
 
     Raises:
         SynchronousOnlyOperation: This thread runs an event loop.
     """
-    rows = _rows(backend, user) if _is_unpatched(backend) and _is_usual(user) else None
+    # Django keeps what is there, and fetches the rest.
+    is_ours = not generation.model_level and _is_unpatched(backend) and _is_usual(user)
+    rows = _rows(backend, user) if is_ours else None
     if rows is None:
         backend.get_all_permissions(user)
         return
     found: tuple[set[str], set[str]] = set(), set()
     for part, app_label, codename in rows:
         found[part].add(f"{app_label}.{codename}")
-    user._user_perm_cache, user._group_perm_cache = found
-    user._perm_cache = found[0] | found[1]
+    generation.hold("_user_perm_cache", found[0])
+    generation.hold("_group_perm_cache", found[1])
+    generation.hold("_perm_cache", found[0] | found[1])
 
 
 # What `ModelBackend.get_all_permissions` consists of.
@@ -63,11 +69,27 @@ _METHODS: Final = (
 _methods_of: Final = attrgetter(*_METHODS)
 
 
+_found_unpatched: tuple[object, ...] = ()
+
+
 def _is_unpatched(backend: ModelBackend) -> bool:
     """Tell whether the methods of the backend are those that Django has written."""
+    global _found_unpatched  # noqa: PLW0603 - replaced as a whole
+    methods = (*_methods_of(type(backend)), _base_backend().get_all_permissions)
+    # What is looked at in every fetch is looked into once.
+    if len(_found_unpatched) == len(methods) and all(map(is_, methods, _found_unpatched)):
+        return True
+    if all(map(is_djangos, methods)):
+        _found_unpatched = methods
+        return True
+    return False
+
+
+@cache
+def _base_backend() -> type[BaseBackend]:
     from django.contrib.auth.backends import BaseBackend
 
-    return all(map(is_djangos, (*_methods_of(type(backend)), BaseBackend.get_all_permissions)))
+    return BaseBackend
 
 
 @cache
@@ -103,10 +125,6 @@ def _is_usual(user: Any) -> bool:
     model = cast("Any", type(user))
     return (
         user.is_active
-        # Django keeps what is there, and fetches the rest.
-        and not hasattr(user, "_perm_cache")
-        and not hasattr(user, "_user_perm_cache")
-        and not hasattr(user, "_group_perm_cache")
         # A superuser has every permission.
         and not user.is_superuser
         # Another manager may find less, and not the same at all times.
@@ -158,7 +176,7 @@ def _rows(backend: ModelBackend, user: Any) -> list[tuple[int, str, str]] | None
     if not sql:
         return None
     with connection.cursor() as cursor:
-        cursor.execute(sql, params)
+        cursor.execute(sql, _named(params) if _has_names(connection) else params)
         rows: list[tuple[int, str, str]] = cursor.fetchall()
     return rows
 
@@ -243,4 +261,20 @@ def _compile(
     if (*more_params, *found_params) != params or compiler.get_converters(columns):
         return ""
     pk = f"{quote(permission._meta.db_table)}.{quote(permission._meta.pk.column)}"
-    return f"{sql} INNER JOIN ({found_sql}) {table} ON ({pk} = {table}.{quote('_permission')})"
+    on = f"{pk} = {table}.{quote('_permission')}"
+    joined: str = f"{sql} INNER JOIN ({found_sql}) {table} ON ({on})"
+    if not _has_names(connection):
+        return joined
+    # There is no other percent sign: Django could not have joined what has one in its name.
+    return joined % tuple(f"%({name})s" for name in _named(params))
+
+
+def _has_names(connection: Any) -> bool:
+    """Tell whether parameters have names, which spares Django a search of all SQL for SQLite."""
+    # Of other backends it is not known whether they can have them.
+    module: str = connection.__class__.__module__
+    return module == "django.db.backends.sqlite3.base"
+
+
+def _named(params: tuple[Any, ...]) -> dict[str, Any]:
+    return {f"p{number}": param for number, param in enumerate(params)}
