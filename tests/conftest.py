@@ -102,10 +102,11 @@ def grant(user: User, *perms: str) -> User:
     return User.objects.get(pk=user.pk)
 
 
-def as_djangos(function: FunctionType) -> FunctionType:
-    """Make a patch of a backend look as if Django had written it."""
+def as_djangos(function: FunctionType, name: str = "has_perm") -> FunctionType:
+    """Make a patch of a method of `ModelBackend` look as if Django had written it."""
     file = RemoteUserBackend.clean_username.__code__.co_filename
-    function.__code__ = function.__code__.replace(co_filename=file)
+    qualname = f"ModelBackend.{name}"
+    function.__code__ = function.__code__.replace(co_filename=file, co_qualname=qualname)
     return function
 
 

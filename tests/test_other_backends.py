@@ -642,10 +642,10 @@ def test_a_check_that_joins_a_fetch_which_found_the_user_inactive_fetches_anew(
 ):
     fetches: list[Any] = []
 
-    def fill(backend: Any, user: Any, generation: Any) -> None:
+    def fill(backend: Any, user: Any) -> None:
         fetches.append(user)
         if len(fetches) > 1:
-            fill_permission_caches(backend, user, generation)
+            fill_permission_caches(backend, user)
 
     monkeypatch.setattr(_backends, "fill_permission_caches", fill)
     assert api(user).has_perm(PERM) is True
@@ -671,7 +671,7 @@ def test_what_rests_on_what_an_inactive_user_was_found_to_hold_is_forgotten(
 ):
     generation = permission_cache(user).generation
 
-    def fill(backend: Any, user: Any, generation: Any) -> None:
+    def fill(backend: Any, user: Any) -> None:
         for name in (*found, "_perm_cache"):
             setattr(user, name, set())
         generation.trust.model_level[PERM] = False  # as another check does that comes between
@@ -695,6 +695,31 @@ def test_a_fetch_that_is_made_can_be_waited_for(user):
         assert _backends.fetch_of(user) is None
 
     async_to_sync(check)()
+
+
+def test_what_is_known_waits_for_no_fetch(user, monkeypatch):
+    """It is not fetched anew because another check fetches, which may take its time."""
+    is_fetching, may_end = threading.Event(), threading.Event()
+
+    def fill(backend: Any, user: Any) -> None:
+        is_fetching.set()
+        assert may_end.wait(10)
+        fill_permission_caches(backend, user)
+
+    async def check() -> list[Any]:
+        fetching = asyncio.create_task(user.ahas_perm("testapp.change_thing"))
+        try:
+            assert await asyncio.to_thread(is_fetching.wait, 10)
+            user._perm_cache = set()
+            answers = [await asyncio.to_thread(user.has_perm, PERM)]
+            answers += await asyncio.wait_for(asyncio.gather(user.ahas_perm(PERM)), 5)
+            return answers
+        finally:
+            may_end.set()
+            await fetching
+
+    monkeypatch.setattr(_backends, "fill_permission_caches", fill)
+    assert asyncio.run(check()) == [False, False]
 
 
 def test_what_cannot_be_fetched_is_tried_twice(api, user, monkeypatch):
@@ -816,6 +841,12 @@ def test_a_patch_of_djangos_check_is_heard_by_whoever_asks_it(
         assert api(User.objects.get(pk=user.pk)).has_perm(*args) is not is_heard
     user.clear_perm_cache()
     assert api(user).has_perm(*args)
+
+
+def test_another_check_of_djangos_is_no_check_that_is_known(monkeypatch):
+    assert _backends.are_all_known()
+    monkeypatch.setattr(ModelBackend, "has_perm", BaseBackend.has_perm)
+    assert not _backends.are_all_known()
 
 
 def test_a_patch_that_has_no_code_is_heard(api, user, thing, monkeypatch):

@@ -777,7 +777,7 @@ def test_a_denial_while_the_user_was_inactive_is_not_repeated(api, user, monkeyp
 
 def test_without_what_has_to_be_fetched_there_is_no_permission(api, user, monkeypatch):
     """As when the user is inactive while it is fetched: no query may be made in its place."""
-    monkeypatch.setattr(_backends, "fill_permission_caches", lambda *args: None)
+    monkeypatch.setattr(_backends, "fill_permission_caches", lambda backend, user: None)
     assert api(user).has_perm(PERM) is False
 
 
@@ -1179,7 +1179,7 @@ def test_a_backend_that_differs_from_djangos_is_asked_every_time(
         return await acheck(self, user_obj, perm, obj)
 
     monkeypatch.setattr(ModelBackend, "has_perm", as_djangos(counted))
-    monkeypatch.setattr(ModelBackend, "ahas_perm", as_djangos(acounted))
+    monkeypatch.setattr(ModelBackend, "ahas_perm", as_djangos(acounted, "ahas_perm"))
     for _ in range(3):
         assert api(user).has_perm(PERM) is True
     assert calls == [(backend, None)] * asked
@@ -1298,7 +1298,7 @@ def test_a_permission_that_is_no_name_changes_nothing_for_superusers(api, user, 
 
 @pytest.mark.parametrize("with_object", [False, True])
 def test_a_fetch_that_is_denied_is_a_veto(api, user, thing, with_object, monkeypatch):
-    def deny(backend, user, generation):
+    def deny(backend, user):
         raise PermissionDenied
 
     monkeypatch.setattr(_backends, "fill_permission_caches", deny)
@@ -1330,8 +1330,8 @@ def test_nothing_is_learned_from_before_the_flag_changed(
     access_methods(Thing, _user_can_use_thing=lambda self, user: False)
     fill = _backends.fill_permission_caches
 
-    def promote(backend, user, generation):
-        fill(backend, user, generation)
+    def promote(backend, user):
+        fill(backend, user)
         user.is_superuser = True
 
     monkeypatch.setattr(_backends, "fill_permission_caches", promote)

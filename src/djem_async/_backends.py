@@ -166,7 +166,12 @@ def _classify(path: str, backend: object) -> _Configured:
         return _Configured(path, backend, asks_access_methods=True)
     # Of all classes: those behind Django's own in the order of inheritance are asked by these.
     are_djangos = all(
-        _is_djangos_class(base) and all(map(is_djangos, _checks_of(base))) for base in definers
+        _is_djangos_class(base)
+        and all(
+            is_djangos(check, f"{base.__name__}.{name}")
+            for name, check in zip(_CHECKS, _checks_of(base), strict=True)
+        )
+        for base in definers
     )
     if not are_djangos:
         return _Configured(path, None)
@@ -181,6 +186,9 @@ def _is_made_plainly(path: str, kind: Any) -> bool:
         and kind.__new__ is object.__new__
         and type(kind).__call__ is type.__call__
     )
+
+
+_CHECKS: Final = ("has_perm", "ahas_perm")
 
 
 def _checks_of(base: type) -> tuple[object, object]:
@@ -280,7 +288,7 @@ def _fetch(backend: ModelBackend, user: object, generation: Generation) -> None:
         running.generation = generation
         found = generation.model_level
         was_there = "_perm_cache" in found  # somebody has set it meanwhile
-        fill_permission_caches(backend, user, generation)
+        fill_permission_caches(backend, user)
         are_both_there = "_user_perm_cache" in found and "_group_perm_cache" in found
         if not was_there and not are_both_there:
             # The user was inactive in the midst of it, and Django may have cached that nothing is
@@ -299,8 +307,12 @@ def fetch_of(user: object) -> ThreadCall | None:
 
     Args:
         user: The user.
+
+    Returns:
+        The call; None also if anything is known already, for which nobody has to wait.
     """
-    return shared_call(permission_cache(user).generation.fetches)
+    generation = permission_cache(user).generation
+    return None if generation.trust.is_filled else shared_call(generation.fetches)
 
 
 def answers(name: str, *args: Any) -> Iterator[Flow[bool]]:

@@ -244,6 +244,11 @@ class Trust:
         # The logs of checks of the model level, but for their headers.
         self.logs: dict[str, FinishedLog] = {}
 
+    @property
+    def is_filled(self) -> bool:
+        """Whether any answer is known."""
+        return bool(self.model_level or self.shortcuts)
+
     def add(self, perm: str, key: ObjectKey, shortcut: Shortcut) -> None:
         """Keep a shortcut.
 
@@ -297,18 +302,6 @@ class Generation:
         """
         perms = self.model_level.get("_perm_cache")
         return None if perms is None else perm in perms
-
-    def hold(self, name: str, perms: set[str]) -> None:
-        """Keep one of Django's caches.
-
-        Args:
-            name: The name of Django's attribute.
-            perms: The permissions in it.
-        """
-        before = self.model_level.get(name, perms)
-        self.model_level[name] = perms
-        if before is not perms:
-            self.trust = Trust()  # answers rested on another set
 
     def recall(self, source: Source, perm: str, key: ObjectKey | None) -> Decision | None:
         """Return a remembered decision, None if there is none.

@@ -23,14 +23,12 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.backends import BaseBackend, ModelBackend
 
-    from ._cache import Generation
-
 # The SQL, empty where it cannot be kept. Threads that compile the same at once do no harm.
 _kept: Final[dict[Hashable, str]] = {}
 _MOST_KEPT: Final = 256
 
 
-def fill_permission_caches(backend: ModelBackend, user: Any, generation: Generation) -> None:
+def fill_permission_caches(backend: ModelBackend, user: Any) -> None:
     """Fill Django's own caches of a user's model-level permissions.
 
     They are filled as `ModelBackend.get_all_permissions` fills them, mostly with one query.
@@ -38,23 +36,19 @@ def fill_permission_caches(backend: ModelBackend, user: Any, generation: Generat
     Args:
         backend: A backend whose permission methods are Django's own.
         user: An active user.
-        generation: Where the user has these caches.
 
     Raises:
         SynchronousOnlyOperation: This thread runs an event loop.
     """
-    # Django keeps what is there, and fetches the rest.
-    is_ours = not generation.model_level and _is_unpatched(backend) and _is_usual(user)
-    rows = _rows(backend, user) if is_ours else None
+    rows = _rows(backend, user) if _is_unpatched(backend) and _is_usual(user) else None
     if rows is None:
         backend.get_all_permissions(user)
         return
     found: tuple[set[str], set[str]] = set(), set()
     for part, app_label, codename in rows:
         found[part].add(f"{app_label}.{codename}")
-    generation.hold("_user_perm_cache", found[0])
-    generation.hold("_group_perm_cache", found[1])
-    generation.hold("_perm_cache", found[0] | found[1])
+    user._user_perm_cache, user._group_perm_cache = found
+    user._perm_cache = found[0] | found[1]
 
 
 # What `ModelBackend.get_all_permissions` consists of.
@@ -67,26 +61,35 @@ _METHODS: Final = (
     "_get_group_permissions",
 )
 _methods_of: Final = attrgetter(*_METHODS)
+_QUALNAMES: Final = (
+    *(f"ModelBackend.{name}" for name in _METHODS),
+    "BaseBackend.get_all_permissions",
+)
+_code_of: Final = attrgetter("__code__")
 
-
-_found_unpatched: tuple[object, ...] = ()
+# The functions that were found to be Django's, and their code, which may be replaced as well.
+_djangos: tuple[tuple[object, ...], tuple[object, ...]] | None = None
 
 
 def _is_unpatched(backend: ModelBackend) -> bool:
     """Tell whether the methods of the backend are those that Django has written."""
-    global _found_unpatched  # noqa: PLW0603 - replaced as a whole
+    global _djangos  # noqa: PLW0603 - replaced as a whole
     methods = (*_methods_of(type(backend)), _base_backend().get_all_permissions)
-    # What is looked at in every fetch is looked into once.
-    if len(_found_unpatched) == len(methods) and all(map(is_, methods, _found_unpatched)):
-        return True
-    if all(map(is_djangos, methods)):
-        _found_unpatched = methods
-        return True
-    return False
+    known = _djangos
+    if (
+        known is None
+        or not all(map(is_, methods, known[0]))
+        or not all(map(is_, map(_code_of, methods), known[1]))
+    ):
+        if not all(map(is_djangos, methods, _QUALNAMES)):
+            return False
+        _djangos = methods, tuple(map(_code_of, methods))
+    return True
 
 
 @cache
 def _base_backend() -> type[BaseBackend]:
+    # Here, because that module needs the user model, whose module imports this one.
     from django.contrib.auth.backends import BaseBackend
 
     return BaseBackend
@@ -99,15 +102,20 @@ def _djangos_file() -> str:
     return RemoteUserBackend.clean_username.__code__.co_filename
 
 
-def is_djangos(method: object) -> bool:
-    """Tell whether Django has written a method of a backend.
+def is_djangos(method: object, qualname: str) -> bool:
+    """Tell whether Django has written a method of a backend, and for this place.
 
     Args:
         method: What is found under the name of one.
+        qualname: The name of its class, and its own.
     """
-    # By the file: a patch may have taken over the other marks of what it replaces, and if it is no
-    # plain function, all of them.
-    return type(method) is FunctionType and method.__code__.co_filename == _djangos_file()
+    # By the code: a patch may have taken over the other marks of what it replaces, and if it is no
+    # plain function, all of them. It may also be another method of Django's.
+    return (
+        type(method) is FunctionType
+        and method.__code__.co_filename == _djangos_file()
+        and method.__code__.co_qualname == qualname
+    )
 
 
 @cache
@@ -125,6 +133,10 @@ def _is_usual(user: Any) -> bool:
     model = cast("Any", type(user))
     return (
         user.is_active
+        # Django keeps what is there, and fetches the rest.
+        and not hasattr(user, "_perm_cache")
+        and not hasattr(user, "_user_perm_cache")
+        and not hasattr(user, "_group_perm_cache")
         # A superuser has every permission.
         and not user.is_superuser
         # Another manager may find less, and not the same at all times.
@@ -166,17 +178,20 @@ def _rows(backend: ModelBackend, user: Any) -> list[tuple[int, str, str]] | None
     params = _params(user, relations, connection)
     if params is None:
         return None
-    key = (model, *_tables(relations, connection))
+    has_names = _takes_names(connection)
+    key = (model, has_names, *_tables(relations, connection))
     sql = _kept.get(key)
     if sql is None:
         sql = _compile(backend, user, relations, connection, params)
+        if has_names:
+            sql = _with_names(sql, params)
         if len(_kept) >= _MOST_KEPT:
             _kept.clear()
         _kept[key] = sql
     if not sql:
         return None
     with connection.cursor() as cursor:
-        cursor.execute(sql, _named(params) if _has_names(connection) else params)
+        cursor.execute(sql, _named(params) if has_names else params)
         rows: list[tuple[int, str, str]] = cursor.fetchall()
     return rows
 
@@ -261,19 +276,20 @@ def _compile(
     if (*more_params, *found_params) != params or compiler.get_converters(columns):
         return ""
     pk = f"{quote(permission._meta.db_table)}.{quote(permission._meta.pk.column)}"
-    on = f"{pk} = {table}.{quote('_permission')}"
-    joined: str = f"{sql} INNER JOIN ({found_sql}) {table} ON ({on})"
-    if not _has_names(connection):
-        return joined
-    # There is no other percent sign: Django could not have joined what has one in its name.
-    return joined % tuple(f"%({name})s" for name in _named(params))
+    return f"{sql} INNER JOIN ({found_sql}) {table} ON ({pk} = {table}.{quote('_permission')})"
 
 
-def _has_names(connection: Any) -> bool:
+def _takes_names(connection: Any) -> bool:
     """Tell whether parameters have names, which spares Django a search of all SQL for SQLite."""
-    # Of other backends it is not known whether they can have them.
+    # Of other backends it is not known whether they can have them, nor of wrappers.
     module: str = connection.__class__.__module__
-    return module == "django.db.backends.sqlite3.base"
+    return module == "django.db.backends.sqlite3.base" and not connection.execute_wrappers
+
+
+def _with_names(sql: str, params: tuple[Any, ...]) -> str:
+    if sql.count("%") != len(params):
+        return ""  # the name of a table or column has one, which would have to be written twice
+    return sql % tuple(f"%({name})s" for name in _named(params))
 
 
 def _named(params: tuple[Any, ...]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar, cast, ove
 from asgiref.sync import markcoroutinefunction
 
 from ._backends import answers, are_all_known, are_methods_decisive, collect, fetch_of
-from ._cache import Shortcut, permission_cache
+from ._cache import Shortcut, Trust, permission_cache
 from ._check_logs import logged
 from ._decision import decide, decide_for_user, first_grant
 from ._driving import arun, run, twin_of
@@ -68,7 +68,11 @@ class _ModelLevelCache:
             raise AttributeError(self._name) from None
 
     def __set__(self, user: object, value: set[str]) -> None:
-        Running.generation_for(permission_cache(user)).hold(self._name, value)
+        generation = Running.generation_for(permission_cache(user))
+        before = generation.model_level.get(self._name, value)
+        generation.model_level[self._name] = value
+        if before is not value:
+            generation.trust = Trust()  # answers rested on another set
 
     def __delete__(self, user: object) -> None:
         cache = permission_cache(user)
