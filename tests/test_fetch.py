@@ -440,6 +440,15 @@ def test_a_percent_sign_in_a_name_is_none_of_a_parameter(monkeypatch):
 
 
 @BOTH
+def test_parameters_have_names_only_where_that_is_known_to_work(monkeypatch):
+    connection = connections["default"]
+    assert _fetch._takes_names(connection) is (connection.vendor == "sqlite")
+    another = type("DatabaseWrapper", (type(connection),), {})
+    monkeypatch.setattr(connection, "__class__", another, raising=False)
+    assert not _fetch._takes_names(connection)
+
+
+@BOTH
 def test_another_kind_of_connection_gets_another_query(monkeypatch, compilations):
     user = populate(create(User))
     filled(fresh(user))

@@ -849,6 +849,26 @@ def test_another_check_of_djangos_is_no_check_that_is_known(monkeypatch):
     assert not _backends.are_all_known()
 
 
+class _Narrow(ModelBackend):
+    has_perm = ModelBackend.has_perm
+    ahas_perm = ModelBackend.ahas_perm
+
+    def get_all_permissions(self, user_obj: Any, obj: Any = None) -> Any:
+        return set()
+
+    async def aget_all_permissions(self, user_obj: Any, obj: Any = None) -> Any:
+        return set()
+
+
+_Narrow.__name__ = "ModelBackend"
+
+
+def test_a_class_with_the_name_and_the_checks_of_djangos_is_not_djangos(api, user, settings):
+    settings.AUTHENTICATION_BACKENDS = [f"{__name__}._Narrow"]
+    assert not _backends.are_all_known()
+    assert api(user).has_perm(PERM) is False
+
+
 def test_a_patch_that_has_no_code_is_heard(api, user, thing, monkeypatch):
     assert api(user).has_perm(PERM, thing)
     monkeypatch.setattr(ModelBackend, "has_perm", Mock(side_effect=PermissionDenied))

@@ -167,10 +167,7 @@ def _classify(path: str, backend: object) -> _Configured:
     # Of all classes: those behind Django's own in the order of inheritance are asked by these.
     are_djangos = all(
         _is_djangos_class(base)
-        and all(
-            is_djangos(check, f"{base.__name__}.{name}")
-            for name, check in zip(_CHECKS, _checks_of(base), strict=True)
-        )
+        and all(map(is_djangos, _checks_of(base), (f"{base.__name__}.{name}" for name in _CHECKS)))
         for base in definers
     )
     if not are_djangos:
@@ -312,7 +309,7 @@ def fetch_of(user: object) -> ThreadCall | None:
         The call; None also if anything is known already, for which nobody has to wait.
     """
     generation = permission_cache(user).generation
-    return None if generation.trust.is_filled else shared_call(generation.fetches)
+    return None if generation.trust.model_level else shared_call(generation.fetches)
 
 
 def answers(name: str, *args: Any) -> Iterator[Flow[bool]]:

@@ -244,11 +244,6 @@ class Trust:
         # The logs of checks of the model level, but for their headers.
         self.logs: dict[str, FinishedLog] = {}
 
-    @property
-    def is_filled(self) -> bool:
-        """Whether any answer is known."""
-        return bool(self.model_level or self.shortcuts)
-
     def add(self, perm: str, key: ObjectKey, shortcut: Shortcut) -> None:
         """Keep a shortcut.
 
