@@ -719,7 +719,7 @@ def test_what_is_known_waits_for_no_fetch(user, monkeypatch):
             await fetching
 
     monkeypatch.setattr(_backends, "fill_permission_caches", fill)
-    assert asyncio.run(check()) == [False, False]
+    assert async_to_sync(check)() == [False, False]
 
 
 def test_what_cannot_be_fetched_is_tried_twice(api, user, monkeypatch):
