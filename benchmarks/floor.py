@@ -7,6 +7,7 @@ library to use, but shows how much of a figure is Python's, asyncio's, asgiref's
 from __future__ import annotations
 
 import asyncio
+import re
 from contextvars import copy_context
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
@@ -94,29 +95,22 @@ def permissions_of(pk: int) -> set[str]:
     """Make the query of djem_async, as bare SQL."""
     from django.db import connection
 
-    sql, params = query()
+    sql, names = query()
     with connection.cursor() as cursor:
-        cursor.execute(
-            sql, dict.fromkeys(params, pk) if isinstance(params, dict) else [pk] * len(params)
-        )
+        cursor.execute(sql, dict.fromkeys(names, pk) if names else [pk] * sql.count("%s"))
         return {f"{app_label}.{codename}" for _, app_label, codename in cursor.fetchall()}
 
 
 @cache
-def query() -> tuple[str, Any]:
-    """Return the query of djem_async for a fresh user. All parameters are his key."""
-    from django.db import connection
+def query() -> tuple[str, list[str]]:
+    """Return the query of djem_async for a fresh user, and the names of its parameters, if any.
 
+    All of them are his key.
+    """
     from benchmarks.shop.models import User
+    from djem_async import _fetch
 
-    queries: list[tuple[str, Any]] = []
-
-    def note(execute: Callable[..., Any], sql: str, params: Any, *rest: Any) -> Any:
-        queries.append((sql, params))
-        return execute(sql, params, *rest)
-
-    user = User.objects.order_by("pk")[0]
-    with connection.execute_wrapper(note):
-        user.has_perm("shop.inline_product")
-    (found,) = queries
-    return found
+    User.objects.order_by("pk")[0].has_perm("shop.inline_product")
+    # As it is kept: whoever listens to the connection would be given another form.
+    (sql,) = _fetch._kept.values()
+    return sql, re.findall(r"%\((\w+)\)s", sql)

@@ -262,10 +262,7 @@ def kinds(worker: Worker) -> dict[str, str]:
 
 
 def asking(worker: Worker, perm: str) -> Ask:
-    def ask(user: Any) -> Check:
-        return lambda obj: worker.check(user, perm, obj)
-
-    return ask
+    return lambda user: partial(worker.check, user, perm)
 
 
 def ways(worker: Worker) -> dict[str, Ask]:

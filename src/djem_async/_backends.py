@@ -190,7 +190,8 @@ _CHECKS: Final = ("has_perm", "ahas_perm")
 
 def _checks_of(base: type) -> tuple[object, object]:
     """Return the checks that a class defines, in both forms, which somebody may patch."""
-    return vars(base).get("has_perm"), vars(base).get("ahas_perm")
+    has_perm, ahas_perm = map(vars(base).get, _CHECKS)
+    return has_perm, ahas_perm
 
 
 class _Backends:
@@ -306,7 +307,7 @@ def fetch_of(user: object) -> ThreadCall | None:
         user: The user.
 
     Returns:
-        The call; None also if anything is known already, for which nobody has to wait.
+        The call; None also if an answer of the model level is known, which need not wait for it.
     """
     generation = permission_cache(user).generation
     return None if generation.trust.model_level else shared_call(generation.fetches)

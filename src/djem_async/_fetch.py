@@ -8,7 +8,7 @@ query, and kept. Whatever is unusual is left to Django.
 from __future__ import annotations
 
 from functools import cache
-from operator import attrgetter, is_
+from operator import attrgetter
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -21,7 +21,7 @@ from django.db.models.fields.related_descriptors import ManyToManyDescriptor
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from django.contrib.auth.backends import BaseBackend, ModelBackend
+    from django.contrib.auth.backends import ModelBackend
 
 # The SQL, empty where it cannot be kept. Threads that compile the same at once do no harm.
 _kept: Final[dict[Hashable, str]] = {}
@@ -65,34 +65,14 @@ _QUALNAMES: Final = (
     *(f"ModelBackend.{name}" for name in _METHODS),
     "BaseBackend.get_all_permissions",
 )
-_code_of: Final = attrgetter("__code__")
-
-# The functions that were found to be Django's, and their code, which may be replaced as well.
-_djangos: tuple[tuple[object, ...], tuple[object, ...]] | None = None
 
 
 def _is_unpatched(backend: ModelBackend) -> bool:
     """Tell whether the methods of the backend are those that Django has written."""
-    global _djangos  # noqa: PLW0603 - replaced as a whole
-    methods = (*_methods_of(type(backend)), _base_backend().get_all_permissions)
-    known = _djangos
-    if (
-        known is None
-        or not all(map(is_, methods, known[0]))
-        or not all(map(is_, map(_code_of, methods), known[1]))
-    ):
-        if not all(map(is_djangos, methods, _QUALNAMES)):
-            return False
-        _djangos = methods, tuple(map(_code_of, methods))
-    return True
-
-
-@cache
-def _base_backend() -> type[BaseBackend]:
-    # Here, because that module needs the user model, whose module imports this one.
     from django.contrib.auth.backends import BaseBackend
 
-    return BaseBackend
+    methods = (*_methods_of(type(backend)), BaseBackend.get_all_permissions)
+    return all(map(is_djangos, methods, _QUALNAMES))
 
 
 @cache
