@@ -272,7 +272,8 @@ def _cached(configured: _Configured, user: object, generation: Generation) -> Fl
     # A fetch that others have begun may have found the user inactive.
     for _ in range(2):
         if not _has_caches(generation):
-            yield Call(_fetch, _afetch, (configured.known, user, generation))
+            args = configured.known, user, generation
+            yield Call(_fetch, _afetch, args, is_same_in_thread=True)
     return _has_caches(generation)
 
 

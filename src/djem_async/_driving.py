@@ -112,7 +112,7 @@ def run(flow: Flow[T]) -> T:
         return result
 
 
-async def arun(flow: Flow[T]) -> T:
+async def arun(flow: Flow[T], first: Call | None = None) -> T:
     """Run a flow to its end, making its calls asynchronously.
 
     An async form is awaited, and a plain ``def`` runs in the thread that `asgiref` keeps for
@@ -120,12 +120,13 @@ async def arun(flow: Flow[T]) -> T:
 
     Args:
         flow: The flow.
+        first: The call that the flow waits for, None if it has not begun.
 
     Returns:
         What the flow returns.
     """
     try:
-        call = next(flow)
+        call = next(flow) if first is None else first
         while True:
             try:
                 if call.async_function is not None:
@@ -143,6 +144,54 @@ async def arun(flow: Flow[T]) -> T:
     except StopIteration as end:
         result: T = end.value
         return result
+
+
+def _run_while_plain(flow: Flow[T]) -> tuple[Call | None, T | None]:
+    """Run a flow up to the first call that belongs on the event loop, and return that.
+
+    Returns:
+        The call, None if the flow has ended; and what the flow has returned then.
+    """
+    try:
+        call = next(flow)
+        while True:
+            function = call.function
+            if function is None or not (call.is_same_in_thread or _is_for_thread(call)):
+                return call, None
+            try:
+                answer = _invoke(function, call.args)
+            except BaseException as error:  # noqa: BLE001 - the flow decides what it means
+                call = flow.throw(error)
+            else:
+                if type(answer) is not bool and isawaitable(answer):
+                    return Call(None, _resolve, (answer,)), None
+                call = flow.send(answer)
+    except StopIteration as end:
+        return None, end.value
+
+
+def _is_for_thread(call: Call) -> bool:
+    """Tell whether `arun` would make a call in the thread."""
+    return (
+        call.async_function is None
+        and call.blocking
+        and (call.is_plain or not is_async(call.function))
+    )
+
+
+async def arun_in_thread(flow: Flow[T]) -> T:
+    """Run a flow to its end as `arun` does, with one hop for all calls that need the thread.
+
+    The flow itself runs there as well, up to the first call that belongs on the event loop.
+
+    Args:
+        flow: The flow.
+
+    Returns:
+        What the flow returns.
+    """
+    call, result = await call_in_thread(partial(_run_while_plain, flow))
+    return result if call is None else await arun(flow, call)
 
 
 def twin_of(name: str) -> Callable[[AsyncMethod], AsyncMethod]:

@@ -23,9 +23,17 @@ class Call:
         args: The positional arguments, the same for both forms.
         blocking: Whether the sync form may do I/O, so that it must not run on an event loop.
         is_plain: Whether the sync form is known not to be ``async def``.
+        is_same_in_thread: Whether the sync form does as well for async code in a thread.
     """
 
-    __slots__ = ("args", "async_function", "blocking", "function", "is_plain")
+    __slots__ = (
+        "args",
+        "async_function",
+        "blocking",
+        "function",
+        "is_plain",
+        "is_same_in_thread",
+    )
 
     def __init__(
         self,
@@ -35,12 +43,14 @@ class Call:
         *,
         blocking: bool = True,
         is_plain: bool = False,
+        is_same_in_thread: bool = False,
     ) -> None:
         self.function = function
         self.async_function = async_function
         self.args = args
         self.blocking = blocking
         self.is_plain = is_plain
+        self.is_same_in_thread = is_same_in_thread
 
     @property
     def label(self) -> str:

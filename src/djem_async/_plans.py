@@ -30,7 +30,7 @@ class MethodPlan:
         is_blocking: Whether the sync form may do I/O.
     """
 
-    __slots__ = ("_async_form", "_names", "_sync_form", "is_blocking", "source")
+    __slots__ = ("_async_form", "_names", "_sync_form", "is_blocking", "needs_thread", "source")
 
     def __init__(
         self,
@@ -46,6 +46,8 @@ class MethodPlan:
         self._sync_form = sync_form
         self._async_form = async_form
         self.is_blocking = is_blocking
+        # Whether async code has to ask in a thread.
+        self.needs_thread = is_blocking and async_form == _NOWHERE
 
     def forms_of(self, obj: object) -> Forms | None:
         """Return the forms of the method of an object. The sync form is not ``async def``.
@@ -98,6 +100,18 @@ def plan_for(obj: object, perm: str) -> MethodPlan | None:
         if plan is not None:
             plans[codename] = plan
     return plan
+
+
+def needs_thread(obj: object, perm: str) -> bool:
+    """Tell whether async code has to ask the access method in a thread, as far as that is known.
+
+    Args:
+        obj: The object.
+        perm: The permission, ``app_label.codename``.
+    """
+    plans = _plans.get(type(obj))
+    plan = None if plans is None else plans.get(perm.rpartition(".")[2])
+    return plan is not None and plan.needs_thread
 
 
 def _new_plan(obj: object, perm: str) -> MethodPlan | None:

@@ -91,8 +91,10 @@ class Running:
             try:
                 innermost.reset(token)
             except ValueError:
-                # A coroutine that was dropped is closed wherever the garbage collector runs.
-                return
+                # Begun in a thread and ended on the event loop, or a coroutine that was dropped and
+                # is closed wherever the garbage collector runs.
+                if innermost.get() is self:
+                    innermost.set(self._outer)
 
     def __str__(self) -> str:
         if self._obj is None:

@@ -14,12 +14,13 @@ from ._backends import answers, are_all_known, are_methods_decisive, collect, fe
 from ._cache import Shortcut, Trust, permission_cache
 from ._check_logs import logged
 from ._decision import decide, decide_for_user, first_grant
-from ._driving import arun, run, twin_of
+from ._driving import arun, arun_in_thread, run, twin_of
 from ._entries import AUTO, Entry
 from ._flow import Flow, driven_by, flow_of
 from ._lazy import is_lazy, loaded, plain_text
 from ._objects import by_methods, decided, is_implicit
 from ._pending import Pending
+from ._plans import needs_thread
 from ._running import Running
 from ._warm import (
     Known,
@@ -133,6 +134,18 @@ def _rest(user: Any, perm: str, obj: Model | None, known: Shortcut | None) -> Fl
         if _is_decided_by_methods(user, perm, obj):
             return first_grant((decided(user, perm, obj, decide),))
     return _whole_check(user, perm, obj)
+
+
+def _begins_in_thread(user: Any, perm: object, obj: object) -> bool:
+    """Tell whether a check needs the thread for what it begins with, and for the access method."""
+    return (
+        is_ordinary(perm, obj)
+        and not permission_cache(user).generation.model_level
+        and needs_thread(obj, cast("str", perm))
+        and user.is_active
+        and not user.is_superuser
+        and are_methods_decisive()
+    )
 
 
 def _is_decided_by_methods(user: Any, perm: object, obj: object) -> bool:
@@ -347,6 +360,8 @@ class OLPMixin(Loggable):
             NotADecisionError: An access method returned something that cannot be an answer.
         """
         if not conf.DJEM_PERM_LOG_VERBOSITY:
+            if _begins_in_thread(self, perm, obj):
+                return await arun_in_thread(_answer(self, perm, obj))
             fetch = fetch_of(self)
             if fetch is not None:
                 # By then another check has found out the rest as well.
@@ -354,6 +369,8 @@ class OLPMixin(Loggable):
         known = look_up(self, perm, obj)
         if known is True or known is False:
             return known
+        if known is not None and known.plan is not None and known.plan.needs_thread:
+            return await arun_in_thread(_answer(self, perm, obj))
         return await arun(_rest(self, perm, obj, known))
 
     @twin_of("has_perms")
