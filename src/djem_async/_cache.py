@@ -364,6 +364,29 @@ def keep_record(
             table[pk] = shared_record(user and user.granted, group and group.granted, granted)
 
 
+def keep_sole(table: Table, pk: Hashable, source: Source, decision: Decision) -> None:
+    """Keep the decision of the one access method of an object, which is that of the check.
+
+    Args:
+        table: The records of the object and its like.
+        pk: The primary key of the object.
+        source: Which access method decided.
+        decision: What it decided.
+    """
+    record = None if decision.entries else _SOLE[source, decision.granted]
+    # Without the lock: mostly nothing is there to be replaced.
+    if record is None or table.setdefault(pk, record) is not record:
+        keep_record(table, pk, {source: decision}, decision.granted)
+
+
+_SOLE: Final[dict[tuple[Source, bool], Record]] = {
+    ("user", True): shared_record(True, None, True),
+    ("user", False): shared_record(False, None, False),
+    ("group", True): shared_record(None, True, True),
+    ("group", False): shared_record(None, False, False),
+}
+
+
 # One lock for all: it is held for a moment, and never when a check is answered from here.
 _replacing = threading.RLock()
 

@@ -62,7 +62,7 @@ def _make(call: Call) -> object:
             " event loop. Use `await user.ahas_perm(...)` instead of `user.has_perm(...)`."
         )
     answer = _invoke(function, call.args)
-    if isawaitable(answer):
+    if type(answer) is not bool and isawaitable(answer):
         close = getattr(answer, "close", None)
         if close is not None:
             close()

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 
+_AtHome: TypeAlias = dict[object, object]
+"""Data of `Local`s, each with what another thread owns of the same data."""
+
 Shared: TypeAlias = "dict[object, ThreadCall]"
 """The calls of one function that somebody waits for, by thread."""
 
@@ -63,8 +66,12 @@ class ThreadCall:
         self._shared = shared
         self._key = key
 
-    def make(self) -> None:
-        """Make the call, in the thread."""
+    def make(self, at_home: _AtHome) -> None:
+        """Make the call, in the thread.
+
+        Args:
+            at_home: What `_take_storages` has made in this thread.
+        """
         call = self._call
         if call is None:
             return  # given up
@@ -73,14 +80,16 @@ class ThreadCall:
         # What `async_to_sync` runs for a call in this thread, `asgiref` lists here.
         self._nested = getattr(SyncToAsync.threadlocal, "task_context", None)
         try:
-            self._result = self.context.run(self._make, call, mark)
+            self._result = self.context.run(self._make, call, mark, at_home)
         except BaseException as error:  # noqa: BLE001 - it is raised where the result is taken
             self._error, self._traceback = error, error.__traceback__
         finally:
             self._nested = None
 
-    def _make(self, call: Callable[[], object], mark: ContextVar[bool] | None) -> object:
-        _take_storages(self.context)
+    def _make(
+        self, call: Callable[[], object], mark: ContextVar[bool] | None, at_home: _AtHome
+    ) -> object:
+        _take_storages(self.context, at_home)
         if mark is None:
             return call()
         token = mark.set(True)
@@ -212,12 +221,13 @@ class _Line:
 
     def make(self, count: int) -> None:
         """Make some of the calls, in the thread."""
+        at_home: _AtHome = {}
         for _ in range(count):
             try:
                 item = self.waiting.popleft()
             except IndexError:
                 return  # they were told that the loop is ending
-            item.make()
+            item.make(at_home)
             self._made.append(item)
 
     def _hand_over(self) -> None:
@@ -350,17 +360,28 @@ _deadlock: ContextVar[bool] | None = getattr(SyncToAsync, "deadlock_context", No
 _UNSET: Final = object()
 
 
-def _take_storages(context: Context) -> None:
-    """Let this thread own the data of `Local`s, which each thread sees only of its own."""
+def _take_storages(context: Context, at_home: _AtHome) -> None:
+    """Let this thread own the data of `Local`s, which each thread sees only of its own.
+
+    Args:
+        context: The context that has the data.
+        at_home: What this thread owns already: mostly, all calls of a hop have the same data.
+    """
     for var, value in context.items():
         if type(value) is _STORAGE:
-            var.set(_rehome(value))
+            own = at_home.get(value)
+            if own is None:
+                own = at_home[value] = _rehome(value)
+            var.set(own)
 
 
 def _has_changed(context: Context) -> bool:
     """Tell whether anything in a context is not what it is here."""
     for var, value in context.items():
-        here = var.get(_UNSET)
+        try:
+            here = var.get()  # a default is as good as a value
+        except LookupError:
+            return True
         # Of the data of a `Local`, each thread has an envelope of its own.
         if here is not value and (
             type(value) is not _STORAGE

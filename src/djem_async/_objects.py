@@ -15,7 +15,7 @@ from ._cache import (
     ObjectKey,
     Shortcut,
     Table,
-    keep_record,
+    keep_sole,
     object_key,
 )
 from ._check_logs import MODEL_LEVEL_RESULTS
@@ -30,10 +30,16 @@ from .conf import conf
 from .logs import Loggable, LogScope, model_level_result, write_entries
 
 
-class _PlannedCheck:
-    """A check of an object that is asked for the first time, in the way of its class.
+def _planned(user: Any, obj: Model, shortcut: Shortcut) -> Flow[bool] | None:
+    """Return what asks an object that has a shortcut, None if it takes more than a plan."""
+    plan, table, pk = shortcut.plan, shortcut.table, getattr(obj, shortcut.pk_name)
+    # What is known in part is not asked again.
+    forms = None if plan is None or pk in table else plan.forms_of(obj)
+    return None if plan is None or forms is None else _by_plan(user, pk, table, plan, forms)
 
-    It is what `_ObjectCheck` is, but has not to find out how to ask, and where to keep the answer.
+
+def _by_plan(user: Any, pk: Any, table: Table, plan: MethodPlan, forms: Forms) -> Flow[bool]:
+    """Ask the one access method of an object, whose answer is the decision, and keep that.
 
     Args:
         user: The user.
@@ -42,41 +48,11 @@ class _PlannedCheck:
         plan: How to ask.
         forms: The access method of the object, as `MethodPlan.forms_of` returns it.
     """
-
-    __slots__ = ("_decisions", "_forms", "_pk", "_plan", "_table", "_user")
-
-    def __init__(self, user: Any, pk: Any, table: Table, plan: MethodPlan, forms: Forms) -> None:
-        self._user = user
-        self._pk = pk
-        self._table = table
-        self._plan = plan
-        self._forms = forms
-        self._decisions: dict[Source, Decision] = {}
-
-    def methods(self, _sources: Sequence[Source]) -> Sequence[Source]:
-        return (self._plan.source,)
-
-    def ask(self, source: Source) -> Flow[bool]:
-        user, (function, async_function) = self._user, self._forms
-        args = (_argument(user, source),)
-        is_blocking = self._plan.is_blocking
-        call = Call(function, async_function, args, blocking=is_blocking, is_plain=True)
-        decision = yield from _decision(user, call)
-        self._decisions[source] = decision
-        return decision.granted
-
-    def keep(self, granted: bool | None) -> None:
-        """Keep what was decided, and what follows from that."""
-        if self._decisions:
-            keep_record(self._table, self._pk, self._decisions, granted)
-
-
-def _planned(user: Any, obj: Model, shortcut: Shortcut) -> _PlannedCheck | None:
-    """Return the check of an object that has a shortcut, None if it needs more than a plan."""
-    plan, table, pk = shortcut.plan, shortcut.table, getattr(obj, shortcut.pk_name)
-    # What is known in part is not asked again.
-    forms = None if plan is None or pk in table else plan.forms_of(obj)
-    return None if plan is None or forms is None else _PlannedCheck(user, pk, table, plan, forms)
+    args = (_argument(user, plan.source),)
+    call = Call(*forms, args, blocking=plan.is_blocking, is_plain=True)
+    decision = yield from _decision(user, call)
+    keep_sole(table, pk, plan.source, decision)
+    return decision.granted
 
 
 class _ObjectCheck:
@@ -100,9 +76,9 @@ class _ObjectCheck:
         self._obj = obj
         self._generation = generation
         self._methods: dict[Source, Forms] = {}
-        # Where the answer is to be kept, once that is known, and the rest of the check by it.
+        # Where the answer is to be kept, once that is known, and what is left of the check then.
         self._shortcut: Shortcut | None = None
-        self._by_plan: _PlannedCheck | None = None
+        self._by_plan: Flow[bool] | None = None
         self._keys: set[ObjectKey | None] = set()
         self._decisions: dict[Source, Decision] = {}
 
@@ -130,9 +106,10 @@ class _ObjectCheck:
 
     def methods(self, sources: Sequence[Source]) -> Sequence[Source]:
         if self._shortcut is not None and sources is SOURCES:
+            plan = self._shortcut.plan
             self._by_plan = _planned(self._user, self._obj, self._shortcut)
-            if self._by_plan is not None:
-                return self._by_plan.methods(sources)
+            if plan is not None and self._by_plan is not None:
+                return (plan.source,)
         for source in sources:
             try:
                 method = find_access_method(self._obj, source, self._perm)
@@ -143,7 +120,7 @@ class _ObjectCheck:
         return tuple(self._methods)
 
     def ask(self, source: Source) -> Flow[bool]:
-        return self._ask(source) if self._by_plan is None else self._by_plan.ask(source)
+        return self._ask(source) if self._by_plan is None else self._by_plan
 
     def _ask(self, source: Source) -> Flow[bool]:
         user, key = self._user, object_key(self._obj)
@@ -161,10 +138,8 @@ class _ObjectCheck:
 
     def keep(self, granted: bool | None) -> None:
         """Keep what was decided, and what follows from that."""
-        if self._by_plan is not None:
-            self._by_plan.keep(granted)
         # Not if a method gave the object another identity: its decision is about the one before.
-        elif len(self._keys) == 1:
+        if len(self._keys) == 1:
             (key,) = self._keys
             # Another instance of the same row may not have methods that this one has of its own.
             follows = None if self._has_own_methods() else granted
@@ -223,18 +198,14 @@ def by_methods(user: Any, perm: str, obj: Model, shortcut: Shortcut) -> Flow[boo
     Returns:
         Whether the permission is granted.
     """
-    check = _planned(user, obj, shortcut)
-    if check is None:
+    planned = _planned(user, obj, shortcut)
+    if planned is None:
         return (yield from first_grant((decided(user, perm, obj, decide_by_methods),)))
     with Running(user, "backend", perm, obj):
-        outcome = None
         try:
-            outcome = granted = yield from decide_by_methods(check)
+            return (yield from planned)
         except PermissionDenied:
-            granted = False  # a veto, as of any backend
-        finally:
-            check.keep(outcome)
-    return granted
+            return False  # a veto, as of any backend
 
 
 def decided(

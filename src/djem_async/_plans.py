@@ -102,15 +102,15 @@ def plan_for(obj: object, perm: str) -> MethodPlan | None:
     return plan
 
 
-def needs_thread(obj: object, perm: str) -> bool:
+def needs_thread(obj: object, perm: object) -> bool:
     """Tell whether async code has to ask the access method in a thread, as far as that is known.
 
     Args:
-        obj: The object.
+        obj: The object, or None.
         perm: The permission, ``app_label.codename``.
     """
-    plans = _plans.get(type(obj))
-    plan = None if plans is None else plans.get(perm.rpartition(".")[2])
+    plans = _plans.get(type(obj)) if type(perm) is str else None
+    plan = None if plans is None else plans.get(perm.rpartition(".")[2])  # type: ignore[attr-defined]
     return plan is not None and plan.needs_thread
 
 

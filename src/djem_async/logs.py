@@ -458,9 +458,9 @@ class LogScope(_Frame):
         self.is_open = True
         self.entries = ()
         # What is active before and after the beginning.
-        self._before = _still_active()
-        self._after = (*self._before, self)
-        _active.set(self._after)
+        self._before = before = _still_active()
+        self._after = after = (*before, self) if before else (self,)
+        _active.set(after)
         return self
 
     def __exit__(

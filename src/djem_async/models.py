@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar, cast, ove
 
 from asgiref.sync import markcoroutinefunction
 
-from ._backends import answers, are_all_known, are_methods_decisive, collect, fetch_of
+from ._backends import (
+    answers,
+    are_all_known,
+    are_methods_decisive,
+    collect,
+    fetch_of,
+    were_methods_decisive,
+)
 from ._cache import Shortcut, Trust, permission_cache
 from ._check_logs import logged
 from ._decision import decide, decide_for_user, first_grant
@@ -139,12 +146,11 @@ def _rest(user: Any, perm: str, obj: Model | None, known: Shortcut | None) -> Fl
 def _begins_in_thread(user: Any, perm: object, obj: object) -> bool:
     """Tell whether a check needs the thread for what it begins with, and for the access method."""
     return (
-        is_ordinary(perm, obj)
-        and not permission_cache(user).generation.model_level
-        and needs_thread(obj, cast("str", perm))
+        not permission_cache(user).generation.model_level
+        and needs_thread(obj, perm)
         and user.is_active
         and not user.is_superuser
-        and are_methods_decisive()
+        and were_methods_decisive()
     )
 
 
@@ -216,11 +222,10 @@ def _is_active_superuser(user: Any) -> bool:
 class _PendingCheck(Pending[bool]):
     """A check that has not been awaited, and may not even need a coroutine.
 
-    That is made when something asks for it. `send` is then the method of the coroutine, so that a
-    task can call it without a detour.
+    That is made when something asks for it.
     """
 
-    __slots__ = ("obj", "perm", "send", "user")
+    __slots__ = ("obj", "perm", "user")
 
     user: Any
     perm: str
@@ -240,7 +245,14 @@ class _PendingCheck(Pending[bool]):
             self._coroutine = _check_or_override(user, self.perm, self.obj)._coroutine
         else:
             self._coroutine = _check(user, self.perm, self.obj)
-        self.send = self._coroutine.send  # type: ignore[method-assign]
+
+    def send(self, value: Any, /) -> Any:
+        # What a task calls: `__getattr__` would take longer to find the coroutine.
+        user = self.user
+        if user is not None:
+            self.user = None
+            self._begin(user)
+        return self._coroutine.send(value)
 
     def __await__(self) -> Generator[Any, Any, bool]:
         user, self.user = self.user, None
@@ -252,9 +264,8 @@ class _PendingCheck(Pending[bool]):
         return (yield from self._coroutine.__await__())
 
     def __del__(self) -> None:
-        user, self.user = self.user, None
-        if user is not None:
-            self._begin(user)  # the coroutine warns that nobody awaited it
+        if self.user is not None:
+            self._begin(self.user)  # the coroutine warns that nobody awaited it
 
 
 _new: Final = object.__new__
