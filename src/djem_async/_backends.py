@@ -213,7 +213,7 @@ class _Backends:
     def is_up_to_date(self) -> bool:
         """Tell whether neither a setting has changed nor anybody has patched `has_perm`."""
         setting = tuple(settings.AUTHENTICATION_BACKENDS)
-        if self._epoch is not conf.epoch or setting != self._setting:
+        if not self._epoch.is_current or setting != self._setting:
             return False
         # In a loop, because each check of a user asks this several times.
         for defined, has_perm, ahas_perm in self._checks:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, cast
 from uuid import UUID
 
 from ._owned import Owned, owned
+from .conf import Epoch
 
 if TYPE_CHECKING:
     from ._entries import CheckLog, Entries, FinishedLog
@@ -200,6 +201,9 @@ class Shortcut:
         return self.table.get(pk) or self.same
 
 
+_NO_EPOCH: Final = Epoch(is_current=False)
+
+
 class Trust:
     """The answers of whole checks, as long as what they rest on stays as it is.
 
@@ -225,7 +229,7 @@ class Trust:
 
     def __init__(
         self,
-        epoch: object = None,
+        epoch: Epoch = _NO_EPOCH,
         is_superuser: object = None,
         has_perm: Any = None,
         ahas_perm: Any = None,

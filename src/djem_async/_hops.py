@@ -177,7 +177,7 @@ class _Line:
             self._runner = asyncio.Task(self._run(), loop=self._loop, eager_start=True)
         else:
             self._runner = self._loop.create_task(self._run())
-        self._runner.add_done_callback(lambda _: self._close())  # it may never have run
+            self._runner.add_done_callback(lambda _: self._close())  # it may never have run
 
     async def _run(self) -> None:
         try:

@@ -30,7 +30,7 @@ from ._check_logs import model_level_log, part_of_object_log, repeat, repeat_for
 from ._entries import CheckLog, Entries, are_same
 from ._plans import plan_for
 from ._twins import is_declared
-from .access import SOURCES, names_for
+from .access import all_names_for
 from .logs import write_entries
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def looked_up_first(
             trust = cache.generation.trust
             if (
                 type(perm) is str  # another might claim to be equal
-                and trust.epoch is settings.epoch
+                and trust.epoch.is_current
                 and trust.is_superuser is user.is_superuser
                 and user.is_active
                 and cache.owner() is user
@@ -91,8 +91,8 @@ def looked_up_first(
                         shortcut = trust.find(perm, type(obj), state.db)  # pyright: ignore[reportUnknownArgumentType]
                     pk: Any = getattr(obj, shortcut.pk_name)
                     if type(pk) is shortcut.pk_type and not state.adding:
-                        record = shortcut.table.get(pk) or shortcut.same
-                        if record is None:
+                        record = shortcut.table.get(pk)
+                        if record is None and (record := shortcut.same) is None:
                             known = shortcut
                         elif (silent := record.silent) is shortcut.sure:
                             return silent  # type: ignore[no-any-return]
@@ -178,7 +178,7 @@ def learn_shortcut(user: Any, generation: Generation, perm: str, obj: Model) -> 
     if found is None or is_held is None:
         return None
     key, pk_name = found
-    names = tuple(name for source in SOURCES for name in names_for(source, perm))
+    names = all_names_for(perm)
     if not is_held:
         shortcut = Shortcut(key, pk_name, same=_ANSWERS[False])
     elif any(is_declared(key.model, name) for name in names):

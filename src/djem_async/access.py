@@ -148,6 +148,16 @@ def names_for(source: Source, perm: str) -> tuple[str, str]:
     return method_names(source, perm.rpartition(".")[2])
 
 
+@lru_cache(maxsize=1024)
+def all_names_for(perm: str) -> tuple[str, ...]:
+    """Name the access methods for a permission, those of each source in both forms.
+
+    Args:
+        perm: The permission, ``app_label.codename``.
+    """
+    return tuple(name for source in SOURCES for name in names_for(source, perm))
+
+
 def find_access_method(obj: object, source: Source, perm: str) -> Forms | None:
     """Find the access method of an object for a permission.
 

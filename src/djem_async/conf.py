@@ -55,18 +55,29 @@ class _Conf:
 
 conf: Final = _Conf()
 
-epoch: object = object()
-"""Another object after each change of a setting.
 
-What was derived from settings under one epoch is out of date in the next.
-"""
+class Epoch:
+    """The time from one change of a setting to the next.
+
+    What was derived from settings in one epoch is out of date in the next.
+    """
+
+    __slots__ = ("is_current",)
+
+    def __init__(self, *, is_current: bool) -> None:
+        # An attribute of what is at hand is the fastest there is to read.
+        self.is_current = is_current
+
+
+epoch = Epoch(is_current=True)
 
 
 def _forget(*, setting: str, **_kwargs: Any) -> None:
-    global epoch  # noqa: PLW0603 - an attribute of a module is the fastest there is to read
+    global epoch
     # Sent by override_settings and its relatives, on entry and on exit.
     vars(conf).pop(setting, None)
-    epoch = object()
+    before, epoch = epoch, Epoch(is_current=True)
+    before.is_current = False
 
 
 setting_changed.connect(_forget, dispatch_uid="djem_async.conf")

@@ -126,12 +126,17 @@ _history: ContextVar[_History] = ContextVar("djem_async_finished_logs", default=
 
 def _with_chain(layers: _Layers, chain: _Chain) -> _Layers:
     top = _Layer()
+    last: _StoreRef | None = None
+    names: dict[str, FinishedLog] = {}
     while chain is not None:
         store, logs, chain = chain
-        if store() is not None:
-            names = top.setdefault(store, {})
-            for log in reversed(logs):
-                names.setdefault(log[0], log)
+        if store is not last:  # mostly, all are of one instance
+            if store() is None:
+                continue
+            last, names = store, top.setdefault(store, {})
+        for log in reversed(logs):
+            if log[0] not in names:
+                names[log[0]] = log
     size = sum(map(len, top.values()))
     # Those of instances that are no more go.
     layers = tuple(each for each in layers if any(store() is not None for store in each[0]))
@@ -458,9 +463,9 @@ class LogScope(_Frame):
         self.is_open = True
         self.entries = ()
         # What is active before and after the beginning.
-        self._before = before = _still_active()
-        self._after = after = (*before, self) if before else (self,)
-        _active.set(after)
+        self._before = _still_active()
+        self._after = (*self._before, self)
+        _active.set(self._after)
         return self
 
     def __exit__(
@@ -544,8 +549,10 @@ def finish(instance: Loggable, logs: tuple[FinishedLog, ...]) -> None:
         logs: The logs, in order.
     """
     store = _store(instance)
+    by_name = store.by_name
     for log in logs:
-        store.by_name[log[0]] = store.last = log
+        by_name[log[0]] = log
+    store.last = logs[-1]
     reference = store.reference
     layers, chain, count = _history.get()
     while chain is not None and chain[0] is not reference and chain[0]() is None:
