@@ -431,4 +431,7 @@ def permission_cache(user: object) -> PermissionCache:
     Args:
         user: The user, of any model.
     """
+    cache = user.__dict__.get("_olp_cache")
+    if type(cache) is PermissionCache and cache.owner() is user:
+        return cache  # what `owned` finds, without the call
     return owned(user, "_olp_cache", PermissionCache)
