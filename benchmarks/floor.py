@@ -51,6 +51,7 @@ class Cold:
         self.user = user
         self.answers: dict[Any, bool] = {}
         self.held: asyncio.Future[set[str]] | None = None
+        self.found: set[str] | None = None
         self.calls: list[tuple[Callable[[], bool], asyncio.Future[bool]]] = []
 
     async def ahas_perm(self, perm: str, obj: Any) -> bool:
@@ -61,11 +62,16 @@ class Cold:
         return granted
 
     async def ahas_perm_in_thread(self, perm: str, obj: Any) -> bool:
-        """Check where it must, but needs no hop for itself."""
+        """Check where it must: the hop for the query has room for all methods."""
         method = getattr(obj, method_name(perm))
-        granted = perm in await self.permissions() and await self.called(method)
+        granted = await self.called(partial(self.is_granted, perm, method))
         self.answers[perm, type(obj), obj._state.db, obj.pk] = granted
         return granted
+
+    def is_granted(self, perm: str, method: Callable[[Any], bool]) -> bool:
+        if self.found is None:
+            self.found = permissions_of(self.user.pk)
+        return perm in self.found and method(self.user)
 
     async def permissions(self) -> set[str]:
         if self.held is None:
@@ -73,12 +79,12 @@ class Cold:
             self.held.set_result(await sync_to_async(permissions_of)(self.user.pk))
         return await self.held
 
-    async def called(self, method: Callable[[Any], bool]) -> bool:
+    async def called(self, check: Callable[[], bool]) -> bool:
         answer = asyncio.get_running_loop().create_future()
         # `sync_to_async` gives each call a context, so that what it sets is seen by no other.
-        self.calls.append((partial(copy_context().run, method, self.user), answer))
+        self.calls.append((partial(copy_context().run, check), answer))
         if len(self.calls) == 1:
-            await asyncio.sleep(0)  # others that were woken up at the same time join
+            await asyncio.sleep(0)  # others that begin at the same time join
             calls, self.calls = self.calls, []
             answers = await sync_to_async(lambda: [call() for call, _ in calls])()
             for (_, each), granted in zip(calls, answers, strict=True):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 
-from djem_async._driving import arun, run, twin_of
+from djem_async._driving import arun, arun_in_thread, run, twin_of
 from djem_async._flow import Call, Flow
 from djem_async._pending import Pending
 from djem_async.exceptions import AsyncMethodError, NotADecisionError
@@ -25,9 +25,9 @@ def asking(*calls: Call) -> Flow[list[Any]]:
     return answers
 
 
-@pytest.fixture
-def drive(api) -> Callable[[Flow[Any]], Any]:
-    return run if api.mode == "sync" else async_to_sync(arun)
+@pytest.fixture(params=[run, async_to_sync(arun), async_to_sync(arun_in_thread)])
+def drive(request) -> Callable[[Flow[Any]], Any]:
+    return request.param
 
 
 def add(a: int, b: int) -> int:
@@ -87,8 +87,15 @@ def test_the_sync_api_takes_the_sync_form():
     assert run(asking(Call(lambda: "sync", lambda: aadd(0, 0)))) == ["sync"]
 
 
-async def test_the_async_api_takes_the_async_form():
-    assert await arun(asking(Call(lambda: "sync", lambda: aadd(0, 0)))) == [0]
+@pytest.mark.parametrize("drive", [arun, arun_in_thread])
+async def test_the_async_api_takes_the_async_form(drive):
+    assert await drive(asking(Call(lambda: "sync", lambda: aadd(0, 0)))) == [0]
+
+
+async def test_a_flow_in_a_thread_may_take_the_sync_form_where_that_is_the_same():
+    call = Call(threading.get_ident, lambda: aadd(0, 0), is_same_in_thread=True)
+    assert await arun(asking(call)) == [0]
+    assert await arun_in_thread(asking(call)) != [threading.get_ident()]
 
 
 @pytest.mark.parametrize(
@@ -119,8 +126,10 @@ def test_the_sync_api_refuses_an_awaitable_from_a_plain_method(function):
 
 @pytest.mark.parametrize("blocking", [True, False])
 @pytest.mark.parametrize("function", [lambda: aadd(1, 2), Awaitable, lambda: nested(1, 2)])
-async def test_the_async_api_awaits_an_awaitable_from_a_plain_method(function, blocking):
-    assert await arun(asking(Call(function, blocking=blocking))) == [3]
+@pytest.mark.parametrize("drive", [arun, arun_in_thread])
+async def test_the_async_api_awaits_an_awaitable_from_a_plain_method(drive, function, blocking):
+    calls = [Call(function, blocking=blocking), Call(threading.get_ident, blocking=False)]
+    assert await drive(asking(*calls)) == [3, threading.get_ident()]
 
 
 def test_an_async_form_must_be_async(drive):
@@ -128,10 +137,28 @@ def test_an_async_form_must_be_async(drive):
         drive(asking(Call(None, add, (1, 2))))
 
 
-async def test_only_blocking_calls_leave_the_thread_of_the_event_loop():
-    calls = Call(threading.get_ident), Call(threading.get_ident, blocking=False)
-    blocking, nonblocking = await arun(asking(*calls))
-    assert nonblocking == threading.get_ident() != blocking
+@pytest.mark.parametrize("drive", [arun, arun_in_thread])
+async def test_only_blocking_calls_leave_the_thread_of_the_event_loop(drive):
+    here, there = (Call(threading.get_ident, blocking=blocking) for blocking in (False, True))
+    first, second, third, fourth = await drive(asking(there, there, here, there))
+    assert third == threading.get_ident()
+    assert first == second == fourth != third
+
+
+async def test_a_flow_in_a_thread_comes_back_for_what_it_is_to_await():
+    async def where() -> int:
+        return threading.get_ident()
+
+    def flow() -> Flow[list[int]]:
+        found = [threading.get_ident()]
+        for call in (Call(threading.get_ident), Call(where), Call(threading.get_ident)):
+            found.append((yield call))
+            found.append(threading.get_ident())
+        return found
+
+    here = threading.get_ident()
+    found = await arun_in_thread(flow())
+    assert [ident == here for ident in found] == [False, False, False, True, True, False, True]
 
 
 colour: ContextVar[str] = ContextVar("colour", default="none")

@@ -146,8 +146,18 @@ async def arun(flow: Flow[T], first: Call | None = None) -> T:
         return result
 
 
-def _run_while_plain(flow: Flow[T]) -> tuple[Call | None, T | None]:
+class _Wait:
+    """That somebody waits for what a thread does, which cannot be stopped."""
+
+    is_over = False
+
+
+def _run_while_plain(flow: Flow[T], wait: _Wait) -> tuple[Call | None, T | None]:
     """Run a flow up to the first call that belongs on the event loop, and return that.
+
+    Args:
+        flow: The flow.
+        wait: For the flow. If it is over by the end of a call, the flow is cancelled.
 
     Returns:
         The call, None if the flow has ended; and what the flow has returned then.
@@ -161,8 +171,11 @@ def _run_while_plain(flow: Flow[T]) -> tuple[Call | None, T | None]:
             try:
                 answer = _invoke(function, call.args)
             except BaseException as error:  # noqa: BLE001 - the flow decides what it means
-                call = flow.throw(error)
+                call = flow.throw(asyncio.CancelledError() if wait.is_over else error)
             else:
+                if wait.is_over:
+                    call = flow.throw(asyncio.CancelledError())
+                    continue
                 if type(answer) is not bool and isawaitable(answer):
                     return Call(None, _resolve, (answer,)), None
                 call = flow.send(answer)
@@ -190,7 +203,11 @@ async def arun_in_thread(flow: Flow[T]) -> T:
     Returns:
         What the flow returns.
     """
-    call, result = await call_in_thread(partial(_run_while_plain, flow))
+    wait = _Wait()
+    try:
+        call, result = await call_in_thread(partial(_run_while_plain, flow, wait))
+    finally:
+        wait.is_over = True
     return result if call is None else await arun(flow, call)
 
 

@@ -110,7 +110,7 @@ def _stock() -> tuple[Any, ...]:
 def _is_usual(user: Any) -> bool:
     """Tell whether Django would make its two queries, the same for this user as for others."""
     permission, permission_manager, group, group_manager = _stock()
-    model: Any = type(user)
+    model = cast("Any", type(user))
     return (
         user.is_active
         # Django keeps what is there, and fetches the rest.
@@ -147,7 +147,7 @@ def _is_stock(manager: Any, stock: type[Manager[Any]]) -> bool:
 
 def _rows(backend: ModelBackend, user: Any) -> list[tuple[int, str, str]] | None:
     """Fetch which part of the query finds which permission, None where the SQL cannot be kept."""
-    model: Any = type(user)
+    model = cast("Any", type(user))
     relations = model.user_permissions.rel, model.groups.rel
     permission = relations[0].model
     # What Django asks for its two queries, in this order.
