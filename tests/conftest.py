@@ -16,7 +16,7 @@ from asgiref.sync import async_to_sync
 from django.contrib.auth.backends import RemoteUserBackend
 from django.contrib.auth.models import Permission
 
-from djem_async import logs
+from djem_async import logs, models
 from tests.testapp.models import Thing, User
 
 if TYPE_CHECKING:
@@ -78,6 +78,17 @@ def _no_active_log() -> None:
 @pytest.fixture(params=["sync", "async"])
 def api(request: pytest.FixtureRequest) -> Api:
     return Api(request.param)
+
+
+@pytest.fixture(params=["on the event loop", "in a thread"])
+def begins(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where async checks begin, which depends on what is known of access methods by then.
+
+    It may matter for how fast they are, but for nothing else.
+    """
+    in_thread = request.param == "in a thread"
+    monkeypatch.setattr(models, "needs_thread", lambda obj, _: in_thread and obj is not None)
+    monkeypatch.setattr(models, "were_methods_decisive", lambda: in_thread)
 
 
 @pytest.fixture

@@ -28,6 +28,8 @@ from djem_async.exceptions import AsyncMethodError, NotADecisionError
 from tests.conftest import grant
 from tests.testapp.models import OtherThing, Thing, ThingProxy, User
 
+pytestmark = pytest.mark.usefixtures("begins")
+
 PERM = "testapp.use_thing"
 
 

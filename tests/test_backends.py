@@ -20,6 +20,8 @@ from djem_async.models import OLPMixin
 from tests.conftest import grant, permission
 from tests.testapp.models import Gate, PlainUser, SpecialThing, Thing, ThingProxy, User
 
+pytestmark = pytest.mark.usefixtures("begins")
+
 PERM = "testapp.use_thing"
 SETS = ("get_user_permissions", "get_group_permissions", "get_all_permissions")
 

@@ -25,7 +25,7 @@ from tests.testapp.models import Product, Supplier, Thing, User
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("begins")]
 
 PERM = "testapp.use_thing"
 PATIENCE = 10  # seconds, for what should take none

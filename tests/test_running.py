@@ -20,6 +20,8 @@ from djem_async.exceptions import PermissionRecursionError
 from tests.conftest import grant
 from tests.testapp.models import OtherThing, PlainUser, Thing, ThingProxy, User
 
+pytestmark = pytest.mark.usefixtures("begins")
+
 PERM = "testapp.use_thing"
 
 
@@ -453,6 +455,39 @@ def test_a_check_that_has_ended_is_not_found():
     assert context.run(Running.current) is None
     cache.clear()
     assert context.run(Running.generation_for, cache) is cache.generation
+
+
+def test_a_check_may_end_in_another_context_than_it_began_in():
+    """As one does that began in a thread, and has to await something then."""
+    with Running(User(), "user") as outer:
+        inner = Running(User(), "user")
+        contextvars.copy_context().run(inner.__enter__)
+        innermost.set(inner)  # as `asgiref` does when the thread has returned
+        inner.__exit__(None, None, None)
+        assert innermost.get() is outer
+        # A coroutine that was dropped is closed in whichever context that happens.
+        dropped = Running(User(), "user")
+        contextvars.copy_context().run(dropped.__enter__)
+        dropped.__exit__(None, None, None)
+        assert innermost.get() is outer
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_plain_method_may_return_an_awaitable_that_checks_further(
+    user, thing, access_methods
+):
+    other = OtherThing(pk=1)
+
+    async def decide(thing: Thing, asking: User) -> bool:
+        with pytest.raises(PermissionRecursionError):
+            await asking.ahas_perm(PERM, thing)
+        return await asking.ahas_perm(PERM, other)
+
+    access_methods(Thing, _user_can_use_thing=lambda thing, asking: decide(thing, asking))
+    for _ in range(2):
+        user.clear_perm_cache()
+        assert await user.ahas_perm(PERM, thing) is True
+        assert innermost.get() is None
 
 
 def test_a_call_that_was_due_when_its_check_was_cancelled_keeps_to_its_generation():
