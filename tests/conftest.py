@@ -88,7 +88,7 @@ def begins(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     """
     in_thread = request.param == "in a thread"
     monkeypatch.setattr(models, "needs_thread", lambda obj, _: in_thread and obj is not None)
-    monkeypatch.setattr(models, "were_methods_decisive", lambda: in_thread)
+    monkeypatch.setattr(models, "is_fetch_likely", lambda: in_thread)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
+from djem_async import conf as conf_module
 from djem_async.conf import conf, setting_problems
 
 VALUES = {
@@ -77,3 +78,12 @@ def test_other_settings_are_none_of_its_business(settings):
         conf.DJEM_SOMETHING_ELSE  # noqa: B018
     with pytest.raises(AttributeError, match="DEBUG"):
         conf.DEBUG  # noqa: B018
+
+
+def test_each_change_of_a_setting_ends_an_epoch_and_begins_another(settings):
+    first = conf_module.epoch
+    assert first.is_current
+    settings.DJEM_DEFAULT_403 = True
+    second = conf_module.epoch
+    assert (first.is_current, second.is_current) == (False, True)
+    assert second is not first

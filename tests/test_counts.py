@@ -286,6 +286,19 @@ def test_concurrent_checks_share_the_hops_of_plain_access_methods(
     assert 1 <= counts.hops <= 100
 
 
+@pytest.mark.parametrize("verbosity", [0, 1, 2])
+def test_another_object_takes_one_hop_if_the_access_method_needs_one(
+    fresh: Any, access_methods: Callable[..., None], settings: Any, verbosity: int
+) -> None:
+    settings.DJEM_PERM_LOG_VERBOSITY = verbosity
+    access_methods(Thing, _user_can_use_thing=_decide)
+    first, second = things(2)
+    user = fresh()
+    run(ask_all(user, [first]))
+    counts = run(ask_all(user, [second]))
+    assert (counts.queries, counts.hops) == (0, 1)
+
+
 # The counting itself: a counter that sees nothing would let every test above pass.
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
+from django.core.exceptions import PermissionDenied
+from django.utils.functional import SimpleLazyObject
 
 from djem_async._driving import arun, arun_in_thread, run, twin_of
 from djem_async._flow import Call, Flow
@@ -248,6 +250,34 @@ def test_stop_iteration_is_an_error_and_not_the_end_of_the_flow(drive, way):
         # Left alone it would hang the thread's future on Python 3.11 and 3.12.
         drive(within_5_seconds(each_way_to_raise(StopIteration(True))[way]))
     assert isinstance(raised.value.__cause__, StopIteration)
+
+
+@pytest.mark.parametrize("kind", [*ERRORS, PermissionDenied])
+def test_an_answer_may_fail_when_it_is_looked_at(drive, kind):
+    """Even to ask whether it is awaitable may run code, say that of a lazy object."""
+    error, seen = kind("x"), []
+
+    def flow() -> Flow[str]:
+        try:
+            yield Call(SimpleLazyObject, None, (lambda: raising(error),))
+        except BaseException as caught:
+            seen.append(caught)
+        return "went on"
+
+    assert drive(flow()) == "went on"
+    assert seen == [error]
+
+
+def test_stop_iteration_from_looking_at_an_answer_is_an_error(drive):
+    lazy = SimpleLazyObject(lambda: raising(StopIteration(True)))
+    with pytest.raises(RuntimeError, match="raised StopIteration"):
+        drive(within_5_seconds(Call(lambda: lazy)))
+
+
+@pytest.mark.parametrize("drive", [arun, arun_in_thread])
+async def test_an_answer_is_loaded_where_it_was_made(drive):
+    lazy = SimpleLazyObject(threading.get_ident)
+    assert await drive(asking(Call(lambda: lazy))) != [threading.get_ident()]
 
 
 def within_5_seconds(call: Call) -> Flow[Any]:

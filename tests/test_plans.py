@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from djem_async import _plans
-from djem_async._plans import plan_for
+from djem_async._plans import needs_thread, plan_for
 from djem_async.access import nonblocking
 from tests.testapp.models import Thing
 
@@ -226,3 +226,40 @@ def test_a_plan_is_made_once_for_a_class_and_a_codename(access_methods):
     assert plan_for(Thing(), PERM) is plan
     assert plan_for(Thing(), "another_app.use_thing") is plan  # it has the same access methods
     assert plan_for(Thing(), "testapp.change_thing") is None
+
+
+@pytest.mark.parametrize(
+    ("methods", "expected"),
+    [
+        ({USER: plain}, True),
+        ({GROUP: plain}, True),
+        ({USER: inline}, False),
+        ({USER: native}, False),
+        ({AUSER: native}, False),
+        ({USER: plain, AUSER: native}, False),
+    ],
+)
+def test_a_method_is_known_to_need_the_thread_once_there_is_a_plan(
+    access_methods, methods, expected
+):
+    access_methods(Thing, **methods)
+    assert needs_thread(Thing(), PERM) is False
+    plan_for(Thing(), PERM)
+    assert needs_thread(Thing(), PERM) is expected
+    assert needs_thread(Thing(), "testapp.view_thing") is False
+
+
+class _Unhashable(type):
+    __hash__ = None  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("obj", [None, 1, "thing", _Unhashable("Odd", (), {})()])
+def test_of_what_can_have_no_plan_nothing_is_known(obj):
+    assert needs_thread(obj, PERM) is False
+
+
+@pytest.mark.parametrize("perm", [None, 1, b"testapp.use_thing", type("Text", (str,), {})(PERM)])
+def test_of_what_is_no_plain_string_nothing_is_known(access_methods, perm):
+    access_methods(Thing, **{USER: plain})
+    plan_for(Thing(), PERM)
+    assert needs_thread(Thing(), perm) is False

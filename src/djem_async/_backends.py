@@ -209,6 +209,7 @@ class _Backends:
         self.are_known = all(each.known is not None for each in self.configured)
         # Any of them, access methods.
         self.are_asking = any(each.asks_access_methods for each in self.configured)
+        self.are_fetching = any(each.has_caches for each in self.configured)
 
     def is_up_to_date(self) -> bool:
         """Tell whether neither a setting has changed nor anybody has patched `has_perm`."""
@@ -244,10 +245,13 @@ def are_methods_decisive() -> bool:
     return found.are_known and found.are_asking
 
 
-def were_methods_decisive() -> bool:
-    """Tell what `are_methods_decisive` did, where it is enough to be mostly right, and soon."""
+def is_fetch_likely() -> bool:
+    """Tell whether a first check fetches permissions and then asks access methods, and nobody else.
+
+    That is what was found the last time that somebody looked, which is mostly right.
+    """
     found = _backends
-    return found is not None and found.are_known and found.are_asking
+    return found is not None and found.are_known and found.are_asking and found.are_fetching
 
 
 def ask(method: Forms, *args: object) -> Flow[bool]:

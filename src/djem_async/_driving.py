@@ -29,6 +29,15 @@ def _invoke(function: Callable[..., object], args: tuple[object, ...]) -> object
         raise RuntimeError(f"{function!r} raised StopIteration") from error
 
 
+def _ask(function: Callable[..., object], args: tuple[object, ...]) -> tuple[object, bool]:
+    """Call a function, and tell whether its answer is to be awaited.
+
+    Even that is to be asked where the function runs: a lazy object loads what it stands for.
+    """
+    answer = _invoke(function, args)
+    return answer, type(answer) is not bool and bool(_invoke(isawaitable, (answer,)))
+
+
 async def _resolve(answer: object) -> object:
     # In a loop: what a coroutine returns may be a coroutine that someone forgot to await.
     while answer is not None and type(answer) is not bool and isawaitable(answer):
@@ -61,8 +70,8 @@ def _make(call: Call) -> object:
             f"{call.label} is async, and a sync check cannot run it while this thread runs an"
             " event loop. Use `await user.ahas_perm(...)` instead of `user.has_perm(...)`."
         )
-    answer = _invoke(function, call.args)
-    if type(answer) is not bool and isawaitable(answer):
+    answer, is_awaitable = _ask(function, call.args)
+    if is_awaitable:
         close = getattr(answer, "close", None)
         if close is not None:
             close()
@@ -81,8 +90,9 @@ async def _amake(call: Call) -> object:
         return await _await_form(call, function)
     # Found here: by the time that the thread is at it, the check may have been cancelled.
     running = Running.current()
-    answer = await call_in_thread(partial(Running.hold, running, _invoke, function, call.args))
-    return answer if type(answer) is bool else await _resolve(answer)
+    asked = partial(Running.hold, running, _ask, function, call.args)
+    answer, is_awaitable = await call_in_thread(asked)
+    return await _resolve(answer) if is_awaitable else answer
 
 
 def run(flow: Flow[T]) -> T:
@@ -146,18 +156,18 @@ async def arun(flow: Flow[T], first: Call | None = None) -> T:
         return result
 
 
-class _Wait:
-    """That somebody waits for what a thread does, which cannot be stopped."""
+class _Waiter:
+    """Who waits for what a thread does, which goes on when they go."""
 
-    is_over = False
+    is_gone = False
 
 
-def _run_while_plain(flow: Flow[T], wait: _Wait) -> tuple[Call | None, T | None]:
+def _run_while_plain(flow: Flow[T], waiter: _Waiter) -> tuple[Call | None, T | None]:
     """Run a flow up to the first call that belongs on the event loop, and return that.
 
     Args:
         flow: The flow.
-        wait: For the flow. If it is over by the end of a call, the flow is cancelled.
+        waiter: Who waits for it. If they have gone by the end of a call, the flow is cancelled.
 
     Returns:
         The call, None if the flow has ended; and what the flow has returned then.
@@ -165,30 +175,29 @@ def _run_while_plain(flow: Flow[T], wait: _Wait) -> tuple[Call | None, T | None]
     try:
         call = next(flow)
         while True:
-            function = call.function
-            if function is None or not (call.is_same_in_thread or _is_for_thread(call)):
-                return call, None
+            # All that may run code of others is in here: a `StopIteration` of theirs is no answer.
             try:
-                answer = _invoke(function, call.args)
+                function = call.function
+                if function is None or not _is_for_thread(call, function):
+                    return call, None
+                answer, is_awaitable = _ask(function, call.args)
             except BaseException as error:  # noqa: BLE001 - the flow decides what it means
-                call = flow.throw(asyncio.CancelledError() if wait.is_over else error)
+                call = flow.throw(asyncio.CancelledError() if waiter.is_gone else error)
             else:
-                if wait.is_over:
+                if waiter.is_gone:
                     call = flow.throw(asyncio.CancelledError())
-                    continue
-                if type(answer) is not bool and isawaitable(answer):
+                elif is_awaitable:
                     return Call(None, _resolve, (answer,)), None
-                call = flow.send(answer)
+                else:
+                    call = flow.send(answer)
     except StopIteration as end:
         return None, end.value
 
 
-def _is_for_thread(call: Call) -> bool:
-    """Tell whether `arun` would make a call in the thread."""
-    return (
-        call.async_function is None
-        and call.blocking
-        and (call.is_plain or not is_async(call.function))
+def _is_for_thread(call: Call, function: Callable[..., object]) -> bool:
+    """Tell whether `arun` would make a call in the thread, or may as well."""
+    return call.is_same_in_thread or (
+        call.async_function is None and call.blocking and (call.is_plain or not is_async(function))
     )
 
 
@@ -203,11 +212,11 @@ async def arun_in_thread(flow: Flow[T]) -> T:
     Returns:
         What the flow returns.
     """
-    wait = _Wait()
+    waiter = _Waiter()
     try:
-        call, result = await call_in_thread(partial(_run_while_plain, flow, wait))
+        call, result = await call_in_thread(partial(_run_while_plain, flow, waiter))
     finally:
-        wait.is_over = True
+        waiter.is_gone = True
     return result if call is None else await arun(flow, call)
 
 

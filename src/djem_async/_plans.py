@@ -112,9 +112,13 @@ def needs_thread(obj: object, perm: object) -> bool:
         obj: The object, or None.
         perm: The permission, ``app_label.codename``.
     """
-    plans = _plans.get(type(obj)) if type(perm) is str else None
-    plan = None if plans is None else plans.get(perm.rpartition(".")[2])  # type: ignore[attr-defined]
-    return plan is not None and plan.needs_thread
+    if type(perm) is not str:
+        return False
+    try:
+        plan = _plans[type(obj)][perm.rpartition(".")[2]]
+    except Exception:  # noqa: BLE001 - none is known, or the class is no key at all
+        return False
+    return plan.needs_thread
 
 
 def _new_plan(obj: object, perm: str) -> MethodPlan | None:

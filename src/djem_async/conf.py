@@ -1,5 +1,6 @@
 """The ``DJEM_*`` settings: validated when first read, plain attributes from then on."""
 
+import threading
 from typing import Any, Final
 
 from django.conf import settings
@@ -70,14 +71,16 @@ class Epoch:
 
 
 epoch = Epoch(is_current=True)
+_changing = threading.RLock()
 
 
 def _forget(*, setting: str, **_kwargs: Any) -> None:
     global epoch
     # Sent by override_settings and its relatives, on entry and on exit.
     vars(conf).pop(setting, None)
-    before, epoch = epoch, Epoch(is_current=True)
-    before.is_current = False
+    with _changing:
+        before, epoch = epoch, Epoch(is_current=True)
+        before.is_current = False
 
 
 setting_changed.connect(_forget, dispatch_uid="djem_async.conf")

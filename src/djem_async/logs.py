@@ -546,7 +546,7 @@ def finish(instance: Loggable, logs: tuple[FinishedLog, ...]) -> None:
 
     Args:
         instance: Whose logs they are.
-        logs: The logs, in order.
+        logs: The logs, at least one, in order.
     """
     store = _store(instance)
     by_name = store.by_name

@@ -16,7 +16,7 @@ from ._backends import (
     are_methods_decisive,
     collect,
     fetch_of,
-    were_methods_decisive,
+    is_fetch_likely,
 )
 from ._cache import Shortcut, Trust, permission_cache
 from ._check_logs import logged
@@ -150,7 +150,7 @@ def _begins_in_thread(user: Any, perm: object, obj: object) -> bool:
         and needs_thread(obj, perm)
         and user.is_active
         and not user.is_superuser
-        and were_methods_decisive()
+        and is_fetch_likely()
     )
 
 
@@ -370,7 +370,9 @@ class OLPMixin(Loggable):
             PermissionRecursionError: The check is already running in this context.
             NotADecisionError: An access method returned something that cannot be an answer.
         """
-        if not conf.DJEM_PERM_LOG_VERBOSITY:
+        # With logs, what ends them comes first, and belongs on the event loop.
+        is_logged = conf.DJEM_PERM_LOG_VERBOSITY > 0
+        if not is_logged:
             if _begins_in_thread(self, perm, obj):
                 return await arun_in_thread(_answer(self, perm, obj))
             fetch = fetch_of(self)
@@ -380,7 +382,8 @@ class OLPMixin(Loggable):
         known = look_up(self, perm, obj)
         if known is True or known is False:
             return known
-        if known is not None and known.plan is not None and known.plan.needs_thread:
+        plan = None if known is None else known.plan
+        if plan is not None and plan.needs_thread and not is_logged:
             return await arun_in_thread(_answer(self, perm, obj))
         return await arun(_rest(self, perm, obj, known))
 
