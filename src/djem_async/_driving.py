@@ -20,22 +20,18 @@ T = TypeVar("T")
 AsyncMethod = TypeVar("AsyncMethod", bound=Callable[..., Coroutine[Any, Any, Any]])
 
 
-def _invoke(function: Callable[..., object], args: tuple[object, ...]) -> object:
-    try:
-        return function(*args)
-    except StopIteration as error:
-        # It would end the flow as if it were its result, and hangs a thread's future on
-        # Python 3.11 and 3.12.
-        raise RuntimeError(f"{function!r} raised StopIteration") from error
-
-
 def _ask(function: Callable[..., object], args: tuple[object, ...]) -> tuple[object, bool]:
     """Call a function, and tell whether its answer is to be awaited.
 
     Even that is to be asked where the function runs: a lazy object loads what it stands for.
     """
-    answer = _invoke(function, args)
-    return answer, type(answer) is not bool and bool(_invoke(isawaitable, (answer,)))
+    try:
+        answer = function(*args)
+        return answer, type(answer) is not bool and isawaitable(answer)
+    except StopIteration as error:
+        # It would end the flow as if it were its result, and hangs a thread's future on
+        # Python 3.11 and 3.12.
+        raise RuntimeError(f"{function!r} raised StopIteration") from error
 
 
 async def _resolve(answer: object) -> object:
@@ -46,10 +42,10 @@ async def _resolve(answer: object) -> object:
 
 
 async def _await_form(call: Call, function: Callable[..., object]) -> object:
-    answer = _invoke(function, call.args)
+    answer, is_awaitable = _ask(function, call.args)
     if type(answer) is CoroutineType:  # most often: to ask for less is faster
         answer = await cast("Awaitable[object]", answer)
-    elif not isawaitable(answer):
+    elif not is_awaitable:
         raise NotADecisionError(
             f"{getattr(function, '__qualname__', function)} must be `async def`: its name or its"
             f" mark says so, but it returned {answer!r}."
@@ -144,8 +140,8 @@ async def arun(flow: Flow[T], first: Call | None = None) -> T:
                 elif call.blocking or call.function is None:
                     answer = await _amake(call)
                 else:
-                    answer = _invoke(call.function, call.args)
-                    if type(answer) is not bool:
+                    answer, is_awaitable = _ask(call.function, call.args)
+                    if is_awaitable:
                         answer = await _resolve(answer)
             except BaseException as error:  # noqa: BLE001 - cancellation reaches the flow as well
                 call = flow.throw(error)
