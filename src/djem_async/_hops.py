@@ -22,8 +22,23 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 
-_AtHome: TypeAlias = dict[object, object]
-"""Data of `Local`s, each with what another thread owns of the same data."""
+class _Hop:
+    """What is the same for all calls that a thread makes in a row."""
+
+    __slots__ = ("at_home", "mark", "nested")
+
+    def __init__(self) -> None:
+        # Is this the one thread that cannot wait for itself? The contexts of the calls do not know.
+        is_marked = _deadlock is not None and _deadlock.get(False)
+        self.mark: ContextVar[bool] | None = _deadlock if is_marked else None
+        # What `async_to_sync` runs for a call in this thread, `asgiref` lists here.
+        self.nested: list[asyncio.Task[object]] | None = getattr(
+            SyncToAsync.threadlocal, "task_context", None
+        )
+        # The data of `Local`s, each with what this thread owns of the same: mostly, all calls have
+        # the same data.
+        self.at_home: dict[object, object] = {}
+
 
 Shared: TypeAlias = "dict[object, ThreadCall]"
 """The calls of one function that somebody waits for, by thread."""
@@ -66,37 +81,32 @@ class ThreadCall:
         self._shared = shared
         self._key = key
 
-    def make(self, at_home: _AtHome) -> None:
+    def make(self, hop: _Hop) -> None:
         """Make the call, in the thread.
 
         Args:
-            at_home: What `_take_storages` has made in this thread.
+            hop: The hop that it is a part of.
         """
         call = self._call
         if call is None:
             return  # given up
-        # Is this the one thread that cannot wait for itself? The context of the call does not know.
-        mark = _deadlock if _deadlock is not None and _deadlock.get(False) else None
-        # What `async_to_sync` runs for a call in this thread, `asgiref` lists here.
-        self._nested = getattr(SyncToAsync.threadlocal, "task_context", None)
+        self._nested = hop.nested
         try:
-            self._result = self.context.run(self._make, call, mark, at_home)
+            self._result = self.context.run(self._make, call, hop)
         except BaseException as error:  # noqa: BLE001 - it is raised where the result is taken
             self._error, self._traceback = error, error.__traceback__
         finally:
             self._nested = None
 
-    def _make(
-        self, call: Callable[[], object], mark: ContextVar[bool] | None, at_home: _AtHome
-    ) -> object:
-        _take_storages(self.context, at_home)
-        if mark is None:
+    def _make(self, call: Callable[[], object], hop: _Hop) -> object:
+        _take_storages(self.context, hop.at_home)
+        if hop.mark is None:
             return call()
-        token = mark.set(True)
+        token = hop.mark.set(True)
         try:
             return call()
         finally:
-            mark.reset(token)
+            hop.mark.reset(token)
 
     def hand_over(self, error: BaseException | None = None) -> None:
         """Wake up who waits for the call.
@@ -221,13 +231,13 @@ class _Line:
 
     def make(self, count: int) -> None:
         """Make some of the calls, in the thread."""
-        at_home: _AtHome = {}
+        hop = _Hop()
         for _ in range(count):
             try:
                 item = self.waiting.popleft()
             except IndexError:
                 return  # they were told that the loop is ending
-            item.make(at_home)
+            item.make(hop)
             self._made.append(item)
 
     def _hand_over(self) -> None:
@@ -360,12 +370,12 @@ _deadlock: ContextVar[bool] | None = getattr(SyncToAsync, "deadlock_context", No
 _UNSET: Final = object()
 
 
-def _take_storages(context: Context, at_home: _AtHome) -> None:
+def _take_storages(context: Context, at_home: dict[object, object]) -> None:
     """Let this thread own the data of `Local`s, which each thread sees only of its own.
 
     Args:
         context: The context that has the data.
-        at_home: What this thread owns already: mostly, all calls of a hop have the same data.
+        at_home: What this thread owns already.
     """
     for var, value in context.items():
         if type(value) is _STORAGE:
