@@ -840,6 +840,21 @@ def test_hops_carry_even_what_differs_in_order_only(report: Plain, hop: Callable
         assert report.get_last_log() == "of one"
 
 
+def test_a_log_that_takes_the_place_of_the_one_before_takes_no_place_itself(report: Plain) -> None:
+    def work() -> None:
+        for name, lines in [("one", "a"), ("two", "b"), ("two", "c"), ("one", "d"), ("two", "e")]:
+            finish(report, name, lines)
+            assert report.get_last_log() == report.get_log(name) == lines
+        assert report.get_log("one") == "d"
+        _, chain, _ = logs._history.get()
+        length = 0
+        while chain is not None:
+            length, chain = length + 1, chain[2]
+        assert length == 4
+
+    contextvars.Context().run(work)
+
+
 def test_a_context_does_not_keep_the_logs_of_what_is_no_more() -> None:
     def work() -> None:
         gone = Plain()

@@ -843,6 +843,26 @@ def test_a_patch_of_djangos_check_is_heard_by_whoever_asks_it(
     assert api(user).has_perm(*args)
 
 
+@pytest.mark.parametrize(
+    ("backends", "expected"),
+    [
+        ([DJANGOS, OURS], True),
+        ([OURS, DJANGOS], True),
+        ([DJANGOS], False),
+        ([OURS], False),
+        ([DJANGOS, OURS, f"{__name__}._Narrow"], False),
+    ],
+)
+def test_a_first_check_is_known_to_fetch_once_somebody_has_looked(
+    backends, expected, settings, monkeypatch
+):
+    settings.AUTHENTICATION_BACKENDS = backends
+    monkeypatch.setattr(_backends, "_backends", None)
+    assert _backends.is_fetch_likely() is False
+    _backends.are_all_known()
+    assert _backends.is_fetch_likely() is expected
+
+
 def test_another_check_of_djangos_is_no_check_that_is_known(monkeypatch):
     assert _backends.are_all_known()
     monkeypatch.setattr(ModelBackend, "has_perm", BaseBackend.has_perm)

@@ -209,7 +209,8 @@ class _Backends:
         self.are_known = all(each.known is not None for each in self.configured)
         # Any of them, access methods.
         self.are_asking = any(each.asks_access_methods for each in self.configured)
-        self.are_fetching = any(each.has_caches for each in self.configured)
+        are_fetching = any(each.has_caches for each in self.configured)
+        self.is_fetch_likely = self.are_known and self.are_asking and are_fetching
 
     def is_up_to_date(self) -> bool:
         """Tell whether neither a setting has changed nor anybody has patched `has_perm`."""
@@ -250,8 +251,7 @@ def is_fetch_likely() -> bool:
 
     That is what was found the last time that somebody looked, which is mostly right.
     """
-    found = _backends
-    return found is not None and found.are_known and found.are_asking and found.are_fetching
+    return _backends is not None and _backends.is_fetch_likely
 
 
 def ask(method: Forms, *args: object) -> Flow[bool]:

@@ -48,8 +48,9 @@ def _by_plan(user: Any, pk: Any, table: Table, plan: MethodPlan, forms: Forms) -
         plan: How to ask.
         forms: The access method of the object, as `MethodPlan.forms_of` returns it.
     """
+    function, async_function = forms
     args = (_argument(user, plan.source),)
-    call = Call(*forms, args, blocking=plan.is_blocking, is_plain=True)
+    call = Call(function, async_function, args, blocking=plan.is_blocking, is_plain=True)
     decision = yield from _decision(user, call)
     keep_sole(table, pk, plan.source, decision)
     return decision.granted
