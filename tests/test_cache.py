@@ -23,6 +23,7 @@ from djem_async._cache import (
     Record,
     Shortcut,
     Trust,
+    keep_sole,
     object_key,
     permission_cache,
     shared_record,
@@ -357,6 +358,24 @@ def test_records_without_lines_are_shared(source):
 
 YES = shared_record(None, None, granted=True)
 NO = shared_record(None, None, granted=False)
+
+
+@pytest.mark.parametrize("source", ["user", "group"])
+@pytest.mark.parametrize("granted", [True, False])
+@pytest.mark.parametrize("entries", [(), (Entry("line"),)])
+@pytest.mark.parametrize("before", [None, (True, ()), (False, ()), (False, (Entry("other"),))])
+def test_the_decision_of_a_sole_method_is_that_of_the_check(source, granted, entries, before):
+    generation = Generation()
+    key = ObjectKey(Thing, "default", int, 1)
+    table = generation.table(PERM, key)
+    if before is not None:
+        keep_sole(table, 1, source, Decision(*before))
+    decision = Decision(granted, entries)
+    keep_sole(table, 1, source, decision)
+    assert generation.recall(source, PERM, key) == decision
+    assert generation.recall("group" if source == "user" else "user", PERM, key) is None
+    assert (table[1].granted, table[1].entries) == (granted, entries)
+    assert table[1].silent is (None if entries else granted)
 
 
 def test_a_shortcut_knows_a_record_by_its_key_or_the_one_of_all():

@@ -888,6 +888,8 @@ async def test_a_thread_that_outlives_its_cancelled_check(
     assert await following is False
     await sync_to_async(lambda: None)()  # the thread is through
     assert ended == [False]
+    # What it has found out does not take the place of what was found out since.
+    assert await user.ahas_perm(PERM, thing) is False
     assert await user.ahas_perm(PERM, other) is False
     context.run(assert_nothing_active, user)
     assert_nothing_active(user)

@@ -431,7 +431,7 @@ def permission_cache(user: object) -> PermissionCache:
     Args:
         user: The user, of any model.
     """
-    cache = user.__dict__.get("_olp_cache")
-    if type(cache) is PermissionCache and cache.owner() is user:
-        return cache  # what `owned` finds, without the call
+    found = user.__dict__.get("_olp_cache")
+    if type(found) is PermissionCache and found.owner() is user:
+        return found  # what `owned` finds, without the call
     return owned(user, "_olp_cache", PermissionCache)
