@@ -9,7 +9,12 @@ from contextvars import ContextVar
 from typing import Any
 
 import pytest
-from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
+from asgiref.sync import (
+    async_to_sync,
+    iscoroutinefunction,
+    markcoroutinefunction,
+    sync_to_async,
+)
 from django.core.exceptions import PermissionDenied
 from django.utils.functional import SimpleLazyObject
 
@@ -134,9 +139,13 @@ async def test_the_async_api_awaits_an_awaitable_from_a_plain_method(drive, func
     assert await drive(asking(*calls)) == [3, threading.get_ident()]
 
 
-def test_an_async_form_must_be_async(drive):
-    with pytest.raises(NotADecisionError, match=r"^add must be `async def`.*returned 3"):
-        drive(asking(Call(None, add, (1, 2))))
+@pytest.mark.parametrize(
+    "call",
+    [Call(None, add, (1, 2)), Call(markcoroutinefunction(functools.partial(add, 1)), None, (2,))],
+)
+def test_an_async_form_must_be_async(drive, call):
+    with pytest.raises(NotADecisionError, match=r"must be `async def`.*returned 3"):
+        drive(asking(call))
 
 
 @pytest.mark.parametrize("drive", [arun, arun_in_thread])

@@ -548,7 +548,7 @@ def test_groups_that_refuse_to_be_asked_for_deny(api, user, access_methods, monk
     monkeypatch.setattr(User, "groups", property(refuse))
     for count in range(2):  # not kept
         if is_veto:
-            assert not api(user).has_perm(PERM, THINGS[1]), count
+            assert api(user).has_perm(PERM, THINGS[1]) is False, count
         else:
             with pytest.raises(ZeroDivisionError):
                 api(user).has_perm(PERM, THINGS[1])
