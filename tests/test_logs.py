@@ -840,6 +840,13 @@ def test_hops_carry_even_what_differs_in_order_only(report: Plain, hop: Callable
         assert report.get_last_log() == "of one"
 
 
+def test_of_two_logs_the_second_is_the_last_one(report: Plain) -> None:
+    both = tuple((name, ((Entry(f"of {name}"),),), ()) for name in ("one", "two"))
+    contextvars.Context().run(logs.finish, report, both)
+    assert report.get_last_log() == "of two"
+    assert report.get_log("one") == "of one"
+
+
 def test_a_log_that_takes_the_place_of_the_one_before_takes_no_place_itself(report: Plain) -> None:
     def work() -> None:
         for name, lines in [("one", "a"), ("two", "b"), ("two", "c"), ("one", "d"), ("two", "e")]:
@@ -851,6 +858,25 @@ def test_a_log_that_takes_the_place_of_the_one_before_takes_no_place_itself(repo
         while chain is not None:
             length, chain = length + 1, chain[2]
         assert length == 4
+
+    contextvars.Context().run(work)
+
+
+def test_the_last_log_of_this_context_stays_when_what_came_after_it_is_no_more(
+    report: Plain,
+) -> None:
+    def work() -> None:
+        finish(report, "early", "of this context")
+        gone = Plain()
+        finish(gone, "job")
+        other = Plain()
+        finish(other, "job")
+        del gone
+        gc.collect()
+        for number in range(2 * logs._LONGEST_CHAIN):
+            finish(other, f"job {number}")
+        contextvars.copy_context().run(finish, report, "late", "of another context")
+        assert report.get_last_log() == "of this context"
 
     contextvars.Context().run(work)
 

@@ -415,6 +415,7 @@ def test_code_in_a_thread_keeps_to_the_generation_of_its_check(in_thread):
     def work() -> None:
         assert ended.wait(10)
         assert running.is_running
+        assert Running.current() is running
         assert Running.generation_for(cache) is running.generation
         user._perm_cache = {PERM}
 
