@@ -847,21 +847,6 @@ def test_of_two_logs_the_second_is_the_last_one(report: Plain) -> None:
     assert report.get_log("one") == "of one"
 
 
-def test_a_log_that_takes_the_place_of_the_one_before_takes_no_place_itself(report: Plain) -> None:
-    def work() -> None:
-        for name, lines in [("one", "a"), ("two", "b"), ("two", "c"), ("one", "d"), ("two", "e")]:
-            finish(report, name, lines)
-            assert report.get_last_log() == report.get_log(name) == lines
-        assert report.get_log("one") == "d"
-        _, chain, _ = logs._history.get()
-        length = 0
-        while chain is not None:
-            length, chain = length + 1, chain[2]
-        assert length == 4
-
-    contextvars.Context().run(work)
-
-
 def test_the_last_log_of_this_context_stays_when_what_came_after_it_is_no_more(
     report: Plain,
 ) -> None:

@@ -120,7 +120,7 @@ _Layers: TypeAlias = tuple[tuple[_Layer, int], ...]  # each with its size
 _Chain: TypeAlias = "tuple[_StoreRef, tuple[FinishedLog, ...], _Chain] | None"
 _LONGEST_CHAIN: Final = 64
 
-_History: TypeAlias = tuple[_Layers, _Chain, int]  # with how often the chain was added to
+_History: TypeAlias = tuple[_Layers, _Chain, int]  # with the length of the chain
 _history: ContextVar[_History] = ContextVar("djem_async_finished_logs", default=((), None, 0))
 
 
@@ -546,7 +546,7 @@ def finish(instance: Loggable, logs: tuple[FinishedLog, ...]) -> None:
 
     Args:
         instance: Whose logs they are.
-        logs: The logs, in order: one, or two.
+        logs: The logs, at least one, in order.
     """
     store = _store(instance)
     by_name = store.by_name
@@ -557,20 +557,11 @@ def finish(instance: Loggable, logs: tuple[FinishedLog, ...]) -> None:
     layers, chain, count = _history.get()
     while chain is not None and chain[0] is not reference and chain[0]() is None:
         chain, count = chain[2], count - 1  # of an instance that is no more
-    if chain is not None and chain[0] is reference and _replace_each(logs, chain[1]):
-        chain = chain[2]  # of the same check; the count goes on, so that this is another history
     chain = reference, logs, chain
     if count < _LONGEST_CHAIN:
         _history.set((layers, chain, count + 1))
     else:
         _history.set((_with_chain(layers, chain), None, 0))
-
-
-def _replace_each(logs: tuple[FinishedLog, ...], earlier: tuple[FinishedLog, ...]) -> bool:
-    """Tell whether logs, one or two, have the names of earlier ones, and so take their place."""
-    return (
-        len(logs) == len(earlier) and logs[-1][0] == earlier[-1][0] and logs[0][0] == earlier[0][0]
-    )
 
 
 def is_logging() -> bool:
