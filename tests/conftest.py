@@ -81,7 +81,7 @@ def api(request: pytest.FixtureRequest) -> Api:
 
 
 @pytest.fixture(params=["on the event loop", "in a thread"])
-def begins(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def begins(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Where async checks begin, which depends on what is known of access methods by then.
 
     It may matter for how fast they are, but for nothing else.
@@ -89,6 +89,8 @@ def begins(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     in_thread = request.param == "in a thread"
     monkeypatch.setattr(models, "needs_thread", lambda obj, _: in_thread and obj is not None)
     monkeypatch.setattr(models, "is_fetch_likely", lambda: in_thread)
+    where: str = request.param
+    return where
 
 
 @pytest.fixture

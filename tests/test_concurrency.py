@@ -1128,12 +1128,14 @@ async def test_a_check_may_be_cancelled_wherever_it_waits(
     verbosity: int,
     method: str,
     stepped_check: Callable[[str], Stepped],
+    begins: str,
 ) -> None:
     settings.DJEM_PERM_LOG_VERBOSITY = verbosity
     whole = stepped_check(method)
     waits = await whole.run()
     assert whole.result is True
-    assert waits >= 2
+    is_one_hop = (method, verbosity, begins) == ("def", 0, "in a thread")
+    assert waits >= (2 if is_one_hop else 3)
     for steps in range(1, waits + 1):
         user.clear_perm_cache()
         check = stepped_check(method)

@@ -92,10 +92,7 @@ def plan_for(obj: object, perm: str) -> MethodPlan | None:
         The plan; None if there is no telling, because there is no method or more than one, or
         because methods are not plain functions of the class.
     """
-    kind = type(obj)
-    plans = _plans.get(kind)
-    if plans is None:
-        plans = _plans.setdefault(kind, {})
+    plans = _plans.setdefault(type(obj), {})
     codename = perm.rpartition(".")[2]
     plan = plans.get(codename)
     if plan is None or plan.forms_of(obj) is None:

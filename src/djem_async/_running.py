@@ -135,7 +135,7 @@ class Running:
         """Return the innermost check that is running in this context."""
         # A context may have a check that has ended: that of a task which the check has started.
         running = innermost.get()
-        while running is not None and not (running._is_open or running._held > 0):
+        while running is not None and not running.is_running:
             running = running._outer
         return running
 
@@ -175,8 +175,7 @@ class Running:
         """
         running = innermost.get()
         while running is not None:
-            # What `is_running` tells, without the call.
-            if running._cache is cache and (running._is_open or running._held > 0):
+            if running._cache is cache and running.is_running:
                 return running.generation
             running = running._outer
         return cache.generation
