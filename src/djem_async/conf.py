@@ -67,10 +67,10 @@ class Epoch:
 
     def __init__(self, *, is_current: bool) -> None:
         # An attribute of what is at hand is the fastest there is to read.
-        self.is_current = is_current
+        self.is_current: bool = is_current
 
 
-epoch = Epoch(is_current=True)
+epoch: Epoch = Epoch(is_current=True)
 _changing = threading.RLock()
 
 
