@@ -159,12 +159,15 @@ def _rows(backend: ModelBackend, user: Any) -> list[tuple[int, str, str]] | None
     if params is None:
         return None
     has_names = _takes_names(connection)
-    key = (model, has_names, *_tables(relations, connection))
+    tables = _tables(relations, connection)
+    key = (model, has_names, connection.__class__, connection.alias, tables)
     sql = _kept.get(key)
     if sql is None:
-        sql = _compile(backend, user, relations, connection, params)
-        if has_names:
-            sql = _with_names(sql, params)
+        # Django gets along with the name only in places, as it begins a parameter.
+        is_unusual = "%" in "".join(tables)
+        sql = "" if is_unusual else _compile(backend, user, relations, connection, params)
+        if has_names and sql:
+            sql %= tuple(f"%({name})s" for name in _named(params))
         if len(_kept) >= _MOST_KEPT:
             _kept.clear()
         _kept[key] = sql
@@ -203,7 +206,7 @@ def _prepared_pk(user: Any, model: Any, connection: Any) -> list[Any] | None:
     return params
 
 
-def _tables(relations: tuple[Any, Any], connection: Any) -> tuple[Hashable, ...]:
+def _tables(relations: tuple[Any, Any], connection: Any) -> tuple[str, ...]:
     """Name what the SQL depends on besides the user model, quoted as by this connection."""
     permission, group = relations[0].model, relations[1].model
     models = (
@@ -215,39 +218,41 @@ def _tables(relations: tuple[Any, Any], connection: Any) -> tuple[Hashable, ...]
         relations[1].through,
     )
     quote = connection.ops.quote_name
-    return connection.__class__, connection.alias, *[quote(each._meta.db_table) for each in models]
+    return tuple([quote(each._meta.db_table) for each in models])
 
 
 def _compile(
     backend: Any, user: Any, relations: tuple[Any, Any], connection: Any, params: tuple[Any, ...]
 ) -> str:
     """Return the SQL that finds what Django's two queries find, empty where it cannot be kept."""
+    of_user, of_groups = relations[0].field, relations[1].field
+    permission, group = relations[0].model, relations[1].model
+    of_group = group.permissions.rel.field
+    # A patch may have narrowed Django's queries.
+    groups = _plain(group).filter(**{of_groups.related_query_name(): user})
+    expected = (
+        _plain(permission).filter(**{of_user.related_query_name(): user}),
+        _plain(permission).filter(**{f"{of_group.related_query_name()}__in": groups}),
+    )
+    djangos = backend._get_user_permissions(user), backend._get_group_permissions(user)
+    if not all(_are_alike(*pair, connection) for pair in zip(expected, djangos, strict=True)):
+        return ""
     # The table may know users by something else, which is not what stands in `params`.
     for relation in relations:
         if relation.field.m2m_target_field_name() != relation.field.model._meta.pk.name:
             return ""
-    own, through_groups = (
-        query.order_by().values(_part=RawSQL(part, ()), _permission=F("pk"))  # noqa: S611 - a literal
-        for part, query in (
-            ("0", backend._get_user_permissions(user)),
-            ("1", backend._get_group_permissions(user)),
-        )
-    )
-    union = own.union(through_groups, all=True).order_by()
-    found = union.query.get_compiler(connection=connection)
-    found_sql, found_params = found.as_sql()
-    # Labels are joined to what is found, and not asked for in each part, which takes databases
-    # longer to plan.
+    # Databases plan these parts in less time than Django's queries, with the tables between alone:
+    # permissions are joined to what is found. Groups stay, as nothing may ensure that they exist.
+    member = f"{of_group.m2m_field_name()}__{of_groups.related_query_name()}"
+    own = _keys("0", of_user, **{of_user.m2m_field_name(): user})
+    through_groups = _keys("1", of_group, **{member: user})
+    found_sql, found_params = _sql(own.union(through_groups, all=True), connection)
     quote = connection.ops.quote_name
-    permission, table = own.model, quote("_found")
-    rows = (
-        cast("Any", QuerySet)(permission)
-        .order_by()
-        .values_list(
-            RawSQL(f"{table}.{quote('_part')}", ()),  # noqa: S611 - names of ours
-            "content_type__app_label",
-            "codename",
-        )
+    table = quote("_found")
+    rows = _plain(permission).values_list(
+        RawSQL(f"{table}.{quote('_part')}", ()),  # noqa: S611 - names of ours
+        "content_type__app_label",
+        "codename",
     )
     compiler = rows.query.get_compiler(connection=connection)
     sql, more_params = compiler.as_sql()
@@ -259,17 +264,33 @@ def _compile(
     return f"{sql} INNER JOIN ({found_sql}) {table} ON ({pk} = {table}.{quote('_permission')})"
 
 
+def _plain(model: Any) -> Any:
+    return cast("Any", QuerySet)(model).order_by()
+
+
+def _keys(part: str, field: Any, **user: Any) -> Any:
+    """Find the keys of permissions in the table of a relation, for a part of the query."""
+    permission = F(field.m2m_reverse_field_name())
+    rows = _plain(field.remote_field.through).filter(**user)
+    return rows.values(_part=RawSQL(part, ()), _permission=permission)  # noqa: S611 - a literal
+
+
+def _sql(query: Any, connection: Any) -> Any:
+    return query.query.get_compiler(connection=connection).as_sql()
+
+
+def _are_alike(query: Any, other: Any, connection: Any) -> bool:
+    try:
+        return bool(_sql(query, connection) == _sql(other.order_by(), connection))
+    except EmptyResultSet:
+        return False
+
+
 def _takes_names(connection: Any) -> bool:
     """Tell whether parameters have names, which spares Django a search of all SQL for SQLite."""
     # Of other backends it is not known whether they can have them, nor of wrappers.
     module: str = connection.__class__.__module__
     return module == "django.db.backends.sqlite3.base" and not connection.execute_wrappers
-
-
-def _with_names(sql: str, params: tuple[Any, ...]) -> str:
-    if sql.count("%") != len(params):
-        return ""  # the name of a table or column has one, which would have to be written twice
-    return sql % tuple(f"%({name})s" for name in _named(params))
 
 
 def _named(params: tuple[Any, ...]) -> dict[str, Any]:
