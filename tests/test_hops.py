@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import sys
 import threading
 import time
 import traceback
@@ -12,6 +11,7 @@ import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, nullcontext
 from contextvars import Context, ContextVar, copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import asgiref.sync
@@ -39,6 +39,7 @@ async def _nothing_is_left() -> AsyncIterator[None]:
                 await asyncio.sleep(0.001)
     finally:
         _hops._lines.clear()
+    assert not _hops._alone
 
 
 @pytest.fixture
@@ -622,10 +623,7 @@ async def test_an_executor_that_refuses_is_an_error_for_all(monkeypatch, calling
     assert await calling(lambda: 1) == 1
 
 
-@EITHER
-async def test_a_task_that_cannot_be_made_is_an_error_of_that_call_alone(calling):
-    if sys.version_info >= (3, 12) and calling is shared_call:
-        return  # its task is not made by the loop
+async def test_a_task_that_cannot_be_made_is_an_error_of_that_call_alone():
     loop = asyncio.get_running_loop()
 
     def refuse(loop: Any, coroutine: Any, **options: Any) -> Any:
@@ -634,11 +632,11 @@ async def test_a_task_that_cannot_be_made_is_an_error_of_that_call_alone(calling
 
     loop.set_task_factory(refuse)
     with pytest.raises(MemoryError):
-        await calling(lambda: 1)
+        await call_in_thread(lambda: 1)
     loop.set_task_factory(None)
     assert _hops._lines == {}
     async with asyncio.timeout(PATIENCE):
-        assert await calling(lambda: 1) == 1
+        assert await call_in_thread(lambda: 1) == 1
 
 
 async def test_a_call_that_ends_while_its_line_ends_is_handed_over(gate, monkeypatch):
@@ -679,11 +677,11 @@ def test_nothing_is_kept_of_a_loop_that_was_closed_in_the_middle_of_a_call(gate)
     gate.open()
     assert asyncio.run(call_in_thread(lambda: 1)) == 1
     assert _hops._lines == {}
-    assert running == {}
     # Not by the garbage collector: Python 3.11 may crash if what that ends sets context variables.
     for task in (runner, *pending):
         task._log_destroy_pending = False
         copy_context().run(task.get_coro().close)
+    assert running == {}
 
 
 @pytest.mark.parametrize("number", [2, 20])
@@ -981,6 +979,83 @@ async def test_a_shared_call_goes_on_for_others_when_one_is_cancelled(gate, canc
     assert isinstance(found.pop(cancelled), asyncio.CancelledError)
     assert found == [1, 1]
     assert running == {}
+
+
+async def test_a_shared_call_is_made_anew_when_who_makes_it_is_cancelled(gate):
+    """By one of the others alone, and not one after the other."""
+    running: dict[object, Any] = {}
+    made: list[str] = []
+
+    async def ask(name: str) -> str:
+        def call() -> str:
+            made.append(name)
+            gate.pass_()
+            return name
+
+        return await call_once_in_thread(running, call)
+
+    tasks = [await started(ask(name)) for name in "abc"]
+    await gate.reached()
+    tasks[0].cancel()
+    await asyncio.wait([tasks[0]])
+    await asyncio.sleep(0)  # until the others have noticed
+    gate.open()
+    error, *found = await settled(*tasks)
+    assert isinstance(error, asyncio.CancelledError)
+    assert found == ["b", "b"]
+    assert made == ["a", "b"]
+    assert running == {}
+
+
+async def test_what_a_shared_call_awaits_is_cancelled_with_who_makes_it_alone():
+    running: dict[object, Any] = {}
+    is_reached = asyncio.Event()
+
+    async def wait(name: str) -> str:
+        if name == "first":
+            is_reached.set()
+            await asyncio.sleep(PATIENCE)
+        return name
+
+    first, second = [
+        await started(call_once_in_thread(running, partial(async_to_sync(wait), name)))
+        for name in ("first", "second")
+    ]
+    await is_reached.wait()
+    first.cancel()
+    error, found = await settled(first, second)
+    assert isinstance(error, asyncio.CancelledError)
+    assert found == "second"
+    assert running == {}
+
+
+async def test_those_who_wait_go_on_when_who_makes_a_shared_call_is_dropped(gate):
+    running: dict[object, Any] = {}
+    dropped: Any = call_once_in_thread(running, gate.pass_)
+    context = copy_context()
+    context.run(dropped.send, None)
+    await gate.reached()
+    waiting = await started(call_once_in_thread(running, lambda: 1))
+    context.run(dropped.close)
+    await asyncio.sleep(0)
+    gate.open()
+    assert await settled(waiting) == [1]
+    assert running == {}
+
+
+async def test_many_shared_calls_of_different_things_share_hops(hops):
+    calls = (call_once_in_thread({}, lambda n=n: n) for n in range(50))
+    assert await asyncio.gather(*calls) == list(range(50))
+    assert len(hops) == 2  # the first had nobody to wait for
+
+
+async def test_a_shared_call_waits_in_a_line_that_there_is(hops, gate):
+    blocking = await started(call_in_thread(gate.pass_))
+    await gate.reached()
+    calls = [await started(call_in_thread(lambda: 1)), await started(shared_call(lambda: 2))]
+    gate.open()
+    assert await settled(blocking, *calls) == [None, 1, 2]
+    assert len(hops) == 2
 
 
 async def test_a_shared_call_that_all_have_given_up_is_made_anew_for_the_next(gate):

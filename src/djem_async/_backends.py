@@ -14,7 +14,7 @@ from . import conf
 from ._cache import Generation, Trust, permission_cache
 from ._fetch import fill_permission_caches, is_djangos
 from ._flow import Call, Flow, flow_of, truth
-from ._hops import ThreadCall, call_once_in_thread, shared_call
+from ._hops import SharedCall, call_once_in_thread, shared_call
 from ._running import Running
 from ._twins import Forms, attribute, is_defined
 
@@ -311,7 +311,7 @@ def _afetch(backend: ModelBackend, user: object, generation: Generation) -> Awai
     return call_once_in_thread(generation.fetches, partial(_fetch, backend, user, generation))
 
 
-def fetch_of(user: object) -> ThreadCall | None:
+def fetch_of(user: object) -> SharedCall | None:
     """Return the call that fetches what Django's backends need to know about a user, if any does.
 
     Args:

@@ -8,7 +8,6 @@ and its result is handed over as soon as it is there: another in the line may be
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections import deque
 from contextvars import Context, ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -40,46 +39,22 @@ class _Hop:
         self.at_home: dict[object, object] = {}
 
 
-Shared: TypeAlias = "dict[object, ThreadCall]"
-"""The calls of one function that somebody waits for, by thread."""
-
-
-class ThreadCall:
+class _ThreadCall:
     """A call that waits for its turn, or has had it.
 
     Args:
         call: What to call.
-        shared: Where others find it who want the same call made.
-        key: Under which key.
     """
 
-    __slots__ = (
-        "_call",
-        "_error",
-        "_key",
-        "_nested",
-        "_result",
-        "_shared",
-        "_traceback",
-        "_waiting",
-        "context",
-        "is_over",
-    )
+    __slots__ = ("_call", "_error", "_future", "_nested", "_result", "context")
 
-    def __init__(
-        self, call: Callable[[], object], shared: Shared | None = None, key: object = None
-    ) -> None:
+    def __init__(self, call: Callable[[], object]) -> None:
         self._call: Callable[[], object] | None = call
         self._result: object = None
         self._error: BaseException | None = None
-        self._traceback: TracebackType | None = None
         self._nested: list[asyncio.Task[object]] | None = None
-        # One for each that waits: cancelling one must not cancel the others.
-        self._waiting: list[asyncio.Future[None]] = []
+        self._future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.context: Context = copy_context()
-        self.is_over: bool = False
-        self._shared = shared
-        self._key = key
 
     def make(self, hop: _Hop) -> None:
         """Make the call, in the thread.
@@ -94,7 +69,7 @@ class ThreadCall:
         try:
             self._result = self.context.run(self._make, call, hop)
         except BaseException as error:  # noqa: BLE001 - it is raised where the result is taken
-            self._error, self._traceback = error, error.__traceback__
+            self._error = error
         finally:
             self._nested = None
 
@@ -115,45 +90,25 @@ class ThreadCall:
             error: Why the call has not been made.
         """
         if error is not None:
-            self._error, self._traceback = error, error.__traceback__
-        self.is_over = True
-        self.withdraw()
-        for future in self._waiting:
-            if not future.done():
-                future.set_result(None)
+            self._error = error
+        if not self._future.done():
+            self._future.set_result(None)
 
     async def wait(self) -> None:
         """Wait until the call has been made."""
-        if self.is_over:  # pragma: no cover - 3.11 is measured
-            return  # a hop was refused at once, so that nobody would be woken up
-        future = asyncio.get_running_loop().create_future()
-        self._waiting.append(future)
         try:
-            await future
+            await self._future
         except asyncio.CancelledError:
-            self._waiting.remove(future)
-            if not self._waiting:
-                self._give_up()
+            # If it is being made, it cannot be stopped, but what it awaits can.
+            self._call = None
+            for task in (self._nested or [])[:1]:
+                task.cancel()
             raise
-
-    def withdraw(self) -> None:
-        """Let nobody else join."""
-        shared, self._shared = self._shared, None
-        if shared is not None:
-            del shared[self._key]
-
-    def _give_up(self) -> None:
-        self.withdraw()
-        # If it is being made, it cannot be stopped, but what it awaits can.
-        self._call = None
-        for task in (self._nested or [])[:1]:
-            task.cancel()
 
     def result(self) -> Any:
         """Return or raise what came of the call."""
         if self._error is not None:
-            # Raising it adds to its traceback, which must not grow with each that has waited.
-            raise self._error.with_traceback(self._traceback)
+            raise self._error
         return self._result
 
 
@@ -161,33 +116,23 @@ class _Line:
     """The calls that wait for one thread."""
 
     def __init__(self, thread: object) -> None:
-        self.waiting: deque[ThreadCall] = deque()
-        self._made: deque[ThreadCall] = deque()
+        self.waiting: deque[_ThreadCall] = deque()
+        self._made: deque[_ThreadCall] = deque()
         # Those that have to be handed over; for the thread of the loop alone.
-        self._open: set[ThreadCall] = set()
+        self._open: set[_ThreadCall] = set()
         self._thread = thread
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
 
-    def open(self, *, at_once: bool) -> None:
-        """Begin to make the calls, in a task that goes on when one that waits is cancelled.
-
-        Args:
-            at_once: Not to wait for others that may join in the same step of the event loop.
-        """
+    def open(self) -> None:
+        """Begin to make the calls, in a task that goes on when one that waits is cancelled."""
         _lines[self._thread] = self
         try:
-            self._begin(at_once=at_once)
+            self._runner = self._loop.create_task(self._run())
         except BaseException as error:
             self._close(error)
             raise
-
-    def _begin(self, *, at_once: bool) -> None:
-        if at_once and sys.version_info >= (3, 12):  # pragma: no cover - 3.11 is measured
-            self._runner = asyncio.Task(self._run(), loop=self._loop, eager_start=True)
-        else:
-            self._runner = self._loop.create_task(self._run())
-            self._runner.add_done_callback(lambda _: self._close())  # it may never have run
+        self._runner.add_done_callback(lambda _: self._close())  # it may never have run
 
     async def _run(self) -> None:
         try:
@@ -209,12 +154,14 @@ class _Line:
             del _lines[self._thread]
         if self._timer is not None:
             self._timer.cancel()
+        if self.is_dead:
+            return  # so is whoever waits
         self._hand_over()
         self.waiting.clear()
         while self._open:
             self._open.pop().hand_over(error or asyncio.CancelledError())
 
-    def add(self, item: ThreadCall) -> None:
+    def add(self, item: _ThreadCall) -> None:
         """Let a call wait for its turn."""
         self._open.add(item)
         self.waiting.append(item)
@@ -223,11 +170,6 @@ class _Line:
     def is_dead(self) -> bool:
         """Whether the loop was closed without ending its tasks."""
         return self._loop.is_closed()
-
-    def forget(self) -> None:
-        """Let nobody find the calls of a loop that was closed, and can wake nobody up."""
-        while self._open:
-            self._open.pop().withdraw()
 
     def make(self, count: int) -> None:
         """Make some of the calls, in the thread."""
@@ -264,16 +206,15 @@ def _make(line: _Line, count: int) -> None:
     line.make(count)
 
 
-def _join(item: ThreadCall, thread: object, *, at_once: bool = False) -> None:
+def _join(item: _ThreadCall, thread: object) -> None:
     line = _lines.get(thread)
     if line is None:
         for key, other in list(_lines.items()):
             if other.is_dead:
                 _lines.pop(key, None)
-                other.forget()
         line = _Line(thread)
         line.add(item)
-        line.open(at_once=at_once)
+        line.open()
     else:
         line.add(item)
 
@@ -290,24 +231,80 @@ async def call_in_thread(call: Callable[[], object]) -> Any:
     Returns:
         What it returns.
     """
-    item = ThreadCall(call)
+    item = _ThreadCall(call)
     _join(item, _own_thread())
     await item.wait()
-    return _result_of(item)
-
-
-def _result_of(item: ThreadCall) -> Any:
-    """Return what came of a call whose context is that of here, with what it has changed there."""
     if _has_changed(item.context):
         _take_over(item.context)
     return item.result()
 
 
+class SharedCall:
+    """A call that several may wait for, which one of them makes.
+
+    Args:
+        call: What to call.
+    """
+
+    __slots__ = ("_call", "_error", "_result", "_traceback", "_waiting", "is_made")
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self._call: Callable[[], object] | None = call
+        self._result: object = None
+        self._error: BaseException | None = None
+        self._traceback: TracebackType | None = None
+        # One for each that waits: cancelling one must not cancel the others.
+        self._waiting: list[asyncio.Future[None]] = []
+        self.is_made: bool = False
+
+    def make(self) -> None:
+        """Make the call, in the thread."""
+        call, self._call = self._call, None
+        assert call is not None  # noqa: S101 - it is made once
+        try:
+            self._result = call()
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is taken
+            self._error, self._traceback = error, error.__traceback__
+        # If who makes it was cancelled, and so what the call awaits, that concerns no other.
+        self.is_made = not isinstance(self._error, asyncio.CancelledError)
+
+    async def wait(self) -> None:
+        """Wait until the call has been made, or who makes it is cancelled."""
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        await future
+
+    def hand_over(self) -> None:
+        """Wake up all who wait."""
+        for future in self._waiting:
+            if not future.done() and not future.get_loop().is_closed():
+                future.set_result(None)
+
+    def result(self) -> Any:
+        """Return or raise what came of the call."""
+        if self._error is not None:
+            # Raising it adds to its traceback, which must not grow with each that has waited.
+            raise self._error.with_traceback(self._traceback)
+        return self._result
+
+
+Shared: TypeAlias = dict[object, SharedCall]
+"""The calls of one function that somebody waits for, by thread."""
+
+_alone: Final[set[object]] = set()
+"""The threads that make a shared call, and not those of a line."""
+
+
+@sync_to_async
+def _make_alone(item: SharedCall) -> None:
+    item.make()
+
+
 async def call_once_in_thread(shared: Shared, call: Callable[[], object]) -> Any:
     """Make a call in the thread once for all who want it made at a time.
 
-    It is made with the context of the first of them, and what it does to context variables shows
-    there alone.
+    It is made with the context of one of them, and what it does to context variables shows
+    there alone. If that one is cancelled, the next makes it anew.
 
     Args:
         shared: The calls that somebody waits for, all of the same function.
@@ -317,17 +314,28 @@ async def call_once_in_thread(shared: Shared, call: Callable[[], object]) -> Any
         What it returns.
     """
     thread = _own_thread()
-    item = shared.get(thread)
-    if item is not None:
+    while (item := shared.get(thread)) is not None:
         await item.wait()
-        return item.result()
-    item = shared[thread] = ThreadCall(call, shared, thread)
-    _join(item, thread, at_once=True)
-    await item.wait()
-    return _result_of(item)
+        if item.is_made:
+            return item.result()
+    item = shared[thread] = SharedCall(call)
+    try:
+        if thread in _alone or thread in _lines:
+            await call_in_thread(item.make)
+        else:
+            # Mostly there is nobody else to share a hop with, nor a line needed for one.
+            _alone.add(thread)
+            try:
+                await _make_alone(item)
+            finally:
+                _alone.discard(thread)
+    finally:
+        del shared[thread]
+        item.hand_over()
+    return item.result()
 
 
-def shared_call(shared: Shared) -> ThreadCall | None:
+def shared_call(shared: Shared) -> SharedCall | None:
     """Return the call that would be shared here, if somebody waits for one.
 
     Args:
