@@ -7,14 +7,14 @@ query, and kept. Whatever is unusual is left to Django.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from operator import attrgetter
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connections, router
-from django.db.models import F, Manager, QuerySet
+from django.db.models import AutoField, BigAutoField, F, Manager, QuerySet
 from django.db.models.expressions import RawSQL
 from django.db.models.fields.related_descriptors import ManyToManyDescriptor
 
@@ -40,7 +40,8 @@ def fill_permission_caches(backend: ModelBackend, user: Any) -> None:
     Raises:
         SynchronousOnlyOperation: This thread runs an event loop.
     """
-    rows = _rows(backend, user) if _is_unpatched(backend) and _is_usual(user) else None
+    relations = _usual_relations(user) if _is_unpatched(backend) else None
+    rows = None if relations is None else _rows(backend, user, relations)
     if rows is None:
         backend.get_all_permissions(user)
         return
@@ -107,49 +108,66 @@ def _stock() -> tuple[Any, ...]:
     return Permission, PermissionManager, Group, GroupManager
 
 
-def _is_usual(user: Any) -> bool:
-    """Tell whether Django would make its two queries, the same for this user as for others."""
-    permission, permission_manager, group, group_manager = _stock()
+class _Relations(NamedTuple):
+    """The relations of users that Django asks for permissions."""
+
+    permissions: Any
+    groups: Any
+    models: tuple[Any, ...]
+    """What the SQL is about, besides the user model."""
+
+
+def _usual_relations(user: Any) -> _Relations | None:
+    """Return the relations of a user, None if Django may ask them other than those of another."""
+    permission, permission_manager, _, group_manager = _stock()
     model = cast("Any", type(user))
-    return (
-        user.is_active
+    permissions: Any = getattr(model, "user_permissions", None)
+    groups: Any = getattr(model, "groups", None)
+    is_usual = (
+        permissions.__class__ is groups.__class__ is ManyToManyDescriptor
+        and user.is_active
         # Django keeps what is there, and fetches the rest.
         and not hasattr(user, "_perm_cache")
         and not hasattr(user, "_user_perm_cache")
         and not hasattr(user, "_group_perm_cache")
         # A superuser has every permission.
         and not user.is_superuser
-        # Another manager may find less, and not the same at all times.
-        and _is_stock(type(permission.objects), permission_manager)
-        and _is_relation(model, "user_permissions", permission, permission_manager)
-        and _is_relation(model, "groups", group, group_manager)
+        # Another manager may find less, and not the same at all times. Django derives that of a
+        # relation from the default one of the target.
+        and permission_manager.get_queryset is _get_queryset
+        and group_manager.get_queryset is _get_queryset
+        and type(permission.objects) is permission_manager
+        and permissions.related_manager_cls.__bases__[0] is permission_manager
+        and groups.related_manager_cls.__bases__[0] is group_manager
         # A prefetch may have narrowed a relation, and Django 6.1 asks cached parents for it too.
         and not getattr(user, "_prefetched_objects_cache", None)
         and not any(link and link.is_cached(user) for link in model._meta.parents.values())
     )
+    return _relations(permissions, groups) if is_usual else None
 
 
-def _is_relation(model: Any, name: str, target: type, manager: type[Manager[Any]]) -> bool:
-    relation: Any = getattr(model, name, None)
-    return (
-        relation.__class__ is ManyToManyDescriptor
-        and relation.rel.model is target
-        # A table of the project's own may know users by anything, not just the primary key.
-        and relation.through._meta.auto_created
-        # Django derives the manager of a relation from the default one of the target.
-        and _is_stock(relation.related_manager_cls.__bases__[0], manager)
-    )
+_get_queryset: Final[Any] = cast("Any", Manager).get_queryset
 
 
-def _is_stock(manager: Any, stock: type[Manager[Any]]) -> bool:
-    return manager is stock and manager.get_queryset is cast("Any", Manager).get_queryset
+@lru_cache(maxsize=_MOST_KEPT)
+def _relations(user_permissions: Any, user_groups: Any) -> _Relations | None:
+    permission, _, group, _ = _stock()
+    permissions, groups = user_permissions.rel, user_groups.rel
+    if permissions.model is not permission or groups.model is not group:
+        return None
+    # A table of the project's own may know users by anything, not just the primary key.
+    if not (permissions.through._meta.auto_created and groups.through._meta.auto_created):
+        return None
+    content_type = permission.content_type.field.related_model
+    between = group.permissions.through, permissions.through, groups.through
+    return _Relations(permissions.field, groups.field, (permission, content_type, group, *between))
 
 
-def _rows(backend: ModelBackend, user: Any) -> list[tuple[int, str, str]] | None:
+def _rows(
+    backend: ModelBackend, user: Any, relations: _Relations
+) -> list[tuple[int, str, str]] | None:
     """Fetch which part of the query finds which permission, None where the SQL cannot be kept."""
-    model = cast("Any", type(user))
-    relations = model.user_permissions.rel, model.groups.rel
-    permission = relations[0].model
+    permission = relations.models[0]
     # What Django asks for its two queries, in this order.
     alias = router.db_for_read(permission, instance=user)
     if permission.objects.db != alias:
@@ -159,7 +177,10 @@ def _rows(backend: ModelBackend, user: Any) -> list[tuple[int, str, str]] | None
     if params is None:
         return None
     has_names = _takes_names(connection)
-    tables = _tables(relations, connection)
+    # Quoted as by this connection.
+    quote = connection.ops.quote_name
+    tables = tuple([quote(each._meta.db_table) for each in relations.models])
+    model = cast("Any", type(user))
     key = (model, has_names, connection.__class__, connection.alias, tables)
     sql = _kept.get(key)
     if sql is None:
@@ -179,10 +200,10 @@ def _rows(backend: ModelBackend, user: Any) -> list[tuple[int, str, str]] | None
     return rows
 
 
-def _params(user: Any, relations: tuple[Any, Any], connection: Any) -> tuple[Any, ...] | None:
+def _params(user: Any, relations: _Relations, connection: Any) -> tuple[Any, ...] | None:
     """Prepare the user's primary key for each query, as Django's filters do."""
     # Of a parent, where that declares the relation. Mostly one model declares both.
-    models = [relation.field.model for relation in relations]
+    models = relations.permissions.model, relations.groups.model
     first = _prepared_pk(user, models[0], connection)
     second = first if models[1] is models[0] else _prepared_pk(user, models[1], connection)
     return None if first is None or second is None else (*first, *second)
@@ -191,9 +212,13 @@ def _params(user: Any, relations: tuple[Any, Any], connection: Any) -> tuple[Any
 def _prepared_pk(user: Any, model: Any, connection: Any) -> list[Any] | None:
     pk = model._meta.pk
     value = getattr(user, pk.attname)
+    if value is None or user.pk is None:
+        return None
+    if _is_plain_number(value, pk, connection):
+        return [value]
     exact = pk.get_lookup("exact")
     # Another lookup may change the value later than here.
-    if value is None or user.pk is None or not exact.__module__.startswith("django."):
+    if not exact.__module__.startswith("django."):
         return None
     lookup = exact(pk.get_col(model._meta.db_table), value)
     # An unsaved user's may be an expression, a default of the database.
@@ -206,27 +231,24 @@ def _prepared_pk(user: Any, model: Any, connection: Any) -> list[Any] | None:
     return params
 
 
-def _tables(relations: tuple[Any, Any], connection: Any) -> tuple[str, ...]:
-    """Name what the SQL depends on besides the user model, quoted as by this connection."""
-    permission, group = relations[0].model, relations[1].model
-    models = (
-        permission,
-        permission.content_type.field.related_model,
-        group,
-        group.permissions.through,
-        relations[0].through,
-        relations[1].through,
+def _is_plain_number(value: object, pk: Any, connection: Any) -> bool:
+    """Tell whether Django's lookups would do nothing to a primary key, as to most of them."""
+    kind = cast("Any", type(pk))
+    return (
+        type(value) is int
+        and 0 < value < 2**31  # in the range of all columns
+        and kind in (AutoField, BigAutoField)
+        and kind.get_class_lookups()["exact"].__module__.startswith("django.")
+        and "instance_lookups" not in vars(pk)
+        and connection.__class__.__module__.startswith("django.")
     )
-    quote = connection.ops.quote_name
-    return tuple([quote(each._meta.db_table) for each in models])
 
 
 def _compile(
-    backend: Any, user: Any, relations: tuple[Any, Any], connection: Any, params: tuple[Any, ...]
+    backend: Any, user: Any, relations: _Relations, connection: Any, params: tuple[Any, ...]
 ) -> str:
     """Return the SQL that finds what Django's two queries find, empty where it cannot be kept."""
-    of_user, of_groups = relations[0].field, relations[1].field
-    permission, group = relations[0].model, relations[1].model
+    of_user, of_groups, (permission, _, group, *_) = relations
     of_group = group.permissions.rel.field
     # A patch may have narrowed Django's queries.
     groups = _plain(group).filter(**{of_groups.related_query_name(): user})
@@ -238,8 +260,8 @@ def _compile(
     if not all(_are_alike(*pair, connection) for pair in zip(expected, djangos, strict=True)):
         return ""
     # The table may know users by something else, which is not what stands in `params`.
-    for relation in relations:
-        if relation.field.m2m_target_field_name() != relation.field.model._meta.pk.name:
+    for field in (of_user, of_groups):
+        if field.m2m_target_field_name() != field.model._meta.pk.name:
             return ""
     # Databases plan these parts in less time than Django's queries, with the tables between alone:
     # permissions are joined to what is found. Groups stay, as nothing may ensure that they exist.
