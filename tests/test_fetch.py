@@ -935,8 +935,26 @@ def test_a_number_that_no_column_can_hold_finds_nothing(is_warm):
     assert_like_django(populate(create(User)))
 
 
+class Wrapped(int):
+    def __int__(self) -> int:
+        return 5
+
+
+@pytest.mark.parametrize(
+    "pk", [1, 2**31 - 1, 2**31, 2**63, 0, -1, True, "7", 3.0, Wrapped(8), Value(1), None]
+)
 @BOTH
-def test_a_lookup_that_is_not_djangos_is_left_to_django():
+def test_a_plain_number_is_what_djangos_lookups_make_of_it(pk, monkeypatch):
+    connection = connections["default"]
+    prepared = _fetch._prepared_pk(User(pk=pk), User, connection)
+    monkeypatch.setattr(_fetch, "_is_plain_number", lambda *_: False)
+    found = _fetch._prepared_pk(User(pk=pk), User, connection)
+    assert (prepared and list(map(repr, prepared))) == (found and list(map(repr, found)))
+
+
+@pytest.mark.parametrize("where", [lambda: User._meta.pk, lambda: type(User._meta.pk)])
+@BOTH
+def test_a_lookup_that_is_not_djangos_is_left_to_django(where):
     class Redirected(Exact):
         """It looks for the first user where it is given the second."""
 
@@ -947,7 +965,7 @@ def test_a_lookup_that_is_not_djangos_is_left_to_django():
     first, second = create(User), create(User)
     first.user_permissions.add(Permission.objects.get(codename="add_thing"))
     second.user_permissions.add(Permission.objects.get(codename="change_thing"))
-    with register_lookup(User._meta.pk, Redirected):
+    with register_lookup(where(), Redirected):
         for pk in (first.pk, second.pk):
             assert filled(User(pk=pk), DJANGOS)["_perm_cache"] == {"testapp.add_thing"}
 

@@ -214,7 +214,7 @@ def _prepared_pk(user: Any, model: Any, connection: Any) -> list[Any] | None:
     value = getattr(user, pk.attname)
     if value is None or user.pk is None:
         return None
-    if _is_plain_number(value, pk, connection):
+    if _is_plain_number(value, pk):
         return [value]
     exact = pk.get_lookup("exact")
     # Another lookup may change the value later than here.
@@ -231,7 +231,7 @@ def _prepared_pk(user: Any, model: Any, connection: Any) -> list[Any] | None:
     return params
 
 
-def _is_plain_number(value: object, pk: Any, connection: Any) -> bool:
+def _is_plain_number(value: object, pk: Any) -> bool:
     """Tell whether Django's lookups would do nothing to a primary key, as to most of them."""
     kind = cast("Any", type(pk))
     return (
@@ -240,7 +240,6 @@ def _is_plain_number(value: object, pk: Any, connection: Any) -> bool:
         and kind in (AutoField, BigAutoField)
         and kind.get_class_lookups()["exact"].__module__.startswith("django.")
         and "instance_lookups" not in vars(pk)
-        and connection.__class__.__module__.startswith("django.")
     )
 
 
