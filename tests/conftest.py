@@ -80,17 +80,26 @@ def api(request: pytest.FixtureRequest) -> Api:
     return Api(request.param)
 
 
-@pytest.fixture(params=["on the event loop", "in a thread"])
+@pytest.fixture(params=["on the event loop", "in a thread", "like a later one"])
 def begins(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Where async checks begin, which depends on what is known of access methods by then.
+    """How first checks begin: async ones depend on what is known of access methods by then.
 
     It may matter for how fast they are, but for nothing else.
     """
     in_thread = request.param == "in a thread"
     monkeypatch.setattr(models, "needs_thread", lambda obj, _: in_thread and obj is not None)
     monkeypatch.setattr(models, "is_fetch_likely", lambda: in_thread)
-    where: str = request.param
-    return where
+    if request.param == "like a later one":
+        monkeypatch.setattr(models, "_takes_first", lambda _: False)
+    how: str = request.param
+    return how
+
+
+@pytest.fixture(params=["for one check", "for more to come"])
+def learns(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How much the first check of a user finds out, which may matter for nothing but speed."""
+    if request.param == "for more to come":
+        monkeypatch.setattr(models, "_takes_first", lambda _: False)
 
 
 @pytest.fixture

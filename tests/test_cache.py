@@ -13,6 +13,7 @@ import pytest
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import AnonymousUser, Group
 from django.core.exceptions import PermissionDenied
+from django.test.utils import isolate_apps
 
 from djem_async import _cache, _owned
 from djem_async._cache import (
@@ -33,6 +34,8 @@ from djem_async.auth import ObjectPermissionsBackend
 from tests.conftest import grant, permission
 from tests.testapp.models import CompositeThing, OtherThing, PlainUser, SpecialThing, Thing, User
 from tests.testapp.models import ThingProxy as Proxy
+
+pytestmark = pytest.mark.usefixtures("learns")
 
 PERM = "testapp.use_thing"
 DJANGOS = ("_perm_cache", "_user_perm_cache", "_group_perm_cache")
@@ -92,12 +95,14 @@ def test_the_type_of_a_primary_key_is_a_part_of_the_key(pk):
 
 
 def test_the_class_is_the_one_that_the_object_is_of(thing):
-    class Liar(Thing):
-        class Meta:
-            proxy = True
-            app_label = "testapp"
+    with isolate_apps("tests.testapp"):
 
-        __class__ = Thing
+        class Liar(Thing):
+            class Meta:
+                proxy = True
+                app_label = "testapp"
+
+            __class__ = Thing
 
     liar = saved(Liar, pk=thing.pk)
     assert object_key(liar) == (Liar, "default", int, thing.pk)

@@ -17,6 +17,8 @@ from djem_async.models import Loggable, OLPMixin
 from tests.conftest import grant, permission
 from tests.testapp.models import Thing, User
 
+pytestmark = pytest.mark.usefixtures("learns")
+
 PERM = "testapp.use_thing"
 DELETE = "testapp.delete_thing"
 

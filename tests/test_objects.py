@@ -22,6 +22,8 @@ from tests.testapp.models import Thing, User
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.usefixtures("learns")
+
 PERM = "testapp.use_thing"
 DJANGOS = "django.contrib.auth.backends.ModelBackend"
 

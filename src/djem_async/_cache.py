@@ -281,12 +281,14 @@ class Trust:
 class Generation:
     """What is known about one user between two clears."""
 
-    __slots__ = ("_tables", "fetches", "model_level", "trust")
+    __slots__ = ("_tables", "fetches", "is_new", "model_level", "trust")
 
     def __init__(self, model_level: dict[str, set[str]] | None = None) -> None:
         # A table for each permission, model, database and type: one decision then costs one entry
         # with the primary key, not a key of five parts.
         self._tables: dict[Hashable, Table] = {}
+        # Until an object is checked.
+        self.is_new = True
         # Django's own caches of model-level permissions, by the names of its attributes.
         self.model_level: dict[str, set[str]] = {} if model_level is None else model_level
         self.trust = Trust()

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db.models import Model
 
-from ._backends import are_methods_decisive, ask
+from ._backends import answers, are_methods_decisive, ask
 from ._cache import (
     SILENT,
     Decision,
@@ -21,7 +21,7 @@ from ._cache import (
 from ._check_logs import MODEL_LEVEL_RESULTS
 from ._decision import ObjectCheck, decide_by_methods, first_grant
 from ._flow import Call, Flow, flow_of, truth
-from ._plans import MethodPlan
+from ._plans import MethodPlan, plan_for
 from ._running import Running
 from ._twins import Forms, required_forms
 from ._warm import learn_shortcut
@@ -30,12 +30,15 @@ from .conf import conf
 from .logs import Loggable, LogScope, model_level_result, write_entries
 
 
-def _planned(user: Any, obj: Model, shortcut: Shortcut) -> Flow[bool] | None:
-    """Return what asks an object that has a shortcut, None if it takes more than a plan."""
-    plan, table, pk = shortcut.plan, shortcut.table, getattr(obj, shortcut.pk_name)
+def _planned(
+    user: Any, obj: Model, plan: MethodPlan | None, table: Table, pk: Any
+) -> tuple[Source, Flow[bool]] | None:
+    """Return which access method to ask and what asks it, None if it takes more than a plan."""
     # What is known in part is not asked again.
     forms = None if plan is None or pk in table else plan.forms_of(obj)
-    return None if plan is None or forms is None else _by_plan(user, pk, table, plan, forms)
+    if plan is None or forms is None:
+        return None
+    return plan.source, _by_plan(user, pk, table, plan, forms)
 
 
 def _by_plan(user: Any, pk: Any, table: Table, plan: MethodPlan, forms: Forms) -> Flow[bool]:
@@ -54,6 +57,11 @@ def _by_plan(user: Any, pk: Any, table: Table, plan: MethodPlan, forms: Forms) -
     decision = yield from _decision(user, call)
     keep_sole(table, pk, plan.source, decision)
     return decision.granted
+
+
+def _by_shortcut(user: Any, obj: Model, shortcut: Shortcut) -> tuple[Source, Flow[bool]] | None:
+    pk = getattr(obj, shortcut.pk_name)
+    return _planned(user, obj, shortcut.plan, shortcut.table, pk)
 
 
 class _ObjectCheck:
@@ -106,11 +114,10 @@ class _ObjectCheck:
         return granted
 
     def methods(self, sources: Sequence[Source]) -> Sequence[Source]:
-        if self._shortcut is not None and sources is SOURCES:
-            plan = self._shortcut.plan
-            self._by_plan = _planned(self._user, self._obj, self._shortcut)
-            if plan is not None and self._by_plan is not None:
-                return (plan.source,)
+        planned = self._planned() if sources is SOURCES else None
+        if planned is not None:
+            source, self._by_plan = planned
+            return (source,)
         for source in sources:
             try:
                 method = find_access_method(self._obj, source, self._perm)
@@ -119,6 +126,10 @@ class _ObjectCheck:
             if method is not None:
                 self._methods[source] = method
         return tuple(self._methods)
+
+    def _planned(self) -> tuple[Source, Flow[bool]] | None:
+        shortcut = self._shortcut
+        return None if shortcut is None else _by_shortcut(self._user, self._obj, shortcut)
 
     def ask(self, source: Source) -> Flow[bool]:
         return self._ask(source) if self._by_plan is None else self._by_plan
@@ -165,6 +176,25 @@ class _ObjectCheck:
         return not is_of_class and name in vars(self._obj)
 
 
+class _FirstCheck(_ObjectCheck):
+    """The first check of a user whom access methods concern, and only they: no superuser.
+
+    Mostly it is the only one, so it does without all that makes others faster.
+    """
+
+    __slots__ = ()
+
+    def model_level(self) -> Flow[bool]:
+        return first_grant(answers("has_perm", self._user, self._perm, None))
+
+    def _planned(self) -> tuple[Source, Flow[bool]] | None:
+        key = object_key(self._obj)
+        if key is None:
+            return None
+        table, plan = self._generation.table(self._perm, key), plan_for(self._obj, self._perm)
+        return _planned(self._user, self._obj, plan, table, key.pk)
+
+
 def _argument(user: Any, source: Source) -> object:
     return user if source == "user" else _groups(user)
 
@@ -199,12 +229,12 @@ def by_methods(user: Any, perm: str, obj: Model, shortcut: Shortcut) -> Flow[boo
     Returns:
         Whether the permission is granted.
     """
-    planned = _planned(user, obj, shortcut)
+    planned = _by_shortcut(user, obj, shortcut)
     if planned is None:
         return (yield from first_grant((decided(user, perm, obj, decide_by_methods),)))
     with Running(user, "backend", perm, obj):
         try:
-            return (yield from planned)
+            return (yield from planned[1])
         except PermissionDenied:
             return False  # a veto, as of any backend
 
@@ -215,6 +245,8 @@ def decided(
     obj: Model,
     decide: Callable[[ObjectCheck, Sequence[Source]], Flow[bool]],
     sources: Sequence[Source] = SOURCES,
+    *,
+    is_first: bool = False,
 ) -> Flow[bool]:
     """Decide a permission of a user on an object.
 
@@ -224,12 +256,15 @@ def decided(
         obj: The object.
         decide: By which rules.
         sources: The access methods that count.
+        is_first: Whether it is the first check of a user whom access methods concern, and only
+            they: no superuser.
 
     Returns:
         Whether the permission is granted.
     """
     with Running(user, "backend", perm, obj) as running:
-        check = _ObjectCheck(user, perm, obj, running.generation)
+        kind = _FirstCheck if is_first else _ObjectCheck
+        check = kind(user, perm, obj, running.generation)
         outcome = None
         try:
             granted = yield from decide(check, sources)

@@ -139,8 +139,16 @@ def _rest(user: Any, perm: str, obj: Model | None, known: Shortcut | None) -> Fl
         if known is not None:
             return by_methods(user, perm, obj, known)
         if _is_decided_by_methods(user, perm, obj):
-            return first_grant((decided(user, perm, obj, decide),))
+            is_first = _takes_first(user)
+            return first_grant((decided(user, perm, obj, decide, is_first=is_first),))
     return _whole_check(user, perm, obj)
+
+
+def _takes_first(user: Any) -> bool:
+    """Tell whether nothing has been asked of a user before, who is no superuser."""
+    generation = permission_cache(user).generation
+    is_new, generation.is_new = generation.is_new, False
+    return is_new and not generation.trust.model_level and not user.is_superuser
 
 
 def _begins_in_thread(user: Any, perm: object, obj: object) -> bool:
