@@ -212,6 +212,7 @@ BOTH = pytest.mark.django_db(databases=["default", "other"])
 @pytest.fixture(autouse=True)
 def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_fetch, "_kept", {})
+    _fetch._relations.cache_clear()
 
 
 def create(model: Any, using: str = "default", **values: Any) -> Any:
@@ -762,6 +763,32 @@ def test_what_narrows_djangos_queries_narrows_ours(where, name, model, rich_user
     assert filled(fresh(rich_user), None) == narrowed
 
 
+@BOTH
+def test_a_group_or_permission_that_does_not_exist_holds_nothing():
+    """In a transaction, and where databases have no foreign keys."""
+    user = populate(create(User))
+    (held,) = Permission.objects.exclude(user=user).exclude(group__user=user)[:1]
+    nobody = 987_654
+    rows = [
+        User.groups.through(user=user, group_id=nobody),
+        Group.permissions.through(group_id=nobody, permission=held),
+        User.user_permissions.through(user=user, permission_id=nobody),
+    ]
+    with connections["default"].constraint_checks_disabled():
+        for row in rows:
+            row.save()
+        assert_like_django(user)
+        for row in rows:
+            row.delete()
+
+
+@BOTH
+def test_queries_that_find_nothing_find_nothing(monkeypatch):
+    user = populate(create(User))
+    monkeypatch.setattr(PermissionManager, "filter", lambda self, **_: self.none(), raising=False)
+    assert_like_django(user, 1)
+
+
 @pytest.mark.parametrize("name", ["groups", "user_permissions"])
 @BOTH
 def test_a_relation_that_is_no_field_is_left_to_django(name, monkeypatch):
@@ -771,6 +798,19 @@ def test_a_relation_that_is_no_field_is_left_to_django(name, monkeypatch):
     monkeypatch.setattr(User, name, property(lambda self: target.objects.filter(pk=0)))
     assert_like_django(user, DJANGOS)
     assert djangos(fresh(user)) != everything
+
+
+@pytest.mark.parametrize(
+    "through",
+    [User.user_permissions.through, User.groups.through, Group.permissions.through],
+    ids=["permissions of users", "groups of users", "permissions of groups"],
+)
+@BOTH
+def test_a_table_of_the_projects_own_is_left_to_django(through, monkeypatch):
+    user = populate(create(User))
+    monkeypatch.setattr(through._meta, "auto_created", False)
+    assert_like_django(user, DJANGOS)
+    _fetch._relations.cache_clear()
 
 
 @BOTH

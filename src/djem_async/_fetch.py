@@ -1,8 +1,8 @@
-"""The cold fetch of a user's model-level permissions, with Django's own SQL.
+"""The cold fetch of a user's model-level permissions, with one query that is compiled once.
 
 Most of what `ModelBackend.get_all_permissions` costs is building and compiling its two queries,
-though their SQL is the same for all users of a model. Here they are compiled once, made one
-query, and kept. Whatever is unusual is left to Django.
+though their SQL is the same for all users of a model. Here they are compiled once, and if nobody
+has changed them, one query that finds the same is kept. Whatever is unusual is left to Django.
 """
 
 from __future__ import annotations
@@ -155,11 +155,11 @@ def _relations(user_permissions: Any, user_groups: Any) -> _Relations | None:
     permissions, groups = user_permissions.rel, user_groups.rel
     if permissions.model is not permission or groups.model is not group:
         return None
-    # A table of the project's own may know users by anything, not just the primary key.
-    if not (permissions.through._meta.auto_created and groups.through._meta.auto_created):
+    between = group.permissions.through, permissions.through, groups.through
+    # A table of the project's own may know what it refers to by anything, not just the primary key.
+    if not all(model._meta.auto_created for model in between):
         return None
     content_type = permission.content_type.field.related_model
-    between = group.permissions.through, permissions.through, groups.through
     return _Relations(permissions.field, groups.field, (permission, content_type, group, *between))
 
 
