@@ -21,7 +21,7 @@ from ._cache import (
 from ._check_logs import MODEL_LEVEL_RESULTS
 from ._decision import ObjectCheck, decide_by_methods, first_grant
 from ._flow import Call, Flow, flow_of, truth
-from ._plans import MethodPlan, known_plan, plan_for
+from ._plans import MethodPlan, plan_for
 from ._running import Running
 from ._twins import Forms, required_forms
 from ._warm import learn_shortcut
@@ -191,9 +191,8 @@ class _FirstCheck(_ObjectCheck):
         key = object_key(self._obj)
         if key is None:
             return None
-        obj, perm = self._obj, self._perm
-        plan = known_plan(obj, perm) or plan_for(obj, perm)
-        return _planned(self._user, obj, plan, self._generation.table(perm, key), key.pk)
+        table, plan = self._generation.table(self._perm, key), plan_for(self._obj, self._perm)
+        return _planned(self._user, self._obj, plan, table, key.pk)
 
 
 def _argument(user: Any, source: Source) -> object:

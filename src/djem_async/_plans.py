@@ -102,19 +102,6 @@ def plan_for(obj: object, perm: str) -> MethodPlan | None:
     return plan
 
 
-def known_plan(obj: object, perm: str) -> MethodPlan | None:
-    """Return the plan for an object and its like, if there is one, which may be out of date.
-
-    Args:
-        obj: The object.
-        perm: The permission, ``app_label.codename``.
-    """
-    try:
-        return _plans[type(obj)][perm.rpartition(".")[2]]
-    except Exception:  # noqa: BLE001 - none is known, or the class is no key at all
-        return None
-
-
 def needs_thread(obj: object, perm: object) -> bool:
     """Tell whether async code has to ask the access method in a thread, as far as that is known.
 
@@ -122,8 +109,13 @@ def needs_thread(obj: object, perm: object) -> bool:
         obj: The object, or None.
         perm: The permission, ``app_label.codename``.
     """
-    plan = known_plan(obj, perm) if type(perm) is str else None
-    return plan is not None and plan.needs_thread
+    if type(perm) is not str:
+        return False
+    try:
+        plan = _plans[type(obj)][perm.rpartition(".")[2]]
+    except Exception:  # noqa: BLE001 - none is known, or the class is no key at all
+        return False
+    return plan.needs_thread
 
 
 def _new_plan(obj: object, perm: str) -> MethodPlan | None:
