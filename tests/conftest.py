@@ -90,7 +90,7 @@ def begins(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     monkeypatch.setattr(models, "needs_thread", lambda obj, _: in_thread and obj is not None)
     monkeypatch.setattr(models, "is_fetch_likely", lambda: in_thread)
     if request.param == "like a later one":
-        monkeypatch.setattr(models, "_takes_first", lambda _: False)
+        monkeypatch.setattr(models, "_claim_first", lambda _: False)
     how: str = request.param
     return how
 
@@ -99,7 +99,7 @@ def begins(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 def learns(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """How much the first check of a user finds out, which may matter for nothing but speed."""
     if request.param == "for more to come":
-        monkeypatch.setattr(models, "_takes_first", lambda _: False)
+        monkeypatch.setattr(models, "_claim_first", lambda _: False)
 
 
 @pytest.fixture

@@ -287,7 +287,7 @@ class Generation:
         # A table for each permission, model, database and type: one decision then costs one entry
         # with the primary key, not a key of five parts.
         self._tables: dict[Hashable, Table] = {}
-        # Until an object is checked.
+        # Until the first check that access methods decide.
         self.is_new = True
         # Django's own caches of model-level permissions, by the names of its attributes.
         self.model_level: dict[str, set[str]] = {} if model_level is None else model_level

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connections, router
-from django.db.models import AutoField, BigAutoField, F, Manager, QuerySet
+from django.db.models import (
+    AutoField,
+    BigAutoField,
+    F,
+    ForeignKey,
+    ForeignObject,
+    Manager,
+    QuerySet,
+)
 from django.db.models.expressions import RawSQL
 from django.db.models.fields.related_descriptors import ManyToManyDescriptor
 
@@ -187,8 +195,8 @@ def _rows(
         # Django gets along with the name only in places, as it begins a parameter.
         is_unusual = "%" in "".join(tables)
         sql = "" if is_unusual else _compile(backend, user, relations, connection, params)
-        if has_names and sql:
-            sql %= tuple(f"%({name})s" for name in _named(params))
+        if has_names:
+            sql = _with_names(sql, params)
         if len(_kept) >= _MOST_KEPT:
             _kept.clear()
         _kept[key] = sql
@@ -263,7 +271,10 @@ def _compile(
         if field.m2m_target_field_name() != field.model._meta.pk.name:
             return ""
     # Databases plan these parts in less time than Django's queries, with the tables between alone:
-    # permissions are joined to what is found. Groups stay, as nothing may ensure that they exist.
+    # permissions are joined to what is found, by what is a plain foreign key. Groups stay, as
+    # nothing may ensure that they exist.
+    if not all(map(_is_plain_key, (_key(of_user), _key(of_group)))):
+        return ""
     member = f"{of_group.m2m_field_name()}__{of_groups.related_query_name()}"
     own = _keys("0", of_user, **{of_user.m2m_field_name(): user})
     through_groups = _keys("1", of_group, **{member: user})
@@ -283,6 +294,20 @@ def _compile(
         return ""
     pk = f"{quote(permission._meta.db_table)}.{quote(permission._meta.pk.column)}"
     return f"{sql} INNER JOIN ({found_sql}) {table} ON ({pk} = {table}.{quote('_permission')})"
+
+
+def _key(field: Any) -> Any:
+    """Return the foreign key of the table between that refers to what a relation is to."""
+    return field.remote_field.through._meta.get_field(field.m2m_reverse_field_name())
+
+
+def _is_plain_key(field: Any) -> bool:
+    """Tell whether Django would join by a foreign key as it stands, and no further condition."""
+    restriction = getattr(field.get_extra_restriction, "__func__", None)
+    return type(field) is ForeignKey and restriction is _no_restriction
+
+
+_no_restriction: Final[Any] = cast("Any", ForeignObject).get_extra_restriction
 
 
 def _plain(model: Any) -> Any:
@@ -312,6 +337,12 @@ def _takes_names(connection: Any) -> bool:
     # Of other backends it is not known whether they can have them, nor of wrappers.
     module: str = connection.__class__.__module__
     return module == "django.db.backends.sqlite3.base" and not connection.execute_wrappers
+
+
+def _with_names(sql: str, params: tuple[Any, ...]) -> str:
+    if sql.count("%") != len(params):
+        return ""  # the name of a column has one, which would have to be written twice
+    return sql % tuple(f"%({name})s" for name in _named(params))
 
 
 def _named(params: tuple[Any, ...]) -> dict[str, Any]:

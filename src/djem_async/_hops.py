@@ -3,6 +3,7 @@
 A hop to a thread costs more than most of what is called there. So the calls that wait for the
 same thread stand in one line, and one hop makes all that are in it. Each keeps its own context,
 and its result is handed over as soon as it is there: another in the line may be waiting for it.
+A call that many may want made once for all has a hop of its own, as long as there is no line.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextvars import Context, ContextVar, copy_context
+from functools import partial
+from types import coroutine
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import asgiref.local
@@ -17,7 +20,7 @@ import asgiref.sync
 from asgiref.sync import AsyncToSync, SyncToAsync, sync_to_async
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine, Generator
     from types import TracebackType
 
 
@@ -234,8 +237,7 @@ async def call_in_thread(call: Callable[[], object]) -> Any:
     item = _ThreadCall(call)
     _join(item, _own_thread())
     await item.wait()
-    if _has_changed(item.context):
-        _take_over(item.context)
+    _take_over_changes(item.context)
     return item.result()
 
 
@@ -292,7 +294,7 @@ Shared: TypeAlias = dict[object, SharedCall]
 """The calls of one function that somebody waits for, by thread."""
 
 _alone: Final[set[object]] = set()
-"""The threads that make a shared call, and not those of a line."""
+"""The threads in which shared calls are made that stand in no line."""
 
 
 @sync_to_async
@@ -300,11 +302,40 @@ def _make_alone(item: SharedCall) -> None:
     item.make()
 
 
+@coroutine
+def _await_in(context: Context, awaited: Coroutine[Any, None, None]) -> Generator[Any, None, None]:
+    """Await something with a context of its own, without the price of a task.
+
+    Raises:
+        CancelledError: This was cancelled, whatever has come of it.
+    """
+    step: Callable[[], object] = partial(awaited.send, None)
+    cancelled: asyncio.CancelledError | None = None
+    while True:
+        try:
+            waiting_for = context.run(step)
+        except StopIteration:
+            break
+        try:
+            yield waiting_for
+        except GeneratorExit:
+            context.run(awaited.close)
+            raise
+        except BaseException as error:  # noqa: BLE001 - what is awaited is told
+            if isinstance(error, asyncio.CancelledError):
+                cancelled = error
+            step = partial(awaited.throw, error)
+        else:
+            step = partial(awaited.send, None)
+    if cancelled is not None:
+        raise cancelled
+
+
 async def call_once_in_thread(shared: Shared, call: Callable[[], object]) -> Any:
     """Make a call in the thread once for all who want it made at a time.
 
     It is made with the context of one of them, and what it does to context variables shows
-    there alone. If that one is cancelled, the next makes it anew.
+    there alone. If that one is cancelled, nothing of that shows, and the next makes it anew.
 
     Args:
         shared: The calls that somebody waits for, all of the same function.
@@ -326,7 +357,9 @@ async def call_once_in_thread(shared: Shared, call: Callable[[], object]) -> Any
             # Mostly there is nobody else to share a hop with, nor a line needed for one.
             _alone.add(thread)
             try:
-                await _make_alone(item)
+                context = copy_context()
+                await _await_in(context, _make_alone(item))
+                _take_over_changes(context)
             finally:
                 _alone.discard(thread)
     finally:
@@ -393,9 +426,20 @@ def _take_storages(context: Context, at_home: dict[object, object]) -> None:
             var.set(own)
 
 
+def _take_over_changes(context: Context) -> None:
+    """Let what has changed in a context show here, but not whether `asgiref` has marked it."""
+    if _has_changed(context):
+        is_marked = _deadlock is not None and _deadlock.get(False)
+        _take_over(context)
+        if _deadlock is not None:
+            _deadlock.set(is_marked)
+
+
 def _has_changed(context: Context) -> bool:
     """Tell whether anything in a context is not what it is here."""
     for var, value in context.items():
+        if var is _deadlock:
+            continue
         try:
             here = var.get()  # a default is as good as a value
         except LookupError:

@@ -68,7 +68,7 @@ class _ObjectCheck:
     """One permission of one user on one object, see `djem_async._decision.ObjectCheck`."""
 
     __slots__ = (
-        "_by_plan",
+        "_asking",
         "_decisions",
         "_generation",
         "_keys",
@@ -87,7 +87,7 @@ class _ObjectCheck:
         self._methods: dict[Source, Forms] = {}
         # Where the answer is to be kept, once that is known, and what is left of the check then.
         self._shortcut: Shortcut | None = None
-        self._by_plan: Flow[bool] | None = None
+        self._asking: Flow[bool] | None = None
         self._keys: set[ObjectKey | None] = set()
         self._decisions: dict[Source, Decision] = {}
 
@@ -114,9 +114,9 @@ class _ObjectCheck:
         return granted
 
     def methods(self, sources: Sequence[Source]) -> Sequence[Source]:
-        planned = self._planned() if sources is SOURCES else None
+        planned = self._plan() if sources is SOURCES else None
         if planned is not None:
-            source, self._by_plan = planned
+            source, self._asking = planned
             return (source,)
         for source in sources:
             try:
@@ -127,12 +127,12 @@ class _ObjectCheck:
                 self._methods[source] = method
         return tuple(self._methods)
 
-    def _planned(self) -> tuple[Source, Flow[bool]] | None:
+    def _plan(self) -> tuple[Source, Flow[bool]] | None:
         shortcut = self._shortcut
         return None if shortcut is None else _by_shortcut(self._user, self._obj, shortcut)
 
     def ask(self, source: Source) -> Flow[bool]:
-        return self._ask(source) if self._by_plan is None else self._by_plan
+        return self._ask(source) if self._asking is None else self._asking
 
     def _ask(self, source: Source) -> Flow[bool]:
         user, key = self._user, object_key(self._obj)
@@ -185,9 +185,10 @@ class _FirstCheck(_ObjectCheck):
     __slots__ = ()
 
     def model_level(self) -> Flow[bool]:
-        return first_grant(answers("has_perm", self._user, self._perm, None))
+        with Running(self._user, "user", self._perm):
+            return (yield from first_grant(answers("has_perm", self._user, self._perm, None)))
 
-    def _planned(self) -> tuple[Source, Flow[bool]] | None:
+    def _plan(self) -> tuple[Source, Flow[bool]] | None:
         key = object_key(self._obj)
         if key is None:
             return None
@@ -232,9 +233,10 @@ def by_methods(user: Any, perm: str, obj: Model, shortcut: Shortcut) -> Flow[boo
     planned = _by_shortcut(user, obj, shortcut)
     if planned is None:
         return (yield from first_grant((decided(user, perm, obj, decide_by_methods),)))
+    _, asking = planned
     with Running(user, "backend", perm, obj):
         try:
-            return (yield from planned[1])
+            return (yield from asking)
         except PermissionDenied:
             return False  # a veto, as of any backend
 

@@ -139,13 +139,16 @@ def _rest(user: Any, perm: str, obj: Model | None, known: Shortcut | None) -> Fl
         if known is not None:
             return by_methods(user, perm, obj, known)
         if _is_decided_by_methods(user, perm, obj):
-            is_first = _takes_first(user)
+            is_first = _claim_first(user)
             return first_grant((decided(user, perm, obj, decide, is_first=is_first),))
     return _whole_check(user, perm, obj)
 
 
-def _takes_first(user: Any) -> bool:
-    """Tell whether nothing has been asked of a user before, who is no superuser."""
+def _claim_first(user: Any) -> bool:
+    """Let one check count as the first of a user who is no superuser, and tell whether it is this.
+
+    That is the first of those that access methods decide. More may be known than it makes use of.
+    """
     generation = permission_cache(user).generation
     is_new, generation.is_new = generation.is_new, False
     return is_new and not generation.trust.model_level and not user.is_superuser
@@ -385,7 +388,7 @@ class OLPMixin(Loggable):
                 return await arun_in_thread(_answer(self, perm, obj))
             fetch = fetch_of(self)
             if fetch is not None:
-                # By then another check has found out the rest as well.
+                # Its outcome is known then, and mostly all else that can be found out once.
                 await fetch.wait()
         known = look_up(self, perm, obj)
         if known is True or known is False:
