@@ -9,10 +9,10 @@ import time
 import traceback
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, nullcontext
+from contextlib import closing, nullcontext, suppress
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import asgiref.sync
 import pytest
@@ -1041,6 +1041,73 @@ async def test_those_who_wait_go_on_when_who_makes_a_shared_call_is_dropped(gate
     gate.open()
     assert await settled(waiting) == [1]
     assert running == {}
+
+
+async def test_nothing_shows_of_a_shared_call_of_one_who_is_cancelled(gate):
+    def call() -> None:
+        colour.set("blue")
+        gate.pass_()
+
+    async def ask() -> str:
+        colour.set("red")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await call_once_in_thread({}, call)
+        gate.open()
+        await call_in_thread(int)  # by then the other is over
+        return colour.get()
+
+    assert await ask() == "red"
+
+
+async def test_who_is_cancelled_is_so_whatever_comes_of_a_shared_call():
+    """Even if what it awaits goes on."""
+    is_reached = asyncio.Event()
+
+    async def stubborn() -> int:
+        is_reached.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(PATIENCE)
+        return 1
+
+    shared: _hops.Shared = {}
+    task = await started(call_once_in_thread(shared, async_to_sync(stubborn)))
+    other = await started(call_once_in_thread(shared, lambda: 2))
+    await is_reached.wait()
+    task.cancel()
+    error, found = await settled(task, other)
+    assert isinstance(error, asyncio.CancelledError)
+    assert found == 1
+
+
+async def test_tasks_that_share_a_context_may_call_at_the_same_time():
+    context = copy_context()
+    calls = (shared_call(lambda: 1), shared_call(lambda: 2), call_in_thread(lambda: 3))
+    tasks = [
+        asyncio.get_running_loop().create_task(cast("Any", call), context=context) for call in calls
+    ]
+    assert await settled(*tasks) == [1, 2, 3]
+
+
+@EITHER
+async def test_a_mark_of_asgiref_stays_what_it_is(calling):
+    for mark in (True, False):
+        async with ThreadSensitiveContext():
+            SyncToAsync.deadlock_context.set(mark)
+            assert await calling(lambda: colour.set("green") and 1) == 1
+            assert SyncToAsync.deadlock_context.get() is mark
+    assert colour.get() == "green"
+
+
+@EITHER
+async def test_an_executor_that_refuses_leaves_no_mark(monkeypatch, calling):
+    executor = ThreadPoolExecutor(max_workers=1)
+    executor.shutdown()
+    with monkeypatch.context() as patch:
+        patch.setattr(SyncToAsync, "single_thread_executor", executor)
+        with pytest.raises(RuntimeError, match="shutdown"):
+            await calling(lambda: 1)
+    assert await calling(lambda: 1) == 1
 
 
 async def test_many_shared_calls_of_different_things_share_hops(hops):

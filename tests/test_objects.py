@@ -11,6 +11,7 @@ import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth.backends import ModelBackend
 from django.core.exceptions import PermissionDenied
+from django.db import connection
 from django.utils.functional import SimpleLazyObject
 
 from djem_async import _backends, models
@@ -153,6 +154,26 @@ def test_the_model_level_is_asked_once(api, user, access_methods, settings, verb
     with mock.patch.object(ModelBackend, "has_perm", as_djangos(deny)):
         assert api(user).has_perm(PERM, saved(1)) is False
     assert calls == [(PERM, None)]
+
+
+@pytest.mark.django_db
+def test_a_fetch_that_asks_what_it_is_for_is_refused(api, user, access_methods):
+    """A hook on queries, say, which would ask without an end."""
+    access_methods(Thing, _user_can_use_thing=allow)
+    asked: list[str] = []
+
+    def ask(execute: Any, *args: Any) -> Any:
+        if not asked:
+            asked.append(PERM)
+            user.has_perm(PERM)
+        return execute(*args)
+
+    with (
+        connection.execute_wrapper(ask),
+        pytest.raises(PermissionRecursionError, match="entered itself"),
+    ):
+        api(user).has_perm(PERM, saved(1))
+    assert asked
 
 
 # Changes in the midst of the first check
