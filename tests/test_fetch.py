@@ -27,7 +27,7 @@ from django.db.models.expressions import Value
 from django.db.models.fields.related_descriptors import create_forward_many_to_many_manager
 from django.db.models.lookups import Exact, IsNull
 from django.db.models.sql.compiler import SQLCompiler
-from django.test.utils import CaptureQueriesContext, register_lookup
+from django.test.utils import CaptureQueriesContext, isolate_apps, register_lookup
 from django.utils.functional import SimpleLazyObject
 
 from djem_async import _fetch
@@ -851,6 +851,21 @@ def test_what_narrows_a_foreign_key_narrows_ours(through, name, monkeypatch):
     assert_like_django(user, None)
 
 
+@pytest.mark.parametrize("name", ["groups", "user_permissions"])
+@BOTH
+def test_a_relation_to_another_model_is_left_to_django(name, monkeypatch):
+    """Such as a proxy, whose default manager may be Django's."""
+    user = populate(create(User))
+    relation = getattr(User, name)
+    with isolate_apps("tests.testapp"):
+        meta = type("Meta", (), {"proxy": True, "app_label": "testapp"})
+        bases: Any = (relation.rel.model,)
+        proxy = type("AProxy", bases, {"Meta": meta, "__module__": "tests.testapp"})
+    monkeypatch.setattr(relation.rel, "model", proxy)
+    assert_like_django(user, DJANGOS)
+    _fetch._relations.cache_clear()
+
+
 class OwnKey(models.ForeignKey):
     pass
 
@@ -1030,16 +1045,31 @@ class Wrapped(int):
         return 5
 
 
+@pytest.mark.parametrize("model", [User, Group], ids=["of 64 bits", "of 32 bits"])
 @pytest.mark.parametrize(
     "pk", [1, 2**31 - 1, 2**31, 2**63, 0, -1, True, "7", 3.0, Wrapped(8), Value(1), None]
 )
 @BOTH
-def test_a_plain_number_is_what_djangos_lookups_make_of_it(pk, monkeypatch):
+def test_a_plain_number_is_what_djangos_lookups_make_of_it(model, pk, monkeypatch):
     connection = connections["default"]
-    prepared = _fetch._prepared_pk(User(pk=pk), User, connection)
+    prepared = _fetch._prepared_pk(model(pk=pk), model, connection)
     monkeypatch.setattr(_fetch, "_is_plain_number", lambda *_: False)
-    found = _fetch._prepared_pk(User(pk=pk), User, connection)
+    found = _fetch._prepared_pk(model(pk=pk), model, connection)
     assert (prepared and list(map(repr, prepared))) == (found and list(map(repr, found)))
+
+
+@pytest.mark.parametrize(
+    ("pk", "field", "is_plain"),
+    [
+        *((pk, User._meta.pk, True) for pk in (1, 2, 2**30, 2**31 - 1)),
+        *((pk, User._meta.pk, False) for pk in (2**31, 0, -1, True, 1.0, "1", Wrapped(1))),
+        (1, Group._meta.pk, True),
+        (1, models.SmallAutoField(primary_key=True), False),
+        (1, models.IntegerField(primary_key=True), False),
+    ],
+)
+def test_only_a_plain_number_is_taken_as_it_is(pk, field, is_plain):
+    assert _fetch._is_plain_number(pk, field) is is_plain
 
 
 @pytest.mark.parametrize("where", [lambda: User._meta.pk, lambda: type(User._meta.pk)])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from djem_async._cache import permission_cache
 from djem_async.access import nonblocking
 from tests.testapp.models import Thing, User
 
@@ -90,6 +91,18 @@ def assert_nothing_is_kept(watch: Watch) -> None:
 def verbosity(request: pytest.FixtureRequest, settings: Any) -> int:
     settings.DJEM_PERM_LOG_VERBOSITY = request.param
     return int(request.param)
+
+
+def test_a_user_who_is_asked_once_keeps_the_decision_alone(
+    access_methods: Callable[..., None],
+) -> None:
+    """What makes later checks faster is found out from the second one on."""
+    access_methods(Thing, _user_can_use_thing=lambda thing, user: True)
+    user = make_user(0)
+    assert user.has_perm(PERM, make_thing(1))
+    assert permission_cache(user).generation.trust.shortcuts == {}
+    assert user.has_perm(PERM, make_thing(2))
+    assert list(permission_cache(user).generation.trust.shortcuts) == [PERM]
 
 
 @pytest.mark.usefixtures("verbosity")

@@ -247,7 +247,7 @@ def _is_plain_number(value: object, pk: Any) -> bool:
         and 0 < value < 2**31  # in the range of all columns
         and kind in (AutoField, BigAutoField)
         and kind.get_class_lookups()["exact"].__module__.startswith("django.")
-        and "instance_lookups" not in vars(pk)
+        and not getattr(pk, "instance_lookups", None)
     )
 
 
