@@ -666,7 +666,7 @@ def test_nothing_is_kept_of_a_loop_that_was_closed_in_the_middle_of_a_call(gate)
         pending.append(await started(call_in_thread(gate.pass_)))
         await gate.reached()
         # It has to wait for the one before it.
-        pending.append(await started(call_once_in_thread(running, lambda: 1)))
+        pending.extend([await started(call_once_in_thread(running, lambda: 1)) for _ in range(2)])
 
     pending: list[Any] = []
     with closing(asyncio.new_event_loop()) as loop:
@@ -873,7 +873,8 @@ async def test_calls_are_right_where_asgiref_has_no_such_variables(monkeypatch, 
     monkeypatch.setattr(_hops, "_executors", None)
     async with asyncio.timeout(PATIENCE):
         assert await asyncio.gather(*(call_in_thread(int) for _ in range(3))) == [0, 0, 0]
-    assert len(hops) == 1
+        assert len(hops) == 1
+        await use_all()
 
 
 def test_the_private_function_of_asgiref_is_used_where_there_is_one():
@@ -1058,6 +1059,40 @@ async def test_nothing_shows_of_a_shared_call_of_one_who_is_cancelled(gate):
         return colour.get()
 
     assert await ask() == "red"
+
+
+async def test_nothing_shows_of_a_shared_call_of_one_who_is_dropped(gate):
+    def call() -> None:
+        colour.set("blue")
+        gate.pass_()
+
+    colour.set("red")
+    dropped: Any = call_once_in_thread({}, call)
+    dropped.send(None)
+    await gate.reached()
+    dropped.close()
+    gate.open()
+    assert colour.get() == "red"
+
+
+async def test_what_is_awaited_in_a_context_is_told_of_each_error_once():
+    seen: list[int] = []
+
+    async def stubborn() -> None:
+        for number in range(3):
+            try:
+                await asyncio.sleep(0.01)
+            except asyncio.CancelledError:
+                seen.append(number)
+
+    async def wait() -> None:
+        await _hops._await_in(copy_context(), stubborn())
+
+    task = await started(wait())
+    task.cancel()
+    (error,) = await settled(task)
+    assert isinstance(error, asyncio.CancelledError)
+    assert seen == [0]
 
 
 async def test_who_is_cancelled_is_so_whatever_comes_of_a_shared_call():
