@@ -1095,6 +1095,19 @@ async def test_what_is_awaited_in_a_context_is_told_of_each_error_once():
     assert seen == [0]
 
 
+async def test_what_is_awaited_in_a_context_may_get_over_an_error():
+    failing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def wait() -> None:
+        with pytest.raises(ValueError, match="x"):
+            await failing
+        await asyncio.sleep(0)
+
+    task = await started(_hops._await_in(copy_context(), wait()))
+    failing.set_exception(ValueError("x"))
+    assert await settled(task) == [None]
+
+
 async def test_who_is_cancelled_is_so_whatever_comes_of_a_shared_call():
     """Even if what it awaits goes on."""
     is_reached = asyncio.Event()
