@@ -311,17 +311,18 @@ def _afetch(backend: ModelBackend, user: object, generation: Generation) -> Awai
     return call_once_in_thread(generation.fetches, partial(_fetch, backend, user, generation))
 
 
-def fetch_of(user: object) -> SharedCall | None:
+def fetch_of(generation: Generation) -> SharedCall | None:
     """Return the call that fetches what Django's backends need to know about a user, if any does.
 
     Args:
-        user: The user.
+        generation: What is known about the user.
 
     Returns:
         The call; None also if an answer of the model level is known, which need not wait for it.
     """
-    generation = permission_cache(user).generation
-    return None if generation.trust.model_level else shared_call(generation.fetches)
+    if not generation.fetches or generation.trust.model_level:
+        return None
+    return shared_call(generation.fetches)
 
 
 def answers(name: str, *args: Any) -> Iterator[Flow[bool]]:

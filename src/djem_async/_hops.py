@@ -248,13 +248,14 @@ class SharedCall:
         call: What to call.
     """
 
-    __slots__ = ("_call", "_error", "_result", "_traceback", "_waiting", "is_made")
+    __slots__ = ("_call", "_error", "_loop", "_result", "_traceback", "_waiting", "is_made")
 
     def __init__(self, call: Callable[[], object]) -> None:
         self._call: Callable[[], object] | None = call
         self._result: object = None
         self._error: BaseException | None = None
         self._traceback: TracebackType | None = None
+        self._loop = asyncio.get_running_loop()
         # One for each that waits: cancelling one must not cancel the others.
         self._waiting: list[asyncio.Future[None]] = []
         self.is_made: bool = False
@@ -270,16 +271,18 @@ class SharedCall:
         # If who makes it was cancelled, and so what the call awaits, that concerns no other.
         self.is_made = not isinstance(self._error, asyncio.CancelledError)
 
-    async def wait(self) -> None:
-        """Wait until the call has been made, or who makes it is cancelled."""
-        future = asyncio.get_running_loop().create_future()
+    def wait(self) -> asyncio.Future[None]:
+        """Return what to await until the call has been made, or who makes it is cancelled."""
+        future = self._loop.create_future()
         self._waiting.append(future)
-        await future
+        return future
 
     def hand_over(self) -> None:
         """Wake up all who wait."""
+        if self._loop.is_closed():
+            return  # without ending its tasks
         for future in self._waiting:
-            if not future.done() and not future.get_loop().is_closed():
+            if not future.done():
                 future.set_result(None)
 
     def result(self) -> Any:
@@ -374,7 +377,7 @@ def shared_call(shared: Shared) -> SharedCall | None:
     Args:
         shared: The calls that somebody waits for.
     """
-    return shared.get(_own_thread()) if shared else None
+    return shared.get(_own_thread())
 
 
 def _own_thread() -> object:

@@ -155,13 +155,9 @@ def _claim_first(user: Any) -> bool:
 
 
 def _begins_in_thread(user: Any, perm: object, obj: object) -> bool:
-    """Tell whether a check needs the thread for what it begins with, and for the access method."""
+    """Tell whether a first check needs the thread for the fetch, and for the access method."""
     return (
-        not permission_cache(user).generation.model_level
-        and needs_thread(obj, perm)
-        and user.is_active
-        and not user.is_superuser
-        and is_fetch_likely()
+        needs_thread(obj, perm) and user.is_active and not user.is_superuser and is_fetch_likely()
     )
 
 
@@ -384,12 +380,13 @@ class OLPMixin(Loggable):
         # With logs, what ends them comes first, and belongs on the event loop.
         is_logged = conf.DJEM_PERM_LOG_VERBOSITY > 0
         if not is_logged:
-            if _begins_in_thread(self, perm, obj):
-                return await arun_in_thread(_answer(self, perm, obj))
-            fetch = fetch_of(self)
+            generation = permission_cache(self).generation
+            fetch = fetch_of(generation)
             if fetch is not None:
                 # Its outcome is known then, and mostly all else that can be found out once.
                 await fetch.wait()
+            elif not generation.model_level and _begins_in_thread(self, perm, obj):
+                return await arun_in_thread(_answer(self, perm, obj))
         known = look_up(self, perm, obj)
         if known is True or known is False:
             return known
