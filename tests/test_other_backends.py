@@ -683,16 +683,18 @@ def test_what_rests_on_what_an_inactive_user_was_found_to_hold_is_forgotten(
 
 
 def test_a_fetch_that_is_made_can_be_waited_for(user):
+    generation = permission_cache(user).generation
+
     async def check() -> None:
         task = asyncio.create_task(user.ahas_perm(PERM))
         for _ in range(10):
             await asyncio.sleep(0)
-            if task.done() or _backends.fetch_of(user) is not None:
+            if task.done() or _backends.fetch_of(generation) is not None:
                 break
         assert not task.done()
-        assert _backends.fetch_of(user) is not None
+        assert _backends.fetch_of(generation) is not None
         assert await task is True
-        assert _backends.fetch_of(user) is None
+        assert _backends.fetch_of(generation) is None
 
     async_to_sync(check)()
 
