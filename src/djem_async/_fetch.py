@@ -270,11 +270,11 @@ def _compile(
     for field in (of_user, of_groups):
         if field.m2m_target_field_name() != field.model._meta.pk.name:
             return ""
-    # Databases plan these parts in less time than Django's queries, with the tables between alone:
-    # permissions are joined to what is found, by what is a plain foreign key. Groups stay, as
-    # nothing may ensure that they exist.
-    if not all(map(_is_plain_key, (_key(of_user), _key(of_group)))):
+    # Permissions are joined to what is found, without what else Django may join them by.
+    if not (_refers_plainly(of_user) and _refers_plainly(of_group)):
         return ""
+    # Databases plan these parts in less time than Django's queries, with the tables between alone.
+    # Groups stay, as nothing may ensure that they exist.
     member = f"{of_group.m2m_field_name()}__{of_groups.related_query_name()}"
     own = _keys("0", of_user, **{of_user.m2m_field_name(): user})
     through_groups = _keys("1", of_group, **{member: user})
@@ -296,15 +296,11 @@ def _compile(
     return f"{sql} INNER JOIN ({found_sql}) {table} ON ({pk} = {table}.{quote('_permission')})"
 
 
-def _key(field: Any) -> Any:
-    """Return the foreign key of the table between that refers to what a relation is to."""
-    return field.remote_field.through._meta.get_field(field.m2m_reverse_field_name())
-
-
-def _is_plain_key(field: Any) -> bool:
-    """Tell whether Django would join by a foreign key as it stands, and no further condition."""
-    restriction = getattr(field.get_extra_restriction, "__func__", None)
-    return type(field) is ForeignKey and restriction is _no_restriction
+def _refers_plainly(field: Any) -> bool:
+    """Tell whether a relation goes to its target by a foreign key without a further condition."""
+    key = field.remote_field.through._meta.get_field(field.m2m_reverse_field_name())
+    restriction = getattr(key.get_extra_restriction, "__func__", None)
+    return type(key) is ForeignKey and restriction is _no_restriction
 
 
 _no_restriction: Final[Any] = cast("Any", ForeignObject).get_extra_restriction
