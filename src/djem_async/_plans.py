@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from ._twins import Forms
 
 _MISSING: Final = object()
-_NOWHERE: Final = -1
 
 
 class MethodPlan:
@@ -25,29 +24,38 @@ class MethodPlan:
         names: The names of all access methods for the permission, each with the function that the
             class has under it, if any.
         source: The source of the one that is asked.
-        sync_form: The position of its sync form in ``names``.
-        async_form: The position of its async form.
+        sync_form: The name of its sync form, if any.
+        async_form: The name of its async form, if any.
         is_blocking: Whether the sync form may do I/O.
     """
 
-    __slots__ = ("_async_form", "_names", "_sync_form", "is_blocking", "needs_thread", "source")
+    __slots__ = (
+        "_async_form",
+        "_defined",
+        "_missing",
+        "_sync_form",
+        "is_blocking",
+        "needs_thread",
+        "source",
+    )
 
     def __init__(
         self,
         names: Sequence[tuple[str, object]],
         source: Source,
         *,
-        sync_form: int,
-        async_form: int,
+        sync_form: str | None,
+        async_form: str | None,
         is_blocking: bool,
     ) -> None:
-        self._names = tuple(names)
+        self._defined = tuple(pair for pair in names if pair[1] is not _MISSING)
+        self._missing = tuple(name for name, function in names if function is _MISSING)
         self.source: Source = source
         self._sync_form = sync_form
         self._async_form = async_form
         self.is_blocking = is_blocking
         # Whether async code has to ask in a thread.
-        self.needs_thread = is_blocking and async_form == _NOWHERE
+        self.needs_thread = is_blocking and async_form is None
 
     def forms_of(self, obj: object) -> Forms | None:
         """Return the forms of the method of an object. The sync form is not ``async def``.
@@ -60,22 +68,27 @@ class MethodPlan:
             or because its class has got others.
         """
         kind = type(obj)
-        found: list[Any] = []
+        sync_form = async_form = None
         try:
-            for name, function in self._names:
-                method = getattr(obj, name, _MISSING)
-                if function is _MISSING:
-                    if method is not _MISSING or getattr(kind, name, _MISSING) is not _MISSING:
-                        return None
-                elif type(method) is not MethodType or (
+            for name in self._missing:
+                if (
+                    getattr(obj, name, _MISSING) is not _MISSING
+                    or getattr(kind, name, _MISSING) is not _MISSING
+                ):
+                    return None
+            for name, function in self._defined:
+                method: Any = getattr(obj, name)
+                if type(method) is not MethodType or (
                     method.__func__ is not function or method.__self__ is not obj
                 ):
                     return None
-                found.append(method)
+                if name == self._sync_form:
+                    sync_form = method
+                elif name == self._async_form:
+                    async_form = method
         except Exception:  # noqa: BLE001 - a property has failed, which whoever asks it will see
             return None
-        found.append(None)  # where `_NOWHERE` points to
-        return found[self._sync_form], found[self._async_form]
+        return sync_form, async_form
 
 
 _plans: WeakKeyDictionary[type, dict[str, MethodPlan]] = WeakKeyDictionary()
@@ -121,12 +134,12 @@ def needs_thread(obj: object, perm: object) -> bool:
 def _new_plan(obj: object, perm: str) -> MethodPlan | None:
     kind = type(obj)
     names: list[tuple[str, object]] = []
-    asked: list[tuple[Source, int, Forms]] = []
+    asked: list[tuple[Source, Forms]] = []
     try:
         for source in SOURCES:
             forms = find_access_method(obj, source, perm)
             if forms is not None:
-                asked.append((source, len(names), forms))
+                asked.append((source, forms))
             pair = [(name, getattr(kind, name, _MISSING)) for name in names_for(source, perm)]
             names.extend(pair)
             is_pair = all(function is not _MISSING for _, function in pair)
@@ -136,13 +149,14 @@ def _new_plan(obj: object, perm: str) -> MethodPlan | None:
         return None
     if len(asked) != 1:
         return None  # with two, what one does may matter for whether the other has to be asked
-    ((source, first, (function, async_function)),) = asked
-    sync_form = _NOWHERE if function is None else first
-    async_form = _NOWHERE if async_function is None else first + 1
+    ((source, (function, async_function)),) = asked
+    name, async_name = names_for(source, perm)
+    sync_form = None if function is None else name
+    async_form = None if async_function is None else async_name
     if is_async(function):
         if async_function is not None:
             return None  # each API has its own
-        sync_form, async_form = _NOWHERE, first
+        sync_form, async_form = None, name
     plan = MethodPlan(
         names,
         source,
