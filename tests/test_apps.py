@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 from asgiref.sync import async_to_sync
 from django.apps import apps
 from django.contrib.auth import aauthenticate, authenticate
+from django.core.checks import Error, Tags, run_checks
 from django.core.checks.registry import registry
 from django.http import HttpResponse
 from django.test import AsyncClient, Client
@@ -32,18 +37,59 @@ def test_the_app_brings_checks_and_tags_and_no_models():
     assert list(config.get_models()) == []
 
 
+def registered_checks():
+    module = DjemAsyncConfig.__module__
+    return [check for check in registry.registered_checks if check.__module__ == module]
+
+
 def test_the_checks_are_registered_once():
-    ours = {check for check in registry.registered_checks if check.__module__ == checks.__name__}
-    assert ours == {
-        checks.check_settings,
-        checks.check_user_model,
-        checks.check_access_methods,
-        checks.check_backends,
+    tags = {check.__name__: check.tags for check in registered_checks()}
+    assert tags == {
+        "check_settings": (Tags.security,),
+        "check_user_model": (Tags.models,),
+        "check_access_methods": (Tags.models,),
+        "check_backends": (Tags.security,),
     }
+    assert all(check.__qualname__ == check.__name__ for check in registered_checks())
 
     apps.get_app_config("djem_async").ready()
 
-    assert sum(check.__module__ == checks.__name__ for check in registry.registered_checks) == 4
+    assert len(registered_checks()) == 4
+
+
+@pytest.mark.parametrize("check", registered_checks(), ids=lambda check: check.__name__)
+def test_what_is_registered_runs_the_check(monkeypatch, check):
+    asked = []
+    message = Error("It is so.")
+
+    def of_the_module(**kwargs):
+        asked.append(kwargs)
+        return [message]
+
+    monkeypatch.setattr(checks, check.__name__, of_the_module)
+
+    assert check(app_configs=None, databases=["default"]) == [message]
+    assert asked == [{"app_configs": None, "databases": ["default"]}]
+
+
+def test_a_mistake_is_reported_by_django(settings):
+    settings.DJEM_UNIVERSAL_OLP = "yes"
+
+    assert "djem_async.E004" in {message.id for message in run_checks(tags=[Tags.security])}
+
+
+def test_a_server_that_starts_does_not_load_the_checks():
+    code = "import django, sys; django.setup(); print('djem_async.checks' in sys.modules)"
+
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"DJANGO_SETTINGS_MODULE": "tests.settings"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert run.stdout == "False\n"
 
 
 # Signing in

@@ -247,8 +247,7 @@ class _PendingCheck(Pending[bool]):
         return _ENDED if name == "_coroutine" else super().__getattr__(name)
 
     def _begin(self, user: Any) -> None:
-        kind: Any = type(user)
-        if kind.has_perm is not OLPMixin.has_perm or "has_perm" in vars(user):
+        if user.__class__.has_perm is not OLPMixin.has_perm or "has_perm" in vars(user):
             self._coroutine = _check_or_override(user, self.perm, self.obj)._coroutine
         else:
             self._coroutine = _check(user, self.perm, self.obj)
