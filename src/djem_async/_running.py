@@ -66,7 +66,12 @@ class Running:
         """Whether the check has not ended, nor all the code that it has started in a thread."""
         return self._is_open or self._held > 0
 
-    def __enter__(self) -> Self:
+    def begin(self) -> Self:
+        """Begin the check, as ``with`` does.
+
+        Raises:
+            PermissionRecursionError: It is running already.
+        """
         if innermost.get() is not None:
             self._outer = Running.current()
             if self._perm is not None:
@@ -76,12 +81,8 @@ class Running:
         self._token = innermost.set(self)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def end(self) -> None:
+        """End the check, as ``with`` does."""
         # In this order: a thread that lets go meanwhile finds it closed, or is found holding it.
         self._is_open = False
         if self._held == 0:
@@ -95,6 +96,17 @@ class Running:
                 # is closed wherever the garbage collector runs.
                 if innermost.get() is self:
                     innermost.set(self._outer)
+
+    def __enter__(self) -> Self:
+        return self.begin()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.end()
 
     def __str__(self) -> str:
         if self._obj is None:

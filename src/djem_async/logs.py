@@ -459,21 +459,19 @@ class LogScope(_Frame):
         """What ends it."""
         return self
 
-    def __enter__(self) -> Self:
+    def begin(self) -> Self:
+        """Begin the block."""
         self.is_open = True
         self.entries = ()
         # What is active before and after the beginning.
-        self._before = _still_active()
+        active = _active.get()
+        self._before = _still_active() if active else active
         self._after = (*self._before, self)
         _active.set(self._after)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def end(self) -> None:
+        """End the block, and the log with it."""
         before, after = self._before, self._after
         self._before = self._after = ()
         if _active.get() is after:
@@ -494,6 +492,17 @@ class LogScope(_Frame):
         # A task started meanwhile, or a thread that was given up, may still have the log in its
         # context.
         self.is_open = False
+
+    def __enter__(self) -> Self:
+        return self.begin()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.end()
 
     def peek(self) -> Entries:
         """Return the lines logged so far."""
