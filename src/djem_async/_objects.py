@@ -51,8 +51,9 @@ def _by_plan(user: Any, pk: Any, table: Table, plan: MethodPlan, forms: Forms) -
         forms: The access method of the object, as `MethodPlan.forms_of` returns it.
     """
     function, async_function = forms
-    args = (_argument(user, plan.source),)
-    call = Call(function, async_function, args, blocking=plan.is_blocking, is_plain=True)
+    call = Call(function, async_function, (_argument(user, plan.source),))
+    # As keywords, these would take longer than the rest of the call.
+    call.blocking, call.is_plain = plan.is_blocking, True
     decision = yield from _decision(user, call)
     keep_sole(table, pk, plan.source, decision)
     return decision.granted
