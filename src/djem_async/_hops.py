@@ -49,14 +49,15 @@ class _ThreadCall:
         call: What to call.
     """
 
-    __slots__ = ("_call", "_error", "_future", "_nested", "_result", "context")
+    __slots__ = ("_call", "_error", "_nested", "_result", "context", "future")
 
     def __init__(self, call: Callable[[], object]) -> None:
         self._call: Callable[[], object] | None = call
         self._result: object = None
         self._error: BaseException | None = None
         self._nested: list[asyncio.Task[object]] | None = None
-        self._future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # What to await until the call has been made, or will not be made.
+        self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.context: Context = copy_context()
 
     def make(self, hop: _Hop) -> None:
@@ -94,19 +95,15 @@ class _ThreadCall:
         """
         if error is not None:
             self._error = error
-        if not self._future.done():
-            self._future.set_result(None)
+        if not self.future.done():
+            self.future.set_result(None)
 
-    async def wait(self) -> None:
-        """Wait until the call has been made."""
-        try:
-            await self._future
-        except asyncio.CancelledError:
-            # If it is being made, it cannot be stopped, but what it awaits can.
-            self._call = None
-            for task in (self._nested or [])[:1]:
-                task.cancel()
-            raise
+    def give_up(self) -> None:
+        """Do without the call."""
+        # If it is being made, it cannot be stopped, but what it awaits can.
+        self._call = None
+        for task in (self._nested or [])[:1]:
+            task.cancel()
 
     def result(self) -> Any:
         """Return or raise what came of the call."""
@@ -236,7 +233,11 @@ async def call_in_thread(call: Callable[[], object]) -> Any:
     """
     item = _ThreadCall(call)
     _join(item, _own_thread())
-    await item.wait()
+    try:
+        await item.future
+    except asyncio.CancelledError:
+        item.give_up()
+        raise
     _take_over_changes(item.context)
     return item.result()
 
