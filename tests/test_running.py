@@ -314,11 +314,10 @@ def test_what_runs_on_after_its_check_keeps_user_and_object_until_its_end():
         return [reference() is not None for reference in references]
 
     def run_on() -> None:
-        running.__exit__(None, None, None)
+        running.end()
         assert running.is_running
         assert alive() == [True, True]
 
-    running.__enter__()
     del user, thing
     Running.hold(running, lambda: None)
     assert alive() == [True, True]
@@ -330,26 +329,19 @@ def test_what_runs_on_after_its_check_keeps_user_and_object_until_its_end():
 def test_a_check_that_is_dropped_is_closed_in_another_context():
     """The garbage collector runs anywhere."""
     user = User(pk=1, is_active=True)
-    running = Running(user, "user", PERM)
-    contextvars.copy_context().run(running.__enter__)
+    running = contextvars.copy_context().run(Running, user, "user", PERM)
     assert running.is_running
-    running.__exit__(None, None, None)
+    running.end()
     assert not running.is_running
-    assert innermost.get() is None
-
-
-def test_the_end_of_a_check_that_never_began_does_nothing():
-    Running(User(), "user", PERM).__exit__(None, None, None)
     assert innermost.get() is None
 
 
 def test_a_chain_skips_the_checks_that_have_ended():
     user = User(pk=1)
-    outer, inner = Running(user, "user", PERM, Thing(pk=1)), Running(user, "user", PERM)
-    with outer:
+    with Running(user, "user", PERM, Thing(pk=1)) as outer:
         context = contextvars.copy_context()
     assert not outer.is_running
-    context.run(inner.__enter__)
+    inner = context.run(Running, user, "user", PERM)
     assert inner._outer is None
 
 
@@ -358,10 +350,10 @@ def test_a_chain_has_no_recursion_to_a_check_that_has_ended():
     user, thing = User(pk=1), Thing(pk=1)
     with Running(user, "user", PERM, thing):
         context = contextvars.copy_context()
-        context.run(Running(user, "user", PERM).__enter__)
+        context.run(Running, user, "user", PERM)
         with pytest.raises(PermissionRecursionError):
-            context.run(Running(user, "user", PERM, thing).__enter__)
-    context.run(Running(user, "user", PERM, thing).__enter__)
+            context.run(Running, user, "user", PERM, thing)
+    assert context.run(Running, user, "user", PERM, thing).is_running
 
 
 # The generation
@@ -461,15 +453,13 @@ def test_a_check_that_has_ended_is_not_found():
 def test_a_check_may_end_in_another_context_than_it_began_in():
     """As one does that began in a thread, and has to await something then."""
     with Running(User(), "user") as outer:
-        inner = Running(User(), "user")
-        contextvars.copy_context().run(inner.__enter__)
+        inner = contextvars.copy_context().run(Running, User(), "user")
         innermost.set(inner)  # as `asgiref` does when the thread has returned
-        inner.__exit__(None, None, None)
+        inner.end()
         assert innermost.get() is outer
         # A coroutine that was dropped is closed in whichever context that happens.
-        dropped = Running(User(), "user")
-        contextvars.copy_context().run(dropped.__enter__)
-        dropped.__exit__(None, None, None)
+        dropped = contextvars.copy_context().run(Running, User(), "user")
+        dropped.end()
         assert innermost.get() is outer
 
 

@@ -293,7 +293,8 @@ def _has_caches(generation: Generation) -> bool:
 
 
 def _fetch(backend: ModelBackend, user: object, generation: Generation) -> None:
-    with Running(user, "fetch") as running:
+    running = Running(user, "fetch")
+    try:
         running.generation = generation
         found = generation.model_level
         was_there = "_perm_cache" in found  # somebody has set it meanwhile
@@ -304,6 +305,8 @@ def _fetch(backend: ModelBackend, user: object, generation: Generation) -> None:
             # held.
             found.pop("_perm_cache", None)
             generation.trust = Trust()
+    finally:
+        running.end()
 
 
 def _afetch(backend: ModelBackend, user: object, generation: Generation) -> Awaitable[None]:

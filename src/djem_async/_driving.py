@@ -1,7 +1,7 @@
 """Runs flows: the same rules, driven synchronously or asynchronously."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial, wraps
 from inspect import isawaitable
 from types import CoroutineType
@@ -27,7 +27,8 @@ def _ask(function: Callable[..., object], args: tuple[object, ...]) -> tuple[obj
     """
     try:
         answer = function(*args)
-        return answer, type(answer) is not bool and isawaitable(answer)
+        kind = type(answer)
+        return answer, kind is CoroutineType or (kind is not bool and isawaitable(answer))
     except StopIteration as error:
         # It would end the flow as if it were its result, and hangs a thread's future on
         # Python 3.11 and 3.12.
@@ -43,14 +44,14 @@ async def _resolve(answer: object) -> object:
 
 async def _await_form(call: Call, function: Callable[..., object]) -> object:
     answer, is_awaitable = _ask(function, call.args)
-    if type(answer) is CoroutineType:  # most often: to ask for less is faster
-        answer = await cast("Awaitable[object]", answer)
-    elif not is_awaitable:
+    if not is_awaitable:
         raise NotADecisionError(
             f"{getattr(function, '__qualname__', function)} must be `async def`: its name or its"
             f" mark says so, but it returned {answer!r}."
         )
-    return answer if type(answer) is bool else await _resolve(answer)
+    awaitable: Any = answer
+    answer = await awaitable
+    return answer if answer is None or type(answer) is bool else await _resolve(answer)
 
 
 def _make(call: Call) -> object:

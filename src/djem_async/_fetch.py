@@ -78,10 +78,15 @@ _QUALNAMES: Final = (
 
 def _is_unpatched(backend: ModelBackend) -> bool:
     """Tell whether the methods of the backend are those that Django has written."""
+    methods = (*_methods_of(type(backend)), _base_backend().get_all_permissions)
+    return all(map(is_djangos, methods, _QUALNAMES))
+
+
+@cache
+def _base_backend() -> Any:
     from django.contrib.auth.backends import BaseBackend
 
-    methods = (*_methods_of(type(backend)), BaseBackend.get_all_permissions)
-    return all(map(is_djangos, methods, _QUALNAMES))
+    return BaseBackend
 
 
 @cache
@@ -128,9 +133,10 @@ class _Relations(NamedTuple):
 def _usual_relations(user: Any) -> _Relations | None:
     """Return the relations of a user, None if Django may ask them other than those of another."""
     permission, permission_manager, _, group_manager = _stock()
-    model = cast("Any", type(user))
+    model: Any = user.__class__
     permissions: Any = getattr(model, "user_permissions", None)
     groups: Any = getattr(model, "groups", None)
+    parents: dict[Any, Any] = model._meta.parents
     is_usual = (
         permissions.__class__ is groups.__class__ is ManyToManyDescriptor
         and user.is_active
@@ -149,7 +155,7 @@ def _usual_relations(user: Any) -> _Relations | None:
         and groups.related_manager_cls.__bases__[0] is group_manager
         # A prefetch may have narrowed a relation, and Django 6.1 asks cached parents for it too.
         and not getattr(user, "_prefetched_objects_cache", None)
-        and not any(link and link.is_cached(user) for link in model._meta.parents.values())
+        and not (parents and any(link and link.is_cached(user) for link in parents.values()))
     )
     return _relations(permissions, groups) if is_usual else None
 
@@ -188,7 +194,7 @@ def _rows(
     # Quoted as by this connection.
     quote = connection.ops.quote_name
     tables = tuple([quote(each._meta.db_table) for each in relations.models])
-    model = cast("Any", type(user))
+    model: Any = user.__class__
     key = (model, has_names, connection.__class__, connection.alias, tables)
     sql = _kept.get(key)
     if sql is None:
@@ -241,7 +247,7 @@ def _prepared_pk(user: Any, model: Any, connection: Any) -> list[Any] | None:
 
 def _is_plain_number(value: object, pk: Any) -> bool:
     """Tell whether Django's lookups would do nothing to a primary key, as to most of them."""
-    kind = cast("Any", type(pk))
+    kind: Any = pk.__class__
     return (
         type(value) is int
         and 0 < value < 2**31  # in the range of all columns

@@ -185,8 +185,11 @@ class _FirstCheck(_ObjectCheck):
     __slots__ = ()
 
     def model_level(self) -> Flow[bool]:
-        with Running(self._user, "user", self._perm):
+        running = Running(self._user, "user", self._perm)
+        try:
             return (yield from first_grant(answers("has_perm", self._user, self._perm, None)))
+        finally:
+            running.end()
 
     def _plan(self) -> tuple[Source, Flow[bool]] | None:
         key = object_key(self._obj)
@@ -203,7 +206,7 @@ def _argument(user: Any, source: Source) -> object:
 def _decision(user: Any, call: Call) -> Flow[Decision]:
     """Ask an access method, and keep what it logs with its answer."""
     # Here and below without `with`, which takes longer than all that it does.
-    log = LogScope(user).begin() if isinstance(user, Loggable) else None
+    log = LogScope(user) if isinstance(user, Loggable) else None
     try:
         answer = yield call
         granted = answer if type(answer) is bool else (yield from truth(answer, call.label))
@@ -237,7 +240,7 @@ def by_methods(user: Any, perm: str, obj: Model, shortcut: Shortcut) -> Flow[boo
     if planned is None:
         return (yield from first_grant((decided(user, perm, obj, decide_by_methods),)))
     _, asking = planned
-    running = Running(user, "backend", perm, obj).begin()
+    running = Running(user, "backend", perm, obj)
     try:
         return (yield from asking)
     except PermissionDenied:
@@ -269,7 +272,8 @@ def decided(
     Returns:
         Whether the permission is granted.
     """
-    with Running(user, "backend", perm, obj) as running:
+    running = Running(user, "backend", perm, obj)
+    try:
         kind = _FirstCheck if is_first else _ObjectCheck
         check = kind(user, perm, obj, running.generation)
         outcome = None
@@ -279,6 +283,8 @@ def decided(
             outcome = granted if sources is SOURCES else None
         finally:
             check.keep(outcome)
+    finally:
+        running.end()
     return granted
 
 

@@ -20,7 +20,7 @@ innermost: ContextVar["Running | None"] = ContextVar("djem_async_innermost_check
 
 
 class Running:
-    """A check from its beginning to its end, as a context manager.
+    """A check from now on to its end, which is that of the block if it is a context manager.
 
     It holds the generation of the user's permission cache that was current when the check
     began, and refuses to begin inside itself. When it has ended, it keeps neither the user nor
@@ -31,6 +31,9 @@ class Running:
         layer: Which part of the check this is; each has its own place in the chain.
         perm: The permission, or None for what is not about one.
         obj: The object, or None for a model-level check.
+
+    Raises:
+        PermissionRecursionError: It is running already.
     """
 
     __slots__ = (
@@ -57,48 +60,38 @@ class Running:
         self._perm = perm
         self._obj: object = obj
         self._outer: Running | None = None
-        self._token: Token[Running | None] | None = None
-        self._is_open = False
+        self._is_open = True
         self._held = 0
+        if innermost.get() is not None:
+            self._outer = Running.current()
+            if perm is not None:
+                self._refuse_recursion()
+        self.generation = self._cache.generation
+        self._token: Token[Running | None] = innermost.set(self)
 
     @property
     def is_running(self) -> bool:
         """Whether the check has not ended, nor all the code that it has started in a thread."""
         return self._is_open or self._held > 0
 
-    def begin(self) -> Self:
-        """Begin the check, as ``with`` does.
-
-        Raises:
-            PermissionRecursionError: It is running already.
-        """
-        if innermost.get() is not None:
-            self._outer = Running.current()
-            if self._perm is not None:
-                self._refuse_recursion()
-        self.generation = self._cache.generation
-        self._is_open = True
-        self._token = innermost.set(self)
-        return self
-
     def end(self) -> None:
-        """End the check, as ``with`` does."""
+        """End the check."""
         # In this order: a thread that lets go meanwhile finds it closed, or is found holding it.
         self._is_open = False
         if self._held == 0:
             self._user = self._obj = None
-        token, self._token = self._token, None
-        if token is not None:
-            try:
-                innermost.reset(token)
-            except ValueError:
-                # Begun in a thread and ended on the event loop, or a coroutine that was dropped and
-                # is closed wherever the garbage collector runs.
-                if innermost.get() is self:
-                    innermost.set(self._outer)
+        token = self._token
+        del self._token  # it keeps a whole context alive
+        try:
+            innermost.reset(token)
+        except ValueError:
+            # Begun in a thread and ended on the event loop, or a coroutine that was dropped and is
+            # closed wherever the garbage collector runs.
+            if innermost.get() is self:
+                innermost.set(self._outer)
 
     def __enter__(self) -> Self:
-        return self.begin()
+        return self
 
     def __exit__(
         self,

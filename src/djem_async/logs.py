@@ -420,9 +420,9 @@ class Loggable:
 
 
 class LogScope(_Frame):
-    """A log that the library keeps active for the length of a block.
+    """A log that the library keeps active from now on to the end of a block.
 
-    When the block ends, the log is gone, however it ended, and so are logs that were started
+    When that ends, the log is gone, however it ended, and so are logs that were started
     in the block and left active.
 
     Args:
@@ -453,14 +453,6 @@ class LogScope(_Frame):
         self.name = name
         self.lines = None
         self.awaits = awaits
-
-    @property
-    def scope(self) -> LogScope:
-        """What ends it."""
-        return self
-
-    def begin(self) -> Self:
-        """Begin the block."""
         self.is_open = True
         self.entries = ()
         # What is active before and after the beginning.
@@ -468,10 +460,14 @@ class LogScope(_Frame):
         self._before = _still_active() if active else active
         self._after = (*self._before, self)
         _active.set(self._after)
+
+    @property
+    def scope(self) -> LogScope:
+        """What ends it."""
         return self
 
     def end(self) -> None:
-        """End the block, and the log with it."""
+        """End it."""
         before, after = self._before, self._after
         self._before = self._after = ()
         if _active.get() is after:
@@ -494,7 +490,7 @@ class LogScope(_Frame):
         self.is_open = False
 
     def __enter__(self) -> Self:
-        return self.begin()
+        return self
 
     def __exit__(
         self,

@@ -70,10 +70,10 @@ class _ModelLevelCache:
     def __get__(self, user: object | None, owner: type) -> Self | set[str]:
         if user is None:
             return self
-        try:
-            return Running.generation_for(permission_cache(user)).model_level[self._name]
-        except KeyError:
-            raise AttributeError(self._name) from None
+        found = Running.generation_for(permission_cache(user)).model_level.get(self._name)
+        if found is None:
+            raise AttributeError(self._name)
+        return found
 
     def __set__(self, user: object, value: set[str]) -> None:
         generation = Running.generation_for(permission_cache(user))
