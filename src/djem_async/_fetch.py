@@ -133,10 +133,10 @@ class _Relations(NamedTuple):
 def _usual_relations(user: Any) -> _Relations | None:
     """Return the relations of a user, None if Django may ask them other than those of another."""
     permission, permission_manager, _, group_manager = _stock()
-    model: Any = user.__class__
+    # Not by `__class__`: a lazy user is left to Django.
+    model = cast("Any", type(user))
     permissions: Any = getattr(model, "user_permissions", None)
     groups: Any = getattr(model, "groups", None)
-    parents: dict[Any, Any] = model._meta.parents
     is_usual = (
         permissions.__class__ is groups.__class__ is ManyToManyDescriptor
         and user.is_active
@@ -155,7 +155,7 @@ def _usual_relations(user: Any) -> _Relations | None:
         and groups.related_manager_cls.__bases__[0] is group_manager
         # A prefetch may have narrowed a relation, and Django 6.1 asks cached parents for it too.
         and not getattr(user, "_prefetched_objects_cache", None)
-        and not (parents and any(link and link.is_cached(user) for link in parents.values()))
+        and not any(link and link.is_cached(user) for link in model._meta.parents.values())
     )
     return _relations(permissions, groups) if is_usual else None
 
