@@ -9,6 +9,8 @@ import pytest
 from django.core.exceptions import SynchronousOnlyOperation
 
 from djem_async import _warm
+from djem_async._cache import Decision, Record, permission_cache
+from djem_async._entries import Entry
 from djem_async._warm import look_up
 from djem_async.access import nonblocking
 from djem_async.logs import Loggable
@@ -123,7 +125,7 @@ def test_a_log_left_active_by_a_user_that_is_no_more_is_in_nobodys_way(
 
 def test_a_log_that_is_repeated_tells_of_now(api: Api, user: User, settings: Any) -> None:
     settings.DJEM_PERM_LOG_VERBOSITY = 2
-    for name in ("one", "another"):
+    for name in ("one", "another", "a third", "a fourth"):
         user.username = f"named {name}"
         assert api(user).has_perm(PERM, named(1, name))
         assert told(user)[0][:3] == [
@@ -142,6 +144,60 @@ def test_a_log_is_kept_as_it_was(api: Api, user: User, settings: Any) -> None:
     user.username = "someone else"
     assert "Object: before (1)" in user.get_last_log()
     assert "User: user.name" in user.get_last_log()
+
+
+class Key:
+    """Equal to others that are written otherwise."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Key) and other.text.lower() == self.text.lower()
+
+    def __hash__(self) -> int:
+        return hash(self.text.lower())
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@pytest.mark.usefixtures("verbosity")
+def test_each_of_several_checks_has_its_own_log(api: Api, user: User, access_methods: Any) -> None:
+    """Whichever was the latest, and also where keys are equal but not the same."""
+
+    def explain(self: Any, user: User) -> bool:
+        user.log(str(self.pk).lower())
+        return True
+
+    access_methods(Thing, _user_can_use_thing=explain)
+    things = [named(pk) for pk in (1, 2, Key("A"), Key("a"))]  # type: ignore[arg-type]
+    has_perm = api(user).has_perm
+    for _ in range(3):
+        for thing in (*things, *things[::-1]):
+            name = f"auto-{PERM}-{thing.pk}"
+            user._log_store = None  # type: ignore[attr-defined]
+            assert has_perm(PERM, thing)
+            assert str(thing.pk).lower() in user.get_last_log().splitlines()
+            assert user.get_log(name) == user.get_last_log()
+    assert look_up(user, PERM, things[0]) is True
+
+
+@pytest.mark.usefixtures("verbosity")
+def test_another_decision_has_another_log(api: Api, user: User, access_methods: Any) -> None:
+    access_methods(Thing, _user_can_use_thing=explain)
+    thing, has_perm = named(2), api(user).has_perm
+    assert [has_perm(PERM, thing) for _ in range(3)] == [True] * 3
+    shortcut = permission_cache(user).generation.trust.find(PERM, Thing, "default")
+    assert shortcut is not None
+    entries = (Entry("something else"),)
+    shortcut.table[thing.pk] = Record(
+        Decision(granted=False, entries=entries), None, False, entries
+    )
+    for _ in range(2):
+        assert look_up(user, PERM, thing) is False
+        assert "something else" in user.get_last_log()
+        assert user.get_last_log().endswith("RESULT: Permission Denied")
 
 
 @pytest.mark.parametrize("name", ["end_log", "aend_log", "log"])

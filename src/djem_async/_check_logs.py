@@ -142,11 +142,16 @@ def repeat(
     """
     if not _logs_plainly(user):
         return False
-    header = (perm, user.get_username(), user.pk, str(obj), pk) if verbosity > 1 else ()
-    parts = log.before, record.entries, _RESULTS[record.granted is True]
-    last = f"auto-{perm}-{pk}", parts, header
-    model_level = log.model_level
-    finish(user, (last,) if model_level is None else (model_level, last))
+    latest_pk, latest_record, logs = log.latest
+    # By identity: what equals the primary key may be another text.
+    if latest_pk is not pk or latest_record is not record:
+        header = (perm, user.get_username(), user.pk, str(obj), pk) if verbosity > 1 else ()
+        parts = log.before, record.entries, _RESULTS[record.granted is True]
+        last = f"auto-{perm}-{pk}", parts, header
+        logs = (last,) if log.model_level is None else (log.model_level, last)
+        if not header:
+            log.latest = pk, record, logs
+    finish(user, logs)
     return True
 
 

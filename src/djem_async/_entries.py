@@ -93,8 +93,10 @@ class CheckLog:
         model_level: The log of the check of the model level that is a part of the check, if any.
     """
 
-    __slots__ = ("before", "model_level")
+    __slots__ = ("before", "latest", "model_level")
 
     def __init__(self, before: Entries, model_level: FinishedLog | None) -> None:
         self.before = before
         self.model_level = model_level
+        # Of the latest check without a header: the primary key, what was known, and all its logs.
+        self.latest: tuple[object, object, tuple[FinishedLog, ...]] = None, None, ()
