@@ -1094,6 +1094,19 @@ def test_a_scope_that_has_ended_keeps_nothing_alive() -> None:
     assert (outer._before, outer._after, inner._before, inner._after) == ((), (), (), ())
 
 
+def test_a_scope_leaves_behind_what_is_no_more() -> None:
+    kept, gone = Plain(), Plain()
+    kept.start_log("kept")
+    gone.start_log("left active")
+    del gone
+    gc.collect()
+    assert len(logs._active.get()) == 2
+    with LogScope(kept):
+        assert len(logs._active.get()) == 2  # with the scope
+    assert [frame.name for frame in logs._active.get()] == ["kept"]
+    kept.end_log()
+
+
 def test_layers_with_the_same_logs_are_not_equal() -> None:
     """Some versions of asgiref leave a variable as it is where the new value equals it."""
     assert logs._Layer() != logs._Layer()

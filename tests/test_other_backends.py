@@ -5,6 +5,7 @@ How they are asked is in `djem_async._backends`.
 
 import asyncio
 import threading
+from contextlib import nullcontext
 from itertools import combinations
 from typing import Any
 from unittest.mock import AsyncMock, Mock
@@ -19,6 +20,7 @@ from djem_async import _backends
 from djem_async._backends import PERMISSION_METHODS
 from djem_async._cache import Generation, permission_cache
 from djem_async._fetch import fill_permission_caches
+from djem_async._running import Running, innermost
 from djem_async.exceptions import NotADecisionError
 from tests.testapp.models import OtherThing, Thing, User
 
@@ -680,6 +682,22 @@ def test_what_rests_on_what_an_inactive_user_was_found_to_hold_is_forgotten(
     _backends._fetch(ModelBackend(), user, generation)
     assert generation.model_level == {name: set() for name in found}
     assert generation.trust.model_level == {}
+
+
+@pytest.mark.parametrize("error", [None, ValueError])
+def test_a_fetch_ends_with_its_call(user, monkeypatch, error):
+    during: list[Any] = []
+
+    def fill(backend: Any, user: Any) -> None:
+        during.append(Running.current())
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr(_backends, "fill_permission_caches", fill)
+    with nullcontext() if error is None else pytest.raises(error):
+        _backends._fetch(ModelBackend(), user, permission_cache(user).generation)
+    assert isinstance(during[0], Running)
+    assert Running.current() is innermost.get() is None
 
 
 def test_a_fetch_that_is_made_can_be_waited_for(user):

@@ -304,6 +304,25 @@ def test_the_context_of_a_task_keeps_no_user_and_no_object_alive():
     assert [reference() for reference in references] == [None, None]
 
 
+def test_a_check_that_has_ended_keeps_no_context_alive():
+    class Value:
+        pass
+
+    def begin(value: Value) -> Running:
+        contextvars.ContextVar[Value]("value").set(value)
+        return Running(User(), "user")
+
+    value = Value()
+    reference = weakref.ref(value)
+    context = contextvars.copy_context()
+    running = context.run(begin, value)
+    context.run(running.end)
+    del context, value
+    gc.collect()
+    assert reference() is None
+    assert not running.is_running
+
+
 def test_what_runs_on_after_its_check_keeps_user_and_object_until_its_end():
     user, thing = User(pk=1), Thing(pk=1)
     references = weakref.ref(user), weakref.ref(thing)
