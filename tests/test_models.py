@@ -207,6 +207,19 @@ def test_an_overridden_check_is_honoured_everywhere(
     assert api(user).has_perm(PERM, obj=thing) is is_staff
 
 
+def test_an_override_counts_whatever_class_the_user_claims_to_have(api, user):
+    kind = user_class(User, has_perm=only_staff, __class__=property(lambda self: User))
+    user = as_user(kind, user)
+    assert user.__class__ is User
+    assert api(user).has_perm(PERM) is False
+
+
+def test_a_cache_without_permissions_is_an_error_in_both_apis(api, user):
+    user._perm_cache = None
+    with pytest.raises(TypeError):
+        api(user).has_perm(PERM)
+
+
 def test_an_override_may_be_inherited(api, user):
     strict = user_class(User, has_perm=only_staff)
     user = as_user(user_class(strict), user)

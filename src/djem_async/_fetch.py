@@ -133,7 +133,6 @@ class _Relations(NamedTuple):
 def _usual_relations(user: Any) -> _Relations | None:
     """Return the relations of a user, None if Django may ask them other than those of another."""
     permission, permission_manager, _, group_manager = _stock()
-    # Not by `__class__`: a lazy user is left to Django.
     model = cast("Any", type(user))
     permissions: Any = getattr(model, "user_permissions", None)
     groups: Any = getattr(model, "groups", None)
@@ -194,7 +193,7 @@ def _rows(
     # Quoted as by this connection.
     quote = connection.ops.quote_name
     tables = tuple([quote(each._meta.db_table) for each in relations.models])
-    model: Any = user.__class__
+    model = cast("Any", type(user))
     key = (model, has_names, connection.__class__, connection.alias, tables)
     sql = _kept.get(key)
     if sql is None:
@@ -247,7 +246,7 @@ def _prepared_pk(user: Any, model: Any, connection: Any) -> list[Any] | None:
 
 def _is_plain_number(value: object, pk: Any) -> bool:
     """Tell whether Django's lookups would do nothing to a primary key, as to most of them."""
-    kind: Any = pk.__class__
+    kind = cast("Any", type(pk))
     return (
         type(value) is int
         and 0 < value < 2**31  # in the range of all columns

@@ -205,7 +205,6 @@ def _argument(user: Any, source: Source) -> object:
 
 def _decision(user: Any, call: Call) -> Flow[Decision]:
     """Ask an access method, and keep what it logs with its answer."""
-    # Here and below without `with`, which takes longer than all that it does.
     log = LogScope(user) if isinstance(user, Loggable) else None
     try:
         answer = yield call

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from inspect import getattr_static
 from operator import is_not
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from django.db.models import Model
@@ -138,7 +138,7 @@ def trust_in(user: Any, generation: Generation) -> Trust:
         user: The user.
         generation: What is known about the user.
     """
-    kind: Any = user.__class__
+    kind = cast("Any", type(user))
     trust = generation.trust
     now = settings.epoch, user.is_superuser, kind.has_perm, kind.ahas_perm
     then = trust.epoch, trust.is_superuser, trust.has_perm, trust.ahas_perm

@@ -420,10 +420,10 @@ class Loggable:
 
 
 class LogScope(_Frame):
-    """A log that the library keeps active from now on to the end of a block.
+    """A log that the library keeps active from now on to its end, which has to come.
 
-    When that ends, the log is gone, however it ended, and so are logs that were started
-    in the block and left active.
+    That is the end of the block, or `end` in a `finally`, which is faster. Then the log is gone,
+    however it ended, and so are logs that were started meanwhile and left active.
 
     Args:
         instance: Whose log it is.

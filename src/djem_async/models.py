@@ -70,10 +70,10 @@ class _ModelLevelCache:
     def __get__(self, user: object | None, owner: type) -> Self | set[str]:
         if user is None:
             return self
-        found = Running.generation_for(permission_cache(user)).model_level.get(self._name)
-        if found is None:
-            raise AttributeError(self._name)
-        return found
+        try:
+            return Running.generation_for(permission_cache(user)).model_level[self._name]
+        except KeyError:
+            raise AttributeError(self._name) from None
 
     def __set__(self, user: object, value: set[str]) -> None:
         generation = Running.generation_for(permission_cache(user))
@@ -246,8 +246,9 @@ class _PendingCheck(Pending[bool]):
         # Without a coroutine of its own, as it needed none, or could not make one.
         return _ENDED if name == "_coroutine" else super().__getattr__(name)
 
-    def _begin(self, user: Any) -> None:
-        if user.__class__.has_perm is not OLPMixin.has_perm or "has_perm" in vars(user):
+    def _begin(self, user: OLPMixin) -> None:
+        # By its type: it may claim another class than it has.
+        if type(user).has_perm is not OLPMixin.has_perm or "has_perm" in vars(user):
             self._coroutine = _check_or_override(user, self.perm, self.obj)._coroutine
         else:
             self._coroutine = _check(user, self.perm, self.obj)
