@@ -78,15 +78,10 @@ _QUALNAMES: Final = (
 
 def _is_unpatched(backend: ModelBackend) -> bool:
     """Tell whether the methods of the backend are those that Django has written."""
-    methods = (*_methods_of(type(backend)), _base_backend().get_all_permissions)
-    return all(map(is_djangos, methods, _QUALNAMES))
-
-
-@cache
-def _base_backend() -> Any:
     from django.contrib.auth.backends import BaseBackend
 
-    return BaseBackend
+    methods = (*_methods_of(type(backend)), BaseBackend.get_all_permissions)
+    return all(map(is_djangos, methods, _QUALNAMES))
 
 
 @cache

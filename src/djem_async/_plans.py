@@ -105,15 +105,13 @@ def plan_for(obj: object, perm: str) -> MethodPlan | None:
         The plan; None if there is no telling, because there is no method or more than one, or
         because methods are not plain functions of the class.
     """
+    plans = _plans.setdefault(type(obj), {})
     codename = perm.rpartition(".")[2]
-    try:
-        plan = _plans[type(obj)][codename]
-    except KeyError:
-        plan = None
+    plan = plans.get(codename)
     if plan is None or plan.forms_of(obj) is None:
         plan = _new_plan(obj, perm)
         if plan is not None:
-            _plans.setdefault(type(obj), {})[codename] = plan
+            plans[codename] = plan
     return plan
 
 

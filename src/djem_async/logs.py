@@ -456,8 +456,7 @@ class LogScope(_Frame):
         self.is_open = True
         self.entries = ()
         # What is active before and after the beginning.
-        active = _active.get()
-        self._before = _still_active() if active else active
+        self._before = _still_active()
         self._after = (*self._before, self)
         _active.set(self._after)
 
