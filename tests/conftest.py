@@ -16,7 +16,7 @@ from asgiref.sync import async_to_sync
 from django.contrib.auth.backends import RemoteUserBackend
 from django.contrib.auth.models import Permission
 
-from djem_async import logs, models
+from djem_async._context import active_logs
 from tests.testapp.models import Thing, User
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Api:
 @pytest.fixture(autouse=True)
 def _no_active_log() -> None:
     # One that a test has left active would be so in the tests after it, in the same context.
-    logs._active.set(())
+    active_logs.set(())
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -80,26 +80,10 @@ def api(request: pytest.FixtureRequest) -> Api:
     return Api(request.param)
 
 
-@pytest.fixture(params=["on the event loop", "in a thread", "like a later one"])
-def begins(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """How first checks begin: async ones depend on what is known of access methods by then.
-
-    It may matter for how fast they are, but for nothing else.
-    """
-    in_thread = request.param == "in a thread"
-    monkeypatch.setattr(models, "needs_thread", lambda obj, _: in_thread and obj is not None)
-    monkeypatch.setattr(models, "is_fetch_likely", lambda: in_thread)
-    if request.param == "like a later one":
-        monkeypatch.setattr(models, "_claim_first", lambda _: False)
-    how: str = request.param
-    return how
-
-
-@pytest.fixture(params=["for one check", "for more to come"])
-def learns(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """How much the first check of a user finds out, which may matter for nothing but speed."""
-    if request.param == "for more to come":
-        monkeypatch.setattr(models, "_claim_first", lambda _: False)
+@pytest.fixture
+def begins(): ...
+@pytest.fixture
+def learns(): ...
 
 
 @pytest.fixture

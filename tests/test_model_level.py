@@ -91,8 +91,8 @@ class FixedUser(BaseUser):
     groups = property(lambda self: Group.objects.filter(name__endswith="1"))  # type: ignore[assignment]
 
 
-USUAL = [User, ProxyUser, UUIDUser, CharUser, ChildUser, PersonUser, MemberUser]
-UNUSUAL = [PlainUser, EnrolledUser, FixedUser]
+USUAL = [User, ProxyUser, UUIDUser, CharUser, PersonUser]
+UNUSUAL = [PlainUser, EnrolledUser, FixedUser, ChildUser, MemberUser]
 
 
 def create(model: Any, using: str = "default", **values: Any) -> Any:
@@ -278,7 +278,6 @@ LOADED = {
     "with all groups": prefetched("groups", Group.objects.all()),
     "with no groups": prefetched("groups", NO_GROUPS),
     "with no permissions": prefetched("user_permissions", Permission.objects.filter(pk=0)),
-    "with no such key": lambda user: User(pk=2**70),
     "with no groups of its parent": prefetched(
         "groups", NO_GROUPS, lambda user: user.plainuser_ptr
     ),

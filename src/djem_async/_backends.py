@@ -1,48 +1,61 @@
-"""Asking the configured authentication backends, so that sync and async agree."""
+"""The configured authentication backends, and the model level of a user, by all of them."""
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from django.conf import settings
 from django.contrib.auth import get_backends, load_backend
-from django.utils.module_loading import import_string
 
 from . import conf
-from ._cache import Generation, Trust, permission_cache
-from ._fetch import fill_permission_caches, is_djangos
-from ._flow import Call, Flow, flow_of, truth
-from ._hops import SharedCall, call_once_in_thread, shared_call
-from ._running import Running
+from ._fetch import fill_permission_caches
+from ._flow import Call, Flow, decision_of
 from ._twins import Forms, attribute, is_defined
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from django.contrib.auth.backends import ModelBackend
 
-# What Django's own backends derive the answers of a method from, in both forms.
-_DERIVED_FROM: Final[dict[str, tuple[str, ...]]] = {
-    "has_perm": ("get_all_permissions",),
-    "has_module_perms": ("get_all_permissions",),
-    "get_all_permissions": ("get_user_permissions", "get_group_permissions"),
-    "get_user_permissions": ("_get_permissions",),
-    "get_group_permissions": ("_get_permissions",),
-    "_get_permissions": (),
-}
+    from ._running import Check
 
-PERMISSION_METHODS: Final = tuple(name for name in _DERIVED_FROM if not name.startswith("_"))
+PERMISSION_METHODS: Final = (
+    "has_perm",
+    "has_module_perms",
+    "get_all_permissions",
+    "get_user_permissions",
+    "get_group_permissions",
+)
 
 Form: TypeAlias = Literal["sync", "async"]
 
 
-def only_form(backend: type, name: str) -> Form | None:
-    """Tell which form of a permission method is the only one to trust.
+def only_form(backend: type) -> Form | None:
+    """Tell in which form alone a backend has to be asked.
 
-    Where a class overrides one form of a pair, the other knows nothing of it: it is out of date.
-    A form that a class adds where there was none completes a pair.
+    Where a class overrides one form of a permission method, the other knows nothing of it. What
+    Django's own backends derive from each other they derive within a form, so the whole backend
+    is asked in the form that has been overridden.
+
+    Args:
+        backend: The class of the backend.
+
+    Returns:
+        The form, or None where both are up to date.
+    """
+    from django.contrib.auth.backends import ModelBackend
+
+    # All that Django has in both forms, such as what its public methods share.
+    pairs = [name for name in dir(ModelBackend) if "perm" in name]
+    pairs = [name for name in pairs if hasattr(ModelBackend, _async_name(name))]
+    forms = {overridden_form(backend, name) for name in pairs}
+    return "sync" if "sync" in forms else "async" if "async" in forms else None
+
+
+def overridden_form(backend: type, name: str) -> Form | None:
+    """Tell which form of a permission method a backend overrides, while the other is left behind.
 
     Args:
         backend: The class of the backend.
@@ -51,321 +64,216 @@ def only_form(backend: type, name: str) -> Form | None:
     Returns:
         The form, or None where both are up to date.
     """
-    own, djangos = _definitions(backend, name)
-    is_djangos = not own
-    definitions = [*own, djangos] if djangos else own
-    if not definitions:
-        return None
-    nearest, *others = definitions
-    if len(nearest) == 2:
-        if not is_djangos:
-            return None
-        sources = {only_form(backend, source) for source in _DERIVED_FROM[name]}
-        return "sync" if "sync" in sources else "async" if "async" in sources else None
-    (form,) = nearest
-    for position, definition in enumerate(others):
-        if definition != nearest:
-            was_pair = any(form in other for other in others[: position + 1])
-            return form if was_pair else None
-    return form
-
-
-def _definitions(backend: type, name: str) -> tuple[list[set[Form]], set[Form]]:
-    """List which forms each class defines, from the nearest, and which Django's own define."""
-    found: list[set[Form]] = []
+    places: list[set[Form]] = []
     djangos: set[Form] = set()
     for base in backend.__mro__:
         forms = _forms_in(vars(base), name)
-        if _is_djangos_class(base):
-            djangos |= forms
+        if _is_stock_class(base):
+            djangos |= forms  # one place
         elif forms:
-            found.append(forms)
-    return found, djangos
+            places.append(forms)
+    if djangos:
+        places.append(djangos)
+    if not places or len(places[0]) != 1:
+        return None
+    nearest = places[0]
+    (form,) = nearest
+    for number, place in enumerate(places):
+        if place != nearest:
+            # A form that is added where there was none completes a pair, and overrides nothing.
+            is_override = any(form in other for other in places[1 : number + 1])
+            return form if is_override else None
+    return form
 
 
-def _forms_in(namespace: Mapping[str, object], name: str) -> set[Form]:
+def _forms_in(names: Mapping[str, object], name: str) -> set[Form]:
     """Tell which forms of a method are defined; None says that there is no such form."""
-    names: dict[Form, str] = {"sync": name, "async": _async_name(name)}
-    return {form for form, each in names.items() if namespace.get(each) is not None}
-
-
-def _is_djangos_class(kind: type) -> bool:
-    """Tell whether a class is one of Django's module of backends, and does not just say so."""
-    # Not at the top: that module needs the user model, whose module imports this one.
-    module = import_module("django.contrib.auth.backends")
-    return getattr(module, kind.__name__, None) is kind
+    forms: dict[Form, str] = {"sync": name, "async": _async_name(name)}
+    return {form for form, each in forms.items() if names.get(each) is not None}
 
 
 def _async_name(name: str) -> str:
-    return f"_a{name[1:]}" if name.startswith("_") else f"a{name}"
+    public = name.lstrip("_")
+    return f"{name.removesuffix(public)}a{public}"
 
 
-# All that Django's own backends say of permissions, in both forms.
-_ALL_NAMES: Final = frozenset(
-    form
-    for name in (*_DERIVED_FROM, "_get_user_permissions", "_get_group_permissions")
-    for form in (name, _async_name(name))
-)
+def _is_stock_class(kind: type) -> bool:
+    """Tell whether a class is one of Django's backends or of ours, and does not just say so."""
+    # Not at the top: Django's module needs the user model, whose module imports this one.
+    modules = map(import_module, ("django.contrib.auth.backends", "djem_async.auth.backends"))
+    return any(getattr(module, kind.__name__, None) is kind for module in modules)
 
 
-def _backend_forms(backend: object, name: str) -> Forms:
-    own = _forms_in(getattr(backend, "__dict__", {}), name)
-    only: Form | None = None
-    if not own:
-        only = only_form(type(backend), name)
-    elif len(own) == 1:  # nearer than what the class has
-        (only,) = own
-    return (
-        None if only == "async" else attribute(backend, name, None),
-        None if only == "sync" else attribute(backend, f"a{name}", None),
-    )
-
-
-class _Configured:
+class _Configured(NamedTuple):
     """A configured backend.
 
-    It is known if its answers follow from Django's caches and from access methods alone: it is
-    one of Django's or ours, with nothing overridden, or says nothing of permissions. Such a one is
-    kept. Any other is made anew each time that it is asked, as Django does.
-
-    Args:
-        path: Where it is imported from.
-        known: The backend, None if it is not known.
-        asks_access_methods: Whether it is one of ours.
-        has_caches: Whether it fetches a user's permissions into Django's caches.
+    A stock one is Django's or ours, with no permission method overridden, or says nothing of
+    permissions. Its answers follow from Django's caches and from access methods. Any other is made
+    and asked anew each time.
     """
 
-    def __init__(
-        self,
-        path: str,
-        known: object | None,
-        *,
-        asks_access_methods: bool = False,
-        has_caches: bool = False,
-    ) -> None:
-        self.path = path
-        self.known = known
-        self.asks_access_methods = asks_access_methods
-        self.has_caches = has_caches
+    path: str
+    backend: object
+    is_stock: bool
+    has_caches: bool
+    asks_access_methods: bool
+    form: Form | None
 
 
-def _classify(path: str, backend: object) -> _Configured:
-    # Not at the top, as above.
+def _configured(path: str, backend: object) -> _Configured:
     from django.contrib.auth.backends import ModelBackend
 
-    kind: Any = type(backend)
-    bases: tuple[type, ...] = kind.__mro__
-    definers = [base for base in bases if not _ALL_NAMES.isdisjoint(vars(base))]
-    # One without any of the methods only signs users in, however it is made.
-    own: Iterable[str] = getattr(backend, "__dict__", ())
-    is_silent = not definers and _ALL_NAMES.isdisjoint(own)
-    is_plain = kind.__getattribute__ is object.__getattribute__ and not hasattr(kind, "__getattr__")
-    if not is_plain or not (is_silent or _is_made_plainly(path, kind)):
-        return _Configured(path, None)
-    if flow_of(backend, "has_perm") is not None:
-        return _Configured(path, backend, asks_access_methods=True)
-    # Of all classes: those behind Django's own in the order of inheritance are asked by these.
-    are_djangos = all(
-        _is_djangos_class(base)
-        and all(map(is_djangos, _checks_of(base), (f"{base.__name__}.{name}" for name in _CHECKS)))
-        for base in definers
-    )
-    if not are_djangos:
-        return _Configured(path, None)
-    return _Configured(path, backend, has_caches=issubclass(kind, ModelBackend))
+    from .auth.backends import ObjectPermissionsBackend
 
-
-def _is_made_plainly(path: str, kind: Any) -> bool:
-    """Tell whether a backend is the same whenever it is made."""
-    return (
-        import_string(path) is kind
-        and kind.__init__ is object.__init__
-        and kind.__new__ is object.__new__
-        and type(kind).__call__ is type.__call__
+    kind = type(backend)
+    is_stock = all(
+        _is_stock_class(base) or not any(map(_is_of_permissions, vars(base)))
+        for base in kind.__mro__[:-1]
+    ) and not any(map(_is_of_permissions, getattr(backend, "__dict__", ())))
+    return _Configured(
+        path,
+        backend,
+        is_stock,
+        has_caches=is_stock and issubclass(kind, ModelBackend),
+        asks_access_methods=is_stock and issubclass(kind, ObjectPermissionsBackend),
+        form=only_form(kind),
     )
 
 
-_CHECKS: Final = ("has_perm", "ahas_perm")
+def _is_of_permissions(name: str) -> bool:
+    return ("perm" in name and name != "with_perm") or name in _ANY_NAME
 
 
-def _checks_of(base: type) -> tuple[object, object]:
-    """Return the checks that a class defines, in both forms, which somebody may patch."""
-    has_perm, ahas_perm = map(vars(base).get, _CHECKS)
-    return has_perm, ahas_perm
+_ANY_NAME: Final = ("__getattr__", "__getattribute__")
 
 
-class _Backends:
-    """What was found out about the configured backends, and what that rests on."""
+class _Backends(NamedTuple):
+    """All configured backends, and what they have in common."""
 
-    def __init__(self) -> None:
-        self._epoch = conf.epoch
-        self._setting: tuple[str, ...] = tuple(settings.AUTHENTICATION_BACKENDS)
-        backends = get_backends()
-        bases = dict.fromkeys(base for each in backends for base in type(each).__mro__[:-1])
-        # First, so that a patch in the midst of it is one that comes after it.
-        self._checks = tuple((vars(base).get, *_checks_of(base)) for base in bases)
-        pairs = zip(self._setting, backends, strict=True)
-        self.configured = tuple(_classify(path, backend) for path, backend in pairs)
-        self.are_known = all(each.known is not None for each in self.configured)
-        # Any of them, access methods.
-        self.are_asking = any(each.asks_access_methods for each in self.configured)
-        are_fetching = any(each.has_caches for each in self.configured)
-        self.is_fetch_likely = self.are_known and self.are_asking and are_fetching
-
-    def is_up_to_date(self) -> bool:
-        """Tell whether neither a setting has changed nor anybody has patched `has_perm`."""
-        setting = tuple(settings.AUTHENTICATION_BACKENDS)
-        if not self._epoch.is_current or setting != self._setting:
-            return False
-        # In a loop, because each check of a user asks this several times.
-        for defined, has_perm, ahas_perm in self._checks:
-            if defined("has_perm") is not has_perm or defined("ahas_perm") is not ahas_perm:
-                return False
-        return True
+    epoch: object
+    all: tuple[_Configured, ...]
+    are_stock: bool
+    have_caches: bool
+    ask_access_methods: bool
 
 
-_backends: _Backends | None = None
+_known: _Backends | None = None
 
 
-def _current() -> _Backends:
-    global _backends  # noqa: PLW0603 - replaced as a whole
-    found = _backends
-    if found is None or not found.is_up_to_date():
-        found = _backends = _Backends()
-    return found
+def configured_backends() -> _Backends:
+    """Return the configured backends, found out anew when a setting has changed."""
+    global _known  # noqa: PLW0603 - replaced as a whole
+    known = _known
+    if known is None or known.epoch is not conf.epoch:
+        epoch = conf.epoch
+        pairs = zip(settings.AUTHENTICATION_BACKENDS, get_backends(), strict=True)
+        found = tuple(_configured(path, backend) for path, backend in pairs)
+        known = _known = _Backends(
+            epoch,
+            found,
+            are_stock=all(each.is_stock for each in found),
+            have_caches=any(each.has_caches for each in found),
+            ask_access_methods=any(each.asks_access_methods for each in found),
+        )
+    return known
 
 
-def are_all_known() -> bool:
-    """Tell whether the answers of all backends follow from Django's caches and access methods."""
-    return _current().are_known
+ByMethods: TypeAlias = Callable[[], Flow[bool]]
+"""What our backend is asked with: the decision by the access methods of an object."""
 
 
-def are_methods_decisive() -> bool:
-    """Tell whether access methods decide on objects, given the model level, and nobody else."""
-    found = _current()
-    return found.are_known and found.are_asking
-
-
-def is_fetch_likely() -> bool:
-    """Tell whether a first check fetches permissions and then asks access methods, and nobody else.
-
-    That is what was found the last time that somebody looked, which is mostly right.
-    """
-    return _backends is not None and _backends.is_fetch_likely
-
-
-def ask(method: Forms, *args: object) -> Flow[bool]:
-    """Ask a method for a decision.
-
-    Args:
-        method: Its two forms.
-        *args: The arguments.
-
-    Returns:
-        The truth value of its answer.
-    """
-    call = Call(*method, args)
-    return (yield from truth((yield call), call.label))
-
-
-def _ask_django(configured: _Configured, name: str, *args: Any) -> Flow[bool]:
-    """Ask one of Django's own backends in place, once all that it needs has been fetched."""
-    user = args[0]
-    generation = Running.generation_for(permission_cache(user))
-    # Nothing is fetched for an inactive user, and nothing is held.
-    is_asked = user.is_active and not user.is_anonymous
-    can_tell = is_asked and (yield from _cached(configured, user, generation))
-    return bool(can_tell and getattr(configured.known, name)(*args))
-
-
-def _cached(configured: _Configured, user: object, generation: Generation) -> Flow[bool]:
-    # A fetch that others have begun may have found the user inactive.
-    for _ in range(2):
-        if not _has_caches(generation):
-            args = configured.known, user, generation
-            yield Call(_fetch, _afetch, args, is_same_in_thread=True)
-    return _has_caches(generation)
-
-
-def _has_caches(generation: Generation) -> bool:
-    found = generation.model_level
-    return "_perm_cache" in found or ("_user_perm_cache" in found and "_group_perm_cache" in found)
-
-
-def _fetch(backend: ModelBackend, user: object, generation: Generation) -> None:
-    running = Running(user, "fetch")
-    try:
-        running.generation = generation
-        found = generation.model_level
-        was_there = "_perm_cache" in found  # somebody has set it meanwhile
-        fill_permission_caches(backend, user)
-        are_both_there = "_user_perm_cache" in found and "_group_perm_cache" in found
-        if not was_there and not are_both_there:
-            # The user was inactive in the midst of it, and Django may have cached that nothing is
-            # held.
-            found.pop("_perm_cache", None)
-            generation.trust = Trust()
-    finally:
-        running.end()
-
-
-def _afetch(backend: ModelBackend, user: object, generation: Generation) -> Awaitable[None]:
-    # Once for all checks that wait for the same.
-    return call_once_in_thread(generation.fetches, partial(_fetch, backend, user, generation))
-
-
-def fetch_of(generation: Generation) -> SharedCall | None:
-    """Return the call that fetches what Django's backends need to know about a user, if any does.
-
-    Args:
-        generation: What is known about the user.
-
-    Returns:
-        The call; None also if an answer of the model level is known, which need not wait for it.
-    """
-    if not generation.fetches or generation.trust.model_level:
-        return None
-    return shared_call(generation.fetches)
-
-
-def answers(name: str, *args: Any) -> Iterator[Flow[bool]]:
+def answers(
+    check: Check, name: str, *args: Any, by_methods: ByMethods | None = None
+) -> Iterator[Flow[bool]]:
     """Ask all backends for a decision, one after the other.
 
     Args:
+        check: The check.
         name: The name of the method to ask.
-        *args: The arguments, the user first.
+        *args: The arguments after the user.
+        by_methods: What our backend decides; None if it has no say.
     """
-    has_object = len(args) > 2 and args[2] is not None
-    for configured in _current().configured:
-        known = configured.known
-        if configured.has_caches:
-            if not has_object:  # of which Django's backends know nothing
-                yield _ask_django(configured, name, *args)
-            continue
-        flow = flow_of(known, name)
-        if flow is not None:
-            yield flow(*args)
-            continue
-        backend = load_backend(configured.path) if known is None else known
-        method = _backend_forms(backend, name)
-        if is_defined(method):
-            yield ask(method, *args)
+    for each in configured_backends().all:
+        if not each.is_stock:
+            method = _forms_of(load_backend(each.path), name, each.form)
+            yield ask(check, method, check.user, *args)
+        elif each.has_caches and by_methods is None:
+            yield _ask_caches(check, each.backend, name, *args)
+        if each.asks_access_methods and by_methods is not None:
+            yield by_methods()
 
 
-def collect(name: str, *args: object) -> Flow[set[str]]:
+def ask(check: Check | None, method: Forms, *args: object) -> Flow[bool]:
+    """Ask a method for a decision.
+
+    Args:
+        check: The check that it is asked for, if any.
+        method: Its two forms. With neither, nothing is granted.
+        *args: The arguments.
+
+    Returns:
+        The decision.
+    """
+    if not is_defined(method):
+        return False
+    call = Call(*method, args)
+    if check is not None:
+        call.scope = check.calling()
+    return (yield from decision_of((yield call), call.label))
+
+
+def _ask_caches(check: Check, backend: Any, name: str, *args: Any) -> Flow[bool]:
+    """Ask one of Django's backends, in place, once what it needs has been fetched."""
+    user, caches = check.user, check.generation.caches
+    # As Django: nothing is fetched for an inactive user, and nothing is held.
+    if not user.is_active or user.is_anonymous:
+        return False
+    if "_perm_cache" not in caches:
+        yield Call(_fetch, None, (backend, check), scope=check.calling())
+    if "_perm_cache" not in caches:
+        return False  # the user has become inactive meanwhile
+    with check.calling()():
+        return bool(getattr(backend, name)(user, *args))
+
+
+def _fetch(backend: ModelBackend, check: Check) -> None:
+    caches = check.generation.caches
+    if "_perm_cache" in caches:
+        return  # other checks have waited for the same thread
+    fill_permission_caches(backend, check.user)
+    if not caches.keys() >= {"_user_perm_cache", "_group_perm_cache"}:
+        # The user was inactive in the midst of it, and Django may have cached that nothing is held.
+        caches.pop("_perm_cache", None)
+
+
+def _forms_of(backend: object, name: str, form: Form | None) -> Forms:
+    own = _forms_in(getattr(backend, "__dict__", {}), name)
+    if len(own) == 1:  # nearer than what the class has
+        (form,) = own
+    return (
+        None if form == "async" else attribute(backend, name, None),
+        None if form == "sync" else attribute(backend, f"a{name}", None),
+    )
+
+
+def collect(check: Check, name: str, obj: object) -> Flow[set[str]]:
     """Unite the permission sets of all backends.
 
     Args:
+        check: The check.
         name: The name of the method that returns them.
-        *args: The arguments.
+        obj: The object, None for the model level.
 
     Returns:
         The names of the permissions.
     """
     permissions: set[str] = set()
-    for backend in get_backends():
-        method = _backend_forms(backend, name)
+    for each in configured_backends().all:
+        backend = each.backend if each.is_stock else load_backend(each.path)
+        # Only the sync form of Django's own fills Django's caches.
+        form: Form | None = "sync" if each.has_caches else each.form
+        method = _forms_of(backend, name, form)
         if is_defined(method):
-            found: Any = yield Call(*method, args)
+            found: Any = yield Call(*method, (check.user, obj), scope=check.calling())
             permissions.update(found)
     return permissions

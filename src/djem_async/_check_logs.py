@@ -2,168 +2,182 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from django.core.exceptions import SynchronousOnlyOperation
 
-from ._entries import AUTO, CheckLog, Entries, Entry, FinishedLog, header_lines
+from ._decision import IMPLICIT
+from ._entries import AUTO, Entry, header_lines
 from ._flow import Call, Flow
+from ._log_stack import ActiveLog, finish, innermost, log_store, still_active, write
+from ._twins import are_ours
 from .conf import conf
-from .logs import Loggable, LogScope, awaits_model_level, finish, is_logging, write_entries
 
 if TYPE_CHECKING:
-    from ._cache import Record, Trust
+    from collections.abc import Generator
 
-_log: Final = Loggable.log
-_end_log: Final = Loggable.end_log
-_aend_log: Final = Loggable.aend_log
+    from ._running import Check
+    from ._store import Decision
 
-_RESULTS: Final[dict[bool, Entries]] = {
-    granted: (Entry(f"\nRESULT: Permission {word}", AUTO),)
+_RESULTS: Final = {
+    granted: Entry(f"\nRESULT: Permission {word}", AUTO)
     for granted, word in ((True, "Granted"), (False, "Denied"))
 }
-
-MODEL_LEVEL_RESULTS: Final = {
+_IMPLICIT: Final = {level: Entry(line, AUTO) for level, line in IMPLICIT.items()}
+_MODEL_LEVEL_RESULTS: Final = {
     granted: Entry(f"Model-level Result: {word}\n", AUTO)
     for granted, word in ((True, "Granted"), (False, "Denied"))
 }
-"""What is logged of the model level where an object is checked."""
 
 
-def logged(user: Any, perm: str, obj: object, decision: Flow[bool]) -> Flow[tuple[bool, Entries]]:
-    """Log a check.
+def logged(check: Check, perm: str, obj: object, decision: Flow[bool]) -> Flow[bool]:
+    """Log a check of a user.
 
     Args:
-        user: The user, with `Loggable`.
+        check: The check of a user with `Loggable`.
         perm: The permission.
         obj: The object, None for a check of the model level.
-        decision: The check.
+        decision: What decides it.
 
     Returns:
-        The decision, and what was logged between the header and the result.
+        The decision.
     """
+    store, before = log_store(check.user), check.logs
     # The model-level check of an object-level one has no header, and what it logs also goes
     # into the log of the latter.
-    is_part = obj is None and awaits_model_level(user, perm)
-    pk: object = getattr(obj, "pk", None)
-    name = f"auto-{perm}" if obj is None else f"auto-{perm}-{pk}"
-    with LogScope(user, name, None if obj is None else perm) as log:
+    outer = innermost(store, before)
+    is_part = obj is None and outer is not None and outer.awaits == perm
+    if obj is None:
+        log = ActiveLog(store, f"auto-{perm}")
+    else:
+        log = ActiveLog(store, f"auto-{perm}-{getattr(obj, 'pk', None)}", awaits=perm)
+    check.logs = (*still_active(before), log)
+    try:
         try:
             if conf.DJEM_PERM_LOG_VERBOSITY > 1 and not is_part:
-                of_object: tuple[object, ...] = ()
-                if obj is not None:
-                    try:
-                        text = str(obj)
-                    except SynchronousOnlyOperation:
-                        # Its `__str__` makes a query, so ask for it where queries may be made.
-                        text = yield Call(str, None, (obj,))
-                    of_object = text, pk
-                lines = header_lines(perm, user.get_username(), user.pk, *of_object)
-                user.log(*lines, tag="auto")
-            start = len(log.peek())
+                yield from note(check, *(yield from _header(check, perm, obj)))
             granted = yield from decision
         except GeneratorExit:
             # The coroutine is being closed: there is no more waiting, not even for a log.
             raise
         except BaseException as error:
-            yield from _end(user, log, f"\nRESULT: Error ({type(error).__name__})")
+            yield from _end(check, log, f"\nRESULT: Error ({type(error).__name__})")
             raise
-        entries = log.peek()
-        yield from _end(user, log, *_RESULTS[granted])
+        entries = tuple(log.lines)
+        yield from _end(check, log, _RESULTS[granted])
+    finally:
+        log.is_open = False
+        check.logs = before
     if is_part:
-        write_entries(user, entries)
-    return granted, entries[start:]
+        write(outer, entries)
+    return granted
 
 
-def _end(user: Any, log: LogScope, result: str) -> Flow[None]:
-    if log.settle():
-        user.log(result, tag="auto")
-        yield Call(user.end_log, user.aend_log)
+def _header(check: Check, perm: str, obj: object) -> Flow[list[str]]:
+    user = check.user
+    if obj is None:
+        return header_lines(perm, user.get_username(), user.pk)
+    try:
+        text = str(obj)
+    except SynchronousOnlyOperation:
+        # Its `__str__` makes a query, so ask for it where queries may be made.
+        text = yield Call(str, None, (obj,), scope=check.calling())
+    return header_lines(perm, user.get_username(), user.pk, text, getattr(obj, "pk", None))
 
 
-def model_level_log(perm: str, lines: Entries, *, granted: bool) -> FinishedLog:
-    """Return the log of a check of the model level, but for its header.
+def note(check: Check, *lines: str) -> Flow[None]:
+    """Write lines of the library into the log of a check.
 
     Args:
-        perm: The permission.
-        lines: What was logged before the result.
-        granted: The decision.
+        check: The check.
+        *lines: The lines.
     """
-    return f"auto-{perm}", (lines, _RESULTS[granted]), ()
+    user = check.user
+    if are_ours(user, "log"):
+        entries = tuple(Entry(line, AUTO) for line in lines)
+        write(innermost(log_store(user), check.logs), entries)
+    else:
+        log = partial(user.log, tag="auto")
+        yield Call(log, None, lines, blocking=False, scope=check.calling())
 
 
-def part_of_object_log(log: FinishedLog) -> Entries:
-    """Return what a check of the model level leaves in the log of the object that it is for.
+def _end(check: Check, log: ActiveLog, result: str) -> Flow[None]:
+    if not log.is_open:
+        return  # code that the check has called has ended it
+    yield from note(check, result)
+    user = check.user
+    if log.name is not None and are_ours(user, "end_log", "aend_log"):
+        finish(log_store(user), (log.name, tuple(log.lines), ()))
+    else:
+        yield Call(user.end_log, user.aend_log, scope=check.calling())
+
+
+def model_level_result(check: Check, perm: str, *, granted: bool) -> None:
+    """Log the result that a check of an object has waited for, if it is logged.
 
     Args:
-        log: Its own log, as `model_level_log` returns it.
-    """
-    _, (lines, result), _ = log
-    return *lines, MODEL_LEVEL_RESULTS[result is _RESULTS[True]]
-
-
-def repeat_for_model_level(user: Any, perm: str, trust: Trust) -> bool:
-    """Leave the log of a check of the model level whose answer is known.
-
-    Args:
-        user: The user.
+        check: The check of a user with `Loggable`.
         perm: The permission.
-        trust: What the answer rests on.
+        granted: The result.
+    """
+    log = innermost(log_store(check.user), check.logs)
+    if log is not None and log.awaits == perm:
+        log.awaits = None
+        write(log, (_MODEL_LEVEL_RESULTS[granted],))
+
+
+def log_remembered(user: Any, perm: str, obj: Any, decision: Decision, *, held: bool) -> bool:
+    """Leave the logs of a check whose answer is remembered, as `logged` would.
+
+    Args:
+        user: The user, with the log methods of `Loggable`.
+        perm: The permission.
+        obj: The object, None for a check of the model level.
+        decision: The decision of the check.
+        held: The answer of the model level.
 
     Returns:
         Whether that was possible. If not, nothing was done, and the check has to be made.
     """
-    log = trust.logs.get(perm)
-    # It may be a part of another check, whose log has to have the lines.
-    if log is None or is_logging() or not _logs_plainly(user):
-        return False
-    name, parts, _ = log
-    header = (perm, user.get_username(), user.pk) if trust.verbosity > 1 else ()
-    finish(user, ((name, parts, header),))
+    header: tuple[object, ...] = ()
+    if conf.DJEM_PERM_LOG_VERBOSITY > 1:
+        header = perm, user.get_username(), user.pk
+        if obj is not None:
+            try:
+                header = *header, str(obj), obj.pk
+            except Exception:  # noqa: BLE001 - it fails in the check, too, which logs that
+                return False
+    is_universal, result = conf.DJEM_UNIVERSAL_OLP, _RESULTS[decision.granted]
+    implicit = (_IMPLICIT[is_universal],) if user.is_superuser else ()
+    if obj is None:
+        logs = [(f"auto-{perm}", (*implicit, result), header)]
+    elif implicit and not is_universal:
+        logs = [(f"auto-{perm}-{obj.pk}", (*implicit, result), header)]
+    else:
+        entries = (*implicit, _MODEL_LEVEL_RESULTS[held], *decision.entries, result)
+        logs = [
+            (f"auto-{perm}", (*implicit, _RESULTS[held]), ()),
+            (f"auto-{perm}-{obj.pk}", entries, header),
+        ]
+    finish(log_store(user), *logs)
     return True
 
 
-def repeat(
-    user: Any, perm: str, obj: Any, pk: object, verbosity: int, log: CheckLog, record: Record
-) -> bool:
-    """Leave the log of a check of an object whose answer is known.
+@contextmanager
+def dropped(check: Check, perm: str) -> Generator[None]:
+    """Drop what is logged about an object where a check is a question of the library's own.
 
     Args:
-        user: The user.
+        check: The check of a user with `Loggable`.
         perm: The permission.
-        obj: The object.
-        pk: Its primary key.
-        verbosity: How much of a check is logged.
-        log: What the logs of such checks have in common.
-        record: The answer.
-
-    Returns:
-        Whether that was possible. If not, nothing was done, and the check has to be made.
     """
-    if not _logs_plainly(user):
-        return False
-    latest_pk, latest_record, logs = log.latest
-    # By identity: what equals the primary key may be another text.
-    if latest_pk is not pk or latest_record is not record:
-        header = (perm, user.get_username(), user.pk, str(obj), pk) if verbosity > 1 else ()
-        parts = log.before, record.entries, _RESULTS[record.granted is True]
-        last = f"auto-{perm}-{pk}", parts, header
-        logs = (last,) if log.model_level is None else (log.model_level, last)
-        if not header:
-            log.latest = pk, record, logs
-    finish(user, logs)
-    return True
-
-
-def _logs_plainly(user: Any) -> bool:
-    """Tell whether the logs of a user are those of `Loggable`, and no override or patch."""
-    kind: Any = user.__class__
-    own: dict[str, Any] = user.__dict__
-    return (
-        kind.end_log is _end_log
-        and kind.aend_log is _aend_log
-        and kind.log is _log
-        and "end_log" not in own
-        and "aend_log" not in own
-        and "log" not in own
-    )
+    before = check.logs
+    log = ActiveLog(log_store(check.user), awaits=perm)
+    check.logs = (*before, log)
+    try:
+        yield
+    finally:
+        log.is_open = False
+        check.logs = before

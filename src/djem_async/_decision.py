@@ -5,27 +5,15 @@ them: a check is asked through the small protocols below, and may be a table in 
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from django.core.exceptions import PermissionDenied
 
 from ._flow import Flow
-from .access import SOURCES, Source
+from .access import Source
 
 
-class MethodsCheck(Protocol):
-    """What has to be known to decide by the access methods of an object."""
-
-    def methods(self, sources: Sequence[Source], /) -> Sequence[Source]:
-        """Name the sources for which the object defines an access method, in order."""
-        ...
-
-    def ask(self, source: Source) -> Flow[bool]:
-        """Ask an access method; one that raises `PermissionDenied` denies."""
-        ...
-
-
-class ObjectCheck(MethodsCheck, Protocol):
+class ObjectCheck(Protocol):
     """What has to be known to decide one permission on one object."""
 
     @property
@@ -42,13 +30,16 @@ class ObjectCheck(MethodsCheck, Protocol):
         """Ask whether the user has the permission at all."""
         ...
 
+    def object_level(self) -> Flow[bool]:
+        """Decide by access methods, with `decide_by_methods` or as that was remembered."""
+        ...
 
-def decide(check: ObjectCheck, sources: Sequence[Source] = SOURCES) -> Flow[bool]:
+
+def decide(check: ObjectCheck) -> Flow[bool]:
     """Decide a permission on an object.
 
     Args:
         check: The user, the permission and the object.
-        sources: The access methods that count; the others might as well be undefined.
 
     Returns:
         Whether the permission is granted.
@@ -59,24 +50,35 @@ def decide(check: ObjectCheck, sources: Sequence[Source] = SOURCES) -> Flow[bool
         return False
     if check.is_implicit:
         return True
-    return (yield from decide_by_methods(check, sources))
+    return (yield from check.object_level())
 
 
-def decide_by_methods(check: MethodsCheck, sources: Sequence[Source] = SOURCES) -> Flow[bool]:
+class MethodsCheck(Protocol):
+    """What has to be known to decide by the access methods of an object."""
+
+    def methods(self) -> Sequence[Source]:
+        """Name the sources for which the object defines an access method, in order."""
+        ...
+
+    def ask(self, source: Source) -> Flow[bool]:
+        """Ask an access method; one that raises `PermissionDenied` denies."""
+        ...
+
+
+def decide_by_methods(check: MethodsCheck) -> Flow[bool]:
     """Decide a permission that an active user has at the model level, but not implicitly.
 
     Args:
         check: The access methods of the object.
-        sources: The access methods that count.
 
     Returns:
         Whether the permission is granted.
     """
-    defined = check.methods(sources)
-    for source in defined:
+    sources = check.methods()
+    for source in sources:
         if (yield from check.ask(source)):
             return True
-    return not defined  # nobody to ask: the object level is open
+    return not sources  # nobody to ask: the object level is open
 
 
 class UserCheck(Protocol):
@@ -101,9 +103,16 @@ class UserCheck(Protocol):
         """Ask the authentication backends, in order."""
         ...
 
-    def note(self, line: str) -> None:
+    def note(self, line: str) -> Flow[None]:
         """Log a line, if the check is logged."""
         ...
+
+
+IMPLICIT: Final = {
+    False: "Active superuser: Implicit permission",
+    True: "Active superuser: Implicit permission (model-level)",
+}
+"""What is logged of superusers, by whether access methods concern them."""
 
 
 def decide_for_user(check: UserCheck) -> Flow[bool]:
@@ -116,8 +125,7 @@ def decide_for_user(check: UserCheck) -> Flow[bool]:
         Whether the permission is granted.
     """
     if check.is_active_superuser and not (check.is_universal and check.is_object_level):
-        level = " (model-level)" if check.is_universal else ""
-        check.note(f"Active superuser: Implicit permission{level}")
+        yield from check.note(IMPLICIT[check.is_universal])
         return True
     return (yield from first_grant(check.answers()))
 

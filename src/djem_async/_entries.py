@@ -35,27 +35,14 @@ class Entry(str):
 Entries: TypeAlias = tuple[Entry, ...]
 
 
-def are_same(entries: Entries, others: Entries) -> bool:
-    """Tell whether entries have the same texts and tags.
-
-    Args:
-        entries: Entries.
-        others: Others.
-    """
-    return entries == others and all(
-        entry.tags == other.tags for entry, other in zip(entries, others, strict=True)
-    )
-
-
 AUTO: Final = ("auto",)
 """The tags of entries that the library makes."""
 
 
-FinishedLog: TypeAlias = tuple[str, tuple[Entries, ...], tuple[object, ...]]
-"""A log that has ended: its name, its entries in parts, and what its header tells.
+FinishedLog: TypeAlias = tuple[str, Entries, tuple[object, ...]]
+"""A log that has ended: its name, its entries, and what its header tells.
 
-Most logs are never read. So they are kept as they come, in a plain tuple, and put together by
-`entries_of`.
+Most logs are never read. So a header is kept as it comes, and formatted by `entries_of`.
 """
 
 
@@ -80,23 +67,6 @@ def entries_of(log: FinishedLog) -> Entries:
     Args:
         log: The log.
     """
-    _, parts, header = log
+    _, entries, header = log
     lines: list[str] = header_lines(*header) if header else []  # type: ignore[arg-type]
-    return (*(Entry(line, AUTO) for line in lines), *(entry for part in parts for entry in part))
-
-
-class CheckLog:
-    """What the log of a check is made of, but for its header and the lines of access methods.
-
-    Args:
-        before: What stands between the two.
-        model_level: The log of the check of the model level that is a part of the check, if any.
-    """
-
-    __slots__ = ("before", "latest", "model_level")
-
-    def __init__(self, before: Entries, model_level: FinishedLog | None) -> None:
-        self.before = before
-        self.model_level = model_level
-        # Of the latest check without a header: the primary key, what was known, and all its logs.
-        self.latest: tuple[object, object, tuple[FinishedLog, ...]] = None, None, ()
+    return (*(Entry(line, AUTO) for line in lines), *entries)

@@ -1,39 +1,20 @@
-"""The cold fetch of a user's model-level permissions, with one query that is compiled once.
+"""The cold fetch of a user's model-level permissions, with one query instead of Django's two.
 
-Most of what `ModelBackend.get_all_permissions` costs is building and compiling its two queries,
-though their SQL is the same for all users of a model. Here they are compiled once, and if nobody
-has changed them, one query that finds the same is kept. Whatever is unusual is left to Django.
+Most of what `ModelBackend.get_all_permissions` costs is building and compiling its queries, though
+their SQL is the same for all users of a model. Here one query that finds the same is written once,
+from the names in ``_meta``. Whatever is unusual is left to Django.
 """
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
-from operator import attrgetter
-from types import FunctionType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from django.core.exceptions import EmptyResultSet
 from django.db import connections, router
-from django.db.models import (
-    AutoField,
-    BigAutoField,
-    F,
-    ForeignKey,
-    ForeignObject,
-    Manager,
-    QuerySet,
-)
-from django.db.models.expressions import RawSQL
-from django.db.models.fields.related_descriptors import ManyToManyDescriptor
+from django.db.models import ManyToManyField
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
-
     from django.contrib.auth.backends import ModelBackend
-
-# The SQL, empty where it cannot be kept. Threads that compile the same at once do no harm.
-_kept: Final[dict[Hashable, str]] = {}
-_MOST_KEPT: Final = 256
 
 
 def fill_permission_caches(backend: ModelBackend, user: Any) -> None:
@@ -43,303 +24,123 @@ def fill_permission_caches(backend: ModelBackend, user: Any) -> None:
 
     Args:
         backend: A backend whose permission methods are Django's own.
-        user: An active user.
+        user: The user.
 
     Raises:
         SynchronousOnlyOperation: This thread runs an event loop.
     """
-    relations = _usual_relations(user) if _is_unpatched(backend) else None
-    rows = None if relations is None else _rows(backend, user, relations)
-    if rows is None:
+    alias = _database(user) if _is_usual(user) else None
+    model = cast("Any", type(user))
+    sql = None if alias is None else _sql(model, alias)
+    if alias is None or sql is None:
         backend.get_all_permissions(user)
         return
-    found: tuple[set[str], set[str]] = set(), set()
-    for part, app_label, codename in rows:
-        found[part].add(f"{app_label}.{codename}")
-    user._user_perm_cache, user._group_perm_cache = found
-    user._perm_cache = found[0] | found[1]
-
-
-# What `ModelBackend.get_all_permissions` consists of.
-_METHODS: Final = (
-    "get_all_permissions",
-    "get_user_permissions",
-    "get_group_permissions",
-    "_get_permissions",
-    "_get_user_permissions",
-    "_get_group_permissions",
-)
-_methods_of: Final = attrgetter(*_METHODS)
-_QUALNAMES: Final = (
-    *(f"ModelBackend.{name}" for name in _METHODS),
-    "BaseBackend.get_all_permissions",
-)
-
-
-def _is_unpatched(backend: ModelBackend) -> bool:
-    """Tell whether the methods of the backend are those that Django has written."""
-    from django.contrib.auth.backends import BaseBackend
-
-    methods = (*_methods_of(type(backend)), BaseBackend.get_all_permissions)
-    return all(map(is_djangos, methods, _QUALNAMES))
-
-
-@cache
-def _djangos_file() -> str:
-    from django.contrib.auth.backends import RemoteUserBackend
-
-    return RemoteUserBackend.clean_username.__code__.co_filename
-
-
-def is_djangos(method: object, qualname: str) -> bool:
-    """Tell whether Django has written a method of a backend, and for this place.
-
-    Args:
-        method: What is found under the name of one.
-        qualname: The name of its class, and its own.
-    """
-    # By the code: a patch may have taken over the other marks of what it replaces, and if it is no
-    # plain function, all of them. It may also be another method of Django's.
-    return (
-        type(method) is FunctionType
-        and method.__code__.co_filename == _djangos_file()
-        and method.__code__.co_qualname == qualname
-    )
-
-
-@cache
-def _stock() -> tuple[Any, ...]:
-    """Return Django's models of permissions and groups, each with its manager."""
-    # Here, because this module is imported before Django's models can be.
-    from django.contrib.auth.models import Group, GroupManager, Permission, PermissionManager
-
-    return Permission, PermissionManager, Group, GroupManager
-
-
-class _Relations(NamedTuple):
-    """The relations of users that Django asks for permissions."""
-
-    permissions: Any
-    groups: Any
-    models: tuple[Any, ...]
-    """What the SQL is about, besides the user model."""
-
-
-def _usual_relations(user: Any) -> _Relations | None:
-    """Return the relations of a user, None if Django may ask them other than those of another."""
-    permission, permission_manager, _, group_manager = _stock()
-    model = cast("Any", type(user))
-    permissions: Any = getattr(model, "user_permissions", None)
-    groups: Any = getattr(model, "groups", None)
-    is_usual = (
-        permissions.__class__ is groups.__class__ is ManyToManyDescriptor
-        and user.is_active
-        # Django keeps what is there, and fetches the rest.
-        and not hasattr(user, "_perm_cache")
-        and not hasattr(user, "_user_perm_cache")
-        and not hasattr(user, "_group_perm_cache")
-        # A superuser has every permission.
-        and not user.is_superuser
-        # Another manager may find less, and not the same at all times. Django derives that of a
-        # relation from the default one of the target.
-        and permission_manager.get_queryset is _get_queryset
-        and group_manager.get_queryset is _get_queryset
-        and type(permission.objects) is permission_manager
-        and permissions.related_manager_cls.__bases__[0] is permission_manager
-        and groups.related_manager_cls.__bases__[0] is group_manager
-        # A prefetch may have narrowed a relation, and Django 6.1 asks cached parents for it too.
-        and not getattr(user, "_prefetched_objects_cache", None)
-        and not any(link and link.is_cached(user) for link in model._meta.parents.values())
-    )
-    return _relations(permissions, groups) if is_usual else None
-
-
-_get_queryset: Final[Any] = cast("Any", Manager).get_queryset
-
-
-@lru_cache(maxsize=_MOST_KEPT)
-def _relations(user_permissions: Any, user_groups: Any) -> _Relations | None:
-    permission, _, group, _ = _stock()
-    permissions, groups = user_permissions.rel, user_groups.rel
-    if permissions.model is not permission or groups.model is not group:
-        return None
-    between = group.permissions.through, permissions.through, groups.through
-    # A table of the project's own may know what it refers to by anything, not just the primary key.
-    if not all(model._meta.auto_created for model in between):
-        return None
-    content_type = permission.content_type.field.related_model
-    return _Relations(permissions.field, groups.field, (permission, content_type, group, *between))
-
-
-def _rows(
-    backend: ModelBackend, user: Any, relations: _Relations
-) -> list[tuple[int, str, str]] | None:
-    """Fetch which part of the query finds which permission, None where the SQL cannot be kept."""
-    permission = relations.models[0]
-    # What Django asks for its two queries, in this order.
-    alias = router.db_for_read(permission, instance=user)
-    if permission.objects.db != alias:
-        return None
-    connection: Any = connections[alias]
-    params = _params(user, relations, connection)
-    if params is None:
-        return None
-    has_names = _takes_names(connection)
-    # Quoted as by this connection.
-    quote = connection.ops.quote_name
-    tables = tuple([quote(each._meta.db_table) for each in relations.models])
-    model = cast("Any", type(user))
-    key = (model, has_names, connection.__class__, connection.alias, tables)
-    sql = _kept.get(key)
-    if sql is None:
-        # Django gets along with the name only in places, as it begins a parameter.
-        is_unusual = "%" in "".join(tables)
-        sql = "" if is_unusual else _compile(backend, user, relations, connection, params)
-        if has_names:
-            sql = _with_names(sql, params)
-        if len(_kept) >= _MOST_KEPT:
-            _kept.clear()
-        _kept[key] = sql
-    if not sql:
-        return None
+    connection = connections[alias]
+    pk = model._meta.pk.get_db_prep_value(user.pk, connection)
+    parts: tuple[set[str], set[str]] = set(), set()
     with connection.cursor() as cursor:
-        cursor.execute(sql, _named(params) if has_names else params)
+        cursor.execute(sql, (pk, pk))
         rows: list[tuple[int, str, str]] = cursor.fetchall()
-    return rows
+    for part, app_label, codename in rows:
+        parts[part].add(f"{app_label}.{codename}")
+    user._user_perm_cache, user._group_perm_cache = parts
+    user._perm_cache = parts[0] | parts[1]
 
 
-def _params(user: Any, relations: _Relations, connection: Any) -> tuple[Any, ...] | None:
-    """Prepare the user's primary key for each query, as Django's filters do."""
-    # Of a parent, where that declares the relation. Mostly one model declares both.
-    models = relations.permissions.model, relations.groups.model
-    first = _prepared_pk(user, models[0], connection)
-    second = first if models[1] is models[0] else _prepared_pk(user, models[1], connection)
-    return None if first is None or second is None else (*first, *second)
+def _database(user: Any) -> str | None:
+    """Return the database of Django's two queries, None if each has its own."""
+    from django.contrib.auth.models import Permission
+
+    alias: str = router.db_for_read(Permission, instance=user)
+    return alias if router.db_for_read(Permission) == alias else None
 
 
-def _prepared_pk(user: Any, model: Any, connection: Any) -> list[Any] | None:
-    pk = model._meta.pk
-    value = getattr(user, pk.attname)
-    if value is None or user.pk is None:
-        return None
-    if _is_plain_number(value, pk):
-        return [value]
-    exact = pk.get_lookup("exact")
-    # Another lookup may change the value later than here.
-    if not exact.__module__.startswith("django."):
-        return None
-    lookup = exact(pk.get_col(model._meta.db_table), value)
-    # An unsaved user's may be an expression, a default of the database.
-    if not lookup.rhs_is_direct_value():
-        return None
-    try:
-        params: list[Any] = lookup.process_rhs(None, connection)[1]
-    except EmptyResultSet:  # no column can hold this number
-        return None
-    return params
+_CACHES: Final = ("_perm_cache", "_user_perm_cache", "_group_perm_cache")
+_OURS: Final = {"_state", "_olp_cache", "_log_store"}
 
 
-def _is_plain_number(value: object, pk: Any) -> bool:
-    """Tell whether Django's lookups would do nothing to a primary key, as to most of them."""
-    kind = cast("Any", type(pk))
+def _is_usual(user: Any) -> bool:
+    """Tell whether Django would ask for nothing but what the user and the user's groups have."""
+    names: dict[str, Any] = user.__dict__
     return (
-        type(value) is int
-        and 0 < value < 2**31  # in the range of all columns
-        and kind in (AutoField, BigAutoField)
-        and kind.get_class_lookups()["exact"].__module__.startswith("django.")
-        and not getattr(pk, "instance_lookups", None)
+        user.is_active
+        and not user.is_superuser  # who has every permission
+        and user.pk is not None
+        # Django keeps what is there, and fetches the rest.
+        and not any(hasattr(user, name) for name in _CACHES)
+        # A prefetch, which may have narrowed a relation, is kept under a private name.
+        and not any(name.startswith("_") and name not in _OURS for name in names)
     )
 
 
-def _compile(
-    backend: Any, user: Any, relations: _Relations, connection: Any, params: tuple[Any, ...]
-) -> str:
-    """Return the SQL that finds what Django's two queries find, empty where it cannot be kept."""
-    of_user, of_groups, (permission, _, group, *_) = relations
-    of_group = group.permissions.rel.field
-    # A patch may have narrowed Django's queries.
-    groups = _plain(group).filter(**{of_groups.related_query_name(): user})
-    expected = (
-        _plain(permission).filter(**{of_user.related_query_name(): user}),
-        _plain(permission).filter(**{f"{of_group.related_query_name()}__in": groups}),
+@lru_cache(maxsize=256)
+def _sql(user_model: Any, alias: str) -> str | None:
+    """Write the query; None for a user model whose relations are not Django's own."""
+    from django.contrib.auth.models import Group, Permission
+
+    permissions = _relation(user_model, "user_permissions", Permission)
+    groups = _relation(user_model, "groups", Group)
+    if permissions is None or groups is None:
+        return None
+    content_type: Any = Permission._meta.get_field("content_type")
+    type_model = content_type.related_model
+    names = {
+        "permission": Permission._meta.db_table,
+        "permission_id": _column(Permission, "id"),
+        "codename": _column(Permission, "codename"),
+        "type": type_model._meta.db_table,
+        "type_id": _column(type_model, "id"),
+        "app_label": _column(type_model, "app_label"),
+        "permission_type": content_type.column,
+        "group": Group._meta.db_table,
+        "group_id": _column(Group, "id"),
+        **_names_of("own", permissions),
+        **_names_of("member", groups),
+        **_names_of("through", Group._meta.get_field("permissions")),
+    }
+    quote = connections[alias].ops.quote_name
+    # A percent sign begins a parameter.
+    return _QUERY.format(**{key: quote(name).replace("%", "%%") for key, name in names.items()})
+
+
+# Joined once, to what both parts find, because databases plan that in less time. Groups are joined
+# as by Django: not every database ensures that they exist.
+_QUERY: Final = """
+SELECT found.part, t.{app_label}, p.{codename} FROM (
+    SELECT 0 AS part, a.{own_target} AS pk FROM {own} a WHERE a.{own_source} = %s
+    UNION ALL
+    SELECT 1 AS part, x.{through_target} AS pk FROM {member} m
+    INNER JOIN {group} g ON g.{group_id} = m.{member_target}
+    INNER JOIN {through} x ON x.{through_source} = g.{group_id}
+    WHERE m.{member_source} = %s
+) found
+INNER JOIN {permission} p ON p.{permission_id} = found.pk
+INNER JOIN {type} t ON t.{type_id} = p.{permission_type}
+"""
+
+
+def _relation(user_model: Any, name: str, target: Any) -> Any:
+    """Return a relation of users, None if it is not a plain one of Django's."""
+    fields: dict[str, Any] = {field.name: field for field in user_model._meta.many_to_many}
+    field: Any = fields.get(name)
+    is_plain = field is not None and (
+        cast("Any", type(field)) is ManyToManyField
+        and field.model is user_model._meta.concrete_model
+        and field.related_model is target
+        and field.remote_field.through._meta.auto_created
+        and getattr(getattr(user_model, name), "field", None) is field  # hidden by nothing
     )
-    djangos = backend._get_user_permissions(user), backend._get_group_permissions(user)
-    if not all(_are_alike(*pair, connection) for pair in zip(expected, djangos, strict=True)):
-        return ""
-    # The table may know users by something else, which is not what stands in `params`.
-    for field in (of_user, of_groups):
-        if field.m2m_target_field_name() != field.model._meta.pk.name:
-            return ""
-    # Permissions are joined to what is found, without what else Django may join them by.
-    if not (_refers_plainly(of_user) and _refers_plainly(of_group)):
-        return ""
-    # Databases plan these parts in less time than Django's queries, with the tables between alone.
-    # Groups stay, as nothing may ensure that they exist.
-    member = f"{of_group.m2m_field_name()}__{of_groups.related_query_name()}"
-    own = _keys("0", of_user, **{of_user.m2m_field_name(): user})
-    through_groups = _keys("1", of_group, **{member: user})
-    found_sql, found_params = _sql(own.union(through_groups, all=True), connection)
-    quote = connection.ops.quote_name
-    table = quote("_found")
-    rows = _plain(permission).values_list(
-        RawSQL(f"{table}.{quote('_part')}", ()),  # noqa: S611 - names of ours
-        "content_type__app_label",
-        "codename",
-    )
-    compiler = rows.query.get_compiler(connection=connection)
-    sql, more_params = compiler.as_sql()
-    columns = [column for column, _, _ in compiler.select]
-    # More parameters are none of ours, and converting values is left to Django.
-    if (*more_params, *found_params) != params or compiler.get_converters(columns):
-        return ""
-    pk = f"{quote(permission._meta.db_table)}.{quote(permission._meta.pk.column)}"
-    return f"{sql} INNER JOIN ({found_sql}) {table} ON ({pk} = {table}.{quote('_permission')})"
+    return field if is_plain else None
 
 
-def _refers_plainly(field: Any) -> bool:
-    """Tell whether a relation goes to its target by a foreign key without a further condition."""
-    key = field.remote_field.through._meta.get_field(field.m2m_reverse_field_name())
-    restriction = getattr(key.get_extra_restriction, "__func__", None)
-    return type(key) is ForeignKey and restriction is _no_restriction
+def _names_of(relation: str, field: Any) -> dict[str, str]:
+    return {
+        relation: field.m2m_db_table(),
+        f"{relation}_source": field.m2m_column_name(),
+        f"{relation}_target": field.m2m_reverse_name(),
+    }
 
 
-_no_restriction: Final[Any] = cast("Any", ForeignObject).get_extra_restriction
-
-
-def _plain(model: Any) -> Any:
-    return cast("Any", QuerySet)(model).order_by()
-
-
-def _keys(part: str, field: Any, **user: Any) -> Any:
-    """Find the keys of permissions in the table of a relation, for a part of the query."""
-    permission = F(field.m2m_reverse_field_name())
-    rows = _plain(field.remote_field.through).filter(**user)
-    return rows.values(_part=RawSQL(part, ()), _permission=permission)  # noqa: S611 - a literal
-
-
-def _sql(query: Any, connection: Any) -> Any:
-    return query.query.get_compiler(connection=connection).as_sql()
-
-
-def _are_alike(query: Any, other: Any, connection: Any) -> bool:
-    try:
-        return bool(_sql(query, connection) == _sql(other.order_by(), connection))
-    except EmptyResultSet:
-        return False
-
-
-def _takes_names(connection: Any) -> bool:
-    """Tell whether parameters have names, which spares Django a search of all SQL for SQLite."""
-    # Of other backends it is not known whether they can have them, nor of wrappers.
-    module: str = connection.__class__.__module__
-    return module == "django.db.backends.sqlite3.base" and not connection.execute_wrappers
-
-
-def _with_names(sql: str, params: tuple[Any, ...]) -> str:
-    if sql.count("%") != len(params):
-        return ""  # the name of a column has one, which would have to be written twice
-    return sql % tuple(f"%({name})s" for name in _named(params))
-
-
-def _named(params: tuple[Any, ...]) -> dict[str, Any]:
-    return {f"p{number}": param for number, param in enumerate(params)}
+def _column(model: Any, field: str) -> str:
+    column: str = model._meta.get_field(field).column
+    return column

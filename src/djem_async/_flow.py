@@ -4,9 +4,14 @@ A plain generator cannot await and cannot block on purpose, so the rules written
 the sync and the async API alike. `djem_async._driving` makes the calls.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
-from types import EllipsisType, NotImplementedType
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import AbstractContextManager, nullcontext
+from decimal import Decimal
+from enum import Enum
+from math import isfinite
 from typing import Any, Final, TypeAlias, TypeVar
+
+from django.db.models import Model, QuerySet
 
 from .exceptions import NotADecisionError
 
@@ -22,18 +27,10 @@ class Call:
         async_function: The async form, or None if there is only a sync one.
         args: The positional arguments, the same for both forms.
         blocking: Whether the sync form may do I/O, so that it must not run on an event loop.
-        is_plain: Whether the sync form is known not to be ``async def``.
-        is_same_in_thread: Whether the sync form does as well for async code in a thread.
+        scope: Makes a context manager in which the call runs.
     """
 
-    __slots__ = (
-        "args",
-        "async_function",
-        "blocking",
-        "function",
-        "is_plain",
-        "is_same_in_thread",
-    )
+    __slots__ = ("args", "async_function", "blocking", "function", "scope")
 
     def __init__(
         self,
@@ -42,15 +39,13 @@ class Call:
         args: tuple[object, ...] = (),
         *,
         blocking: bool = True,
-        is_plain: bool = False,
-        is_same_in_thread: bool = False,
+        scope: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self.function = function
         self.async_function = async_function
         self.args = args
         self.blocking = blocking
-        self.is_plain = is_plain
-        self.is_same_in_thread = is_same_in_thread
+        self.scope = scope
 
     @property
     def label(self) -> str:
@@ -61,64 +56,42 @@ class Call:
 
 Flow: TypeAlias = Generator[Call, Any, T]
 
-Method = TypeVar("Method", bound=Callable[..., Any])
 
-# By the function itself: an attribute of it would be copied to what `functools.wraps` makes of it.
-_flows: Final[dict[Any, Callable[..., Flow[Any]]]] = {}
-
-
-def driven_by(flow: Callable[..., Flow[Any]]) -> Callable[[Method], Method]:
-    """Declare that a method does nothing but run a flow, so that other flows can run it in line.
-
-    Args:
-        flow: What makes the flow, with the arguments of the method.
-    """
-
-    def decorate(method: Method) -> Method:
-        _flows[method] = flow
-        return method
-
-    return decorate
-
-
-def flow_of(instance: object, name: str) -> Callable[..., Flow[Any]] | None:
-    """Find the flow that both forms of a method run, None if either does anything else.
-
-    Args:
-        instance: The object whose method is looked up.
-        name: The name of the sync form. The async one has an ``a`` before it.
-    """
-    kind: Any = type(instance)
-    async_name = f"a{name}"
-    found = _flows.get(getattr(kind, name, None))
-    if found is None or _flows.get(getattr(kind, async_name, None)) is not found:
-        return None
-    own = vars(instance)
-    return None if name in own or async_name in own else found
-
-
-# `...` is the body of a method that nobody wrote, `NotImplemented` is for operators.
-_NO_ANSWERS: Final = (Iterator, AsyncIterator, BaseException, EllipsisType, NotImplementedType)
-
-
-def truth(answer: object, label: str) -> Flow[bool]:
+def decision_of(answer: object, label: str) -> Flow[bool]:
     """Turn what a method returned into a decision.
+
+    What counts as a grant is listed, because most objects are truthy: a `Q`, a response, a mock.
 
     Args:
         answer: What it returned.
         label: The name of the method.
 
     Raises:
-        NotADecisionError: It returned an iterator, something to call or an exception, which is
-            truthy but never an answer.
+        NotADecisionError: It is truthy, but neither True, nor a finite number, a queryset or a
+            model instance.
     """
     if answer is None or isinstance(answer, bool):
         return bool(answer)
-    if callable(answer) or isinstance(answer, _NO_ANSWERS):
-        raise NotADecisionError(
-            f"{label} returned {answer!r}, which cannot be a decision. Return True or False"
-            " (is there a `yield` in the method, a function that is not called, or an exception"
-            " that is not raised?)."
-        )
     # The truth value of a queryset is a query, so it is asked for where queries may be made.
-    return bool((yield Call(bool, None, (answer,))))
+    is_number = type(answer) in _NUMBERS
+    is_truthy = bool(answer) if is_number else (yield Call(bool, None, (answer,)))
+    if is_truthy and not _is_grant(answer):
+        raise NotADecisionError(
+            f"{label} returned {answer!r}, which isn't a decision. Return a `bool`. (Is a `Q` not"
+            " filtered by, a function not called, an exception not raised?)"
+        )
+    return bool(is_truthy)
+
+
+_NUMBERS: Final = (int, float, Decimal)
+
+
+def _is_grant(answer: object) -> bool:
+    """Tell whether a truthy object may be meant as a grant."""
+    # By its type: an object may claim another class than it has.
+    kind = type(answer)
+    if issubclass(kind, Enum):
+        return False
+    if issubclass(kind, _NUMBERS):
+        return isfinite(answer)  # type: ignore[arg-type]
+    return issubclass(kind, (QuerySet, Model))

@@ -1,10 +1,19 @@
 """What stands behind an argument: behind a lazy object, such as ``request.user``, or a string."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
-from django.utils.functional import LazyObject
+from django.utils.functional import LazyObject, new_method_proxy
 
 from ._flow import Call, Flow
+
+
+def _itself(wrapped: object) -> object:
+    return wrapped
+
+
+# Django's way to make the methods of a lazy object; this one returns what the object stands for.
+_wrapped_in: Final[Callable[[object], Any]] = new_method_proxy(_itself)
 
 
 def is_lazy(instance: object) -> bool:
@@ -34,14 +43,12 @@ def unwrapped(instance: object) -> Any:
         instance: Any object; one that is not lazy is returned as it is.
     """
     while is_lazy(instance):
-        # Any operation loads it; this one is answered by the object itself.
-        instance.__class__  # noqa: B018
-        instance = vars(instance)["_wrapped"]
+        instance = _wrapped_in(instance)
     return instance
 
 
 def plain_text(text: Any) -> Any:
-    """Return a string as a plain one.
+    """Return a string as a plain one, also the value of an enum member that is a string.
 
     A subclass may have an equality of its own, and so take part in comparisons of names.
 

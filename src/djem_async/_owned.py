@@ -23,7 +23,7 @@ class Owned:
 
     def __init__(self, owner: object) -> None:
         try:
-            self.owner: Callable[[], object] = weakref.ref(owner)
+            self.owner: Callable[[], Any] = weakref.ref(owner)
         except TypeError:
             # Tuples and some other builtins cannot be referred to weakly, nor their subclasses.
             self.owner = lambda: owner

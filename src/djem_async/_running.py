@@ -1,190 +1,207 @@
-"""The checks that are running in this context, from the outermost to the innermost."""
+"""A check that is running, and the calls of user code that it makes.
 
-import threading
-from collections.abc import Callable
-from contextvars import ContextVar, Token
-from types import TracebackType
-from typing import Any, Self, TypeVar
+Code that a check calls may ask again: for something else, or for what is being decided. It
+finds what it is called for in a context variable, which is set for the time of the call alone.
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from django.db.models import Model
 
-from ._cache import Generation, PermissionCache, object_key, permission_cache
+from ._context import active_logs, innermost_call
+from ._store import Generation, PermissionCache, object_key, permission_cache
 from .exceptions import PermissionRecursionError
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
-# All locks of the library are re-entrant: a signal handler or a finalizer may make a check, or
-# clear, wherever this thread is.
-_counting = threading.RLock()
-innermost: ContextVar["Running | None"] = ContextVar("djem_async_innermost_check", default=None)
+_DEEP: Final = 10
 
 
-class Running:
-    """A check from now on to its end, which is that of the block if it is a context manager.
+class _Question(NamedTuple):
+    """What a check is deciding. A user and a backend may each be asked the same."""
 
-    It holds the generation of the user's permission cache that was current when the check
-    began, and refuses to begin inside itself. When it has ended, it keeps neither the user nor
-    the object alive. It has to be ended, once: where many checks begin, by `end` in a `finally`,
-    because Python takes twice as long for a `with`.
+    asked: str
+    perm: str
+    obj: object
+
+    def __str__(self) -> str:
+        if self.obj is None:
+            return self.perm
+        return f"{self.perm} on {type(self.obj).__name__} {getattr(self.obj, 'pk', None)!r}"
+
+
+class Check:
+    """A check from its entrance on: of one user, and of what was known when it began.
 
     Args:
         user: The user.
-        layer: Which part of the check this is; each has its own place in the chain.
-        perm: The permission, or None for what is not about one.
-        obj: The object, or None for a model-level check.
-
-    Raises:
-        PermissionRecursionError: It is running already.
     """
 
-    __slots__ = (
-        "_cache",
-        "_held",
-        "_is_open",
-        "_layer",
-        "_obj",
-        "_outer",
-        "_perm",
-        "_token",
-        "_user",
-        "generation",
-    )
+    __slots__ = ("cache", "generation", "logs", "outer", "questions", "user")
 
-    generation: Generation
+    def __init__(self, user: Any) -> None:
+        self.user = user
+        self.cache: PermissionCache = permission_cache(user)
+        self.generation: Generation = self.cache.generation
+        self.outer: _UserCode | None = _current()
+        self.questions: list[_Question] = []
+        self.logs: tuple[Any, ...] = active_logs.get()
 
-    def __init__(
-        self, user: object, layer: str, perm: str | None = None, obj: object = None
-    ) -> None:
-        self._cache: PermissionCache = permission_cache(user)
-        self._user: object = user
-        self._layer = layer
-        self._perm = perm
-        self._obj: object = obj
-        self._outer: Running | None = None
-        self._is_open = True
-        self._held = 0
-        if innermost.get() is not None:
-            self._outer = Running.current()
-            if perm is not None:
-                self._refuse_recursion()
-        self.generation = self._cache.generation
-        self._token: Token[Running | None] = innermost.set(self)
-
-    @property
-    def is_running(self) -> bool:
-        """Whether the check has not ended, nor all the code that it has started in a thread."""
-        return self._is_open or self._held > 0
-
-    def end(self) -> None:
-        """End the check."""
-        # In this order: a thread that lets go meanwhile finds it closed, or is found holding it.
-        self._is_open = False
-        if self._held == 0:
-            self._user = self._obj = None
-        token = self._token
-        del self._token  # it keeps a whole context alive
-        try:
-            innermost.reset(token)
-        except ValueError:
-            # Begun in a thread and ended on the event loop, or a coroutine that was dropped and is
-            # closed wherever the garbage collector runs.
-            if innermost.get() is self:
-                innermost.set(self._outer)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.end()
-
-    def __str__(self) -> str:
-        if self._obj is None:
-            return f"{self._perm}"
-        return f"{self._perm} on {self._obj.__class__.__name__} {getattr(self._obj, 'pk', None)!r}"
-
-    def _is_same_as(self, other: "Running") -> bool:
-        return (
-            self._layer == other._layer
-            and self._perm == other._perm
-            and _is_same(self._user, other._user)
-            and _is_same(self._obj, other._obj)
-        )
-
-    def _refuse_recursion(self) -> None:
-        chain: list[Running] = []
-        outer = self._outer
-        while outer is not None:
-            if outer.is_running and outer._perm is not None:
-                chain.append(outer)
-                if self._is_same_as(outer):
-                    raise self._recursion_error(chain)
-            outer = outer._outer
-
-    def _recursion_error(self, chain: "list[Running]") -> PermissionRecursionError:
-        titles = [str(self)]
-        for outer in chain:
-            # The layers of one check have one title.
-            if titles[-1] != str(outer) or (len(titles) == 1 and outer is chain[-1]):
-                titles.append(str(outer))
-        return PermissionRecursionError(
-            f"The check of {self} entered itself: {' -> '.join(reversed(titles))}."
-            " An access method must not check what it is deciding."
-        )
-
-    @staticmethod
-    def current() -> "Running | None":
-        """Return the innermost check that is running in this context."""
-        # A context may have a check that has ended: that of a task which the check has started.
-        running = innermost.get()
-        while running is not None and not running.is_running:
-            running = running._outer
-        return running
-
-    @staticmethod
-    def hold(running: "Running | None", function: Callable[..., T], *args: object) -> T:
-        """Call a function for a check, which goes on running until that returns.
-
-        A thread cannot be stopped: when a check is cancelled, the function that it has called in
-        a thread runs on, and has to keep to the generation that the check began with.
+    def deciding(self, asked: str, perm: str, obj: object = None) -> _Deciding:
+        """Refuse what is being decided already, and let nested checks refuse this.
 
         Args:
-            running: The check, None if the call is for none.
-            function: The function.
-            *args: The arguments.
-        """
-        if running is None:
-            return function(*args)
-        with _counting:
-            running._held += 1
-        try:
-            return function(*args)
-        finally:
-            with _counting:
-                running._held -= 1
-                if not running.is_running:
-                    running._user = running._obj = None
-
-    @staticmethod
-    def generation_for(cache: PermissionCache) -> Generation:
-        """Return the generation that code in this context has to use.
-
-        Args:
-            cache: The permission cache of a user.
+            asked: Who is asked, the user or a backend.
+            perm: The permission.
+            obj: The object, or None for a check of the model level.
 
         Returns:
-            That of the innermost running check of the user, else the current one.
+            A context manager for the time that it takes.
+
+        Raises:
+            PermissionRecursionError: It is being decided already.
         """
-        running = innermost.get()
-        while running is not None:
-            if running._cache is cache and running.is_running:
-                return running.generation
-            running = running._outer
-        return cache.generation
+        question = _Question(asked, perm, obj)
+        if self.outer is not None:
+            self._refuse_recursion(question)
+        return _Deciding(self, question)
+
+    def calling(self, log: object = None) -> Callable[[], _UserCode]:
+        """Return the scope for calls of user code that this check makes.
+
+        Args:
+            log: A log that is active in the call, besides those of the check.
+        """
+        logs = self.logs if log is None else (*self.logs, log)
+        return lambda: _UserCode(self, logs)
+
+    def chain(self) -> Iterator[tuple[Check, _Question]]:
+        """Iterate over all that is being decided, from the innermost to the outermost."""
+        check: Check | None = self
+        while check is not None:
+            for question in reversed(check.questions):
+                yield check, question
+            check = None if check.outer is None else check.outer.check
+
+    def _refuse_recursion(self, question: _Question) -> None:
+        chain: list[_Question] = []
+        for check, other in self.chain():
+            chain.append(other)
+            if (
+                other[:2] == question[:2]
+                and _is_same(check.user, self.user)
+                and _is_same(other.obj, question.obj)
+            ):
+                raise PermissionRecursionError(
+                    f"The check of {question} entered itself: {_titles(chain)} -> {question}."
+                    " An access method must not check what it is deciding."
+                )
+
+
+class _Deciding:
+    """The time in which a check decides something, as a context manager.
+
+    Raises:
+        PermissionRecursionError: So many checks are nested that Python has no room for one more.
+    """
+
+    __slots__ = ("_check", "_question")
+
+    def __init__(self, check: Check, question: _Question) -> None:
+        self._check = check
+        self._question = question
+
+    def __enter__(self) -> None:
+        self._check.questions.append(self._question)
+
+    def __exit__(self, kind: object, error: BaseException | None, _traceback: object) -> None:
+        chain = [each for _, each in self._check.chain()] if kind is RecursionError else []
+        self._check.questions.pop()
+        if len(chain) >= _DEEP:
+            ends = f"{_titles(chain[-3:])} -> ... -> {_titles(chain[:3])}"
+            raise PermissionRecursionError(
+                f"Too many checks are nested in each other: {ends}. Let access methods ask for"
+                " fewer of other objects, or follow the chain in one query."
+            ) from error
+
+
+def _titles(chain: list[_Question]) -> str:
+    """Name what is being decided, from the outermost; the layers of one check have one title."""
+    return " -> ".join(title for title, _ in groupby(map(str, reversed(chain))))
+
+
+class _UserCode:
+    """A call of user code for a check, as a context manager.
+
+    It counts as running until the call ends: a thread cannot be stopped, so what a cancelled
+    check has called there goes on, and has to keep to the generation that the check began with.
+    A task that the call has started, and that goes on after it, is not part of it.
+    """
+
+    __slots__ = ("_before", "_logs", "check", "outer")
+
+    def __init__(self, check: Check, logs: tuple[Any, ...]) -> None:
+        self.check: Check | None = check
+        self.outer = check.outer
+        self._logs = logs
+
+    def __enter__(self) -> Self:
+        self._before = innermost_call.get(), active_logs.get()
+        innermost_call.set(self)
+        active_logs.set(self._logs)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        # Else a coroutine that was dropped is being closed, in whatever context.
+        if innermost_call.get() is self:
+            call, logs = self._before
+            innermost_call.set(call)
+            active_logs.set(self._left_active(logs))
+        self.check = None
+        self._before, self._logs = (None, ()), ()
+
+    def _left_active(self, before: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the logs that are active after the call: of the user, none that it has started."""
+        active: tuple[Any, ...] = active_logs.get()
+        if active is self._logs or self.check is None:
+            return before
+        user = self.check.user
+        return tuple(
+            log
+            for log in active
+            if log in before
+            or (log not in self._logs and log.is_active and log.store().owner() is not user)
+        )
+
+
+def _current() -> _UserCode | None:
+    """Return the innermost call that has not ended."""
+    call: _UserCode | None = innermost_call.get()
+    while call is not None and call.check is None:
+        call = call.outer
+    return call
+
+
+def generation_in_use(cache: PermissionCache) -> Generation:
+    """Return the generation that code in this context has to use.
+
+    Args:
+        cache: The permission cache of a user.
+
+    Returns:
+        That of the innermost running check of the user, else the current one.
+    """
+    call = _current()
+    while call is not None:
+        check = call.check
+        if check is not None and check.cache is cache:
+            return check.generation
+        call = call.outer
+    return cache.generation
 
 
 def _is_same(one: Any, other: Any) -> bool:

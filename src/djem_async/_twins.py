@@ -5,12 +5,13 @@ asking it would give the answer of the parent. The form defined nearest to the c
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 from asgiref.sync import iscoroutinefunction
 
 from ._lazy import unwrapped
 
+Method = TypeVar("Method", bound=Callable[..., Any])
 Forms: TypeAlias = tuple[Callable[..., Any] | None, Callable[..., Awaitable[Any]] | None]
 
 
@@ -132,3 +133,51 @@ def required_forms(instance: object, name: str) -> Forms:
     if not is_defined(found):
         raise AttributeError(f"{type(instance).__name__!r} object has no attribute {name!r}")
     return found
+
+
+def follows_sync(instance: object, name: str) -> bool:
+    """Tell whether an async method of ours has to follow an override of its sync form.
+
+    Args:
+        instance: The object.
+        name: The name of the sync form.
+
+    Returns:
+        Whether the object, or a class of its that is listed ahead of ours, has the sync form alone.
+    """
+    own = vars(instance)
+    if name in own:
+        return f"a{name}" not in own
+    for base in type(instance).__mro__:
+        names = vars(base)
+        if name in names:
+            if f"a{name}" not in names:
+                return True
+            if base.__module__.startswith("djem_async."):
+                return False
+    return False
+
+
+_ours: Final[set[Any]] = set()
+
+
+def ours(method: Method) -> Method:
+    """Register a method of the library, so that overrides of it can be told from it.
+
+    Args:
+        method: The method.
+    """
+    # By the function itself: an attribute would be copied to what `functools.wraps` makes of it.
+    _ours.add(method)
+    return method
+
+
+def are_ours(instance: object, *names: str) -> bool:
+    """Tell whether methods are the library's own, and nobody has overridden them.
+
+    Args:
+        instance: The object.
+        *names: The names of the methods.
+    """
+    kind, own = type(instance), vars(instance)
+    return all(getattr(kind, name, None) in _ours and name not in own for name in names)

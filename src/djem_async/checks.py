@@ -19,7 +19,7 @@ from django.utils.functional import cached_property
 from django.utils.module_loading import import_string
 
 from ._annotations import annotation_problems, place_of
-from ._backends import PERMISSION_METHODS, only_form
+from ._backends import PERMISSION_METHODS, overridden_form
 from ._lineage import lineage
 from ._twins import is_async
 from .access import SOURCES, Source, method_names
@@ -236,7 +236,7 @@ def check_backends(
             )
         )
     for path, backend in zip(settings.AUTHENTICATION_BACKENDS, backends, strict=True):
-        only = {name: only_form(backend, name) for name in PERMISSION_METHODS}
+        only = {name: overridden_form(backend, name) for name in PERMISSION_METHODS}
         if issubclass(backend, ObjectPermissionsBackend):
             # Its async methods follow overrides of the sync ones.
             only = {name: form for name, form in only.items() if form == "async"}

@@ -1,6 +1,5 @@
 """The ``DJEM_*`` settings: validated when first read, plain attributes from then on."""
 
-import threading
 from typing import Any, Final
 
 from django.conf import settings
@@ -57,30 +56,15 @@ class _Conf:
 conf: Final = _Conf()
 
 
-class Epoch:
-    """The time from one change of a setting to the next.
-
-    What was derived from settings in one epoch is out of date in the next.
-    """
-
-    __slots__ = ("is_current",)
-
-    def __init__(self, *, is_current: bool) -> None:
-        # An attribute of what is at hand is the fastest there is to read.
-        self.is_current: bool = is_current
-
-
-epoch: Epoch = Epoch(is_current=True)
-_changing = threading.RLock()
+epoch: object = object()
+"""Another object after each change of a setting: what was derived from settings is out of date."""
 
 
 def _forget(*, setting: str, **_kwargs: Any) -> None:
-    global epoch
+    global epoch  # noqa: PLW0603 - replaced as a whole
     # Sent by override_settings and its relatives, on entry and on exit.
     vars(conf).pop(setting, None)
-    with _changing:
-        before, epoch = epoch, Epoch(is_current=True)
-        before.is_current = False
+    epoch = object()
 
 
 setting_changed.connect(_forget, dispatch_uid="djem_async.conf")

@@ -11,7 +11,6 @@ from django.shortcuts import aget_object_or_404, get_object_or_404
 
 from .._backends import ask
 from .._flow import Call, Flow
-from .._queries import rows
 from .._twins import required_forms
 
 ViewPermission: TypeAlias = str | tuple[str, str]
@@ -86,7 +85,7 @@ def authorize(
                     " passes no keyword argument of that name."
                 )
             obj = view_kwargs[argument] = yield from _object(model, view_kwargs[argument], argument)
-        if not (yield from ask(required_forms(user, "has_perm"), name, obj)):
+        if not (yield from ask(None, required_forms(user, "has_perm"), name, obj)):
             return False
         if obj is None and getattr(user, "is_superuser", False) and not (yield from _named(name)):
             return False  # superusers have every permission, even one that does not exist
@@ -100,7 +99,7 @@ def _named(perm: str) -> Flow[list[Permission]]:
     query = Permission.objects.select_related("content_type").filter(
         content_type__app_label=app_label, codename=codename
     )
-    found = yield from rows(query)
+    found: list[Permission] = yield Call(list, None, (query,))
     # Without what a database finds that compares without regard to case.
     return [
         permission

@@ -1,32 +1,27 @@
 """The authentication backend that asks the access methods of objects."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Permission
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 
-from .._decision import decide
+from .._check_logs import dropped
 from .._driving import arun, run, twin_of
-from .._flow import Flow, driven_by
-from .._lazy import is_lazy, loaded, plain_text
+from .._flow import Call, Flow
+from .._lazy import loaded
 from .._lineage import lineage
-from .._objects import decided, is_active, is_implicit
-from .._queries import rows
+from .._objects import check_of_object, is_active, is_implicit
+from .._running import Check
 from ..access import SOURCES, Source
 from ..conf import conf
-from ..logs import Loggable, LogScope
+from ..logs import Loggable
 
 
-def _has_perm(user_obj: object, perm: object, obj: object = None) -> Flow[bool]:
-    user: Any = user_obj
-    if is_lazy(user_obj) or is_lazy(obj):
-        user, obj = (yield from loaded(user_obj)), (yield from loaded(obj))
-    # By their types, because an object may claim another class than it has.
-    if not issubclass(type(obj), Model) or not issubclass(type(perm), str):
-        return False
-    return (yield from decided(user, plain_text(cast("str", perm)), cast("Model", obj), decide))
+def _has_perm(user_obj: object, perm: str, obj: object) -> Flow[bool]:
+    user, found = (yield from loaded(user_obj)), (yield from loaded(obj))
+    return (yield from check_of_object(Check(user), perm, found))
 
 
 def _permissions(user_obj: object, given: object, sources: Sequence[Source]) -> Flow[set[str]]:
@@ -34,16 +29,17 @@ def _permissions(user_obj: object, given: object, sources: Sequence[Source]) -> 
     if not issubclass(type(found), Model) or not is_active(user):
         return set()
     obj: Model = found
-    labels: list[tuple[str, str]] = yield from rows(_permissions_of(obj))
+    labels: Any = yield Call(list, None, (_permissions_of(obj),))
     perms = {f"{app_label}.{codename}" for app_label, codename in labels}
     if is_implicit(user):
         return perms
+    check = Check(user)
     granted: set[str] = set()
     for perm in sorted(perms):
-        decision = decided(user, perm, obj, decide, sources)
-        if isinstance(user, Loggable) and conf.DJEM_PERM_LOG_VERBOSITY:
+        decision = check_of_object(check, perm, obj, sources)
+        if conf.DJEM_PERM_LOG_VERBOSITY and issubclass(type(user), Loggable):
             # What the access methods log is dropped: these are questions, not checks.
-            with LogScope(user, None, perm):
+            with dropped(check, perm):
                 is_granted = yield from decision
         else:
             is_granted = yield from decision
@@ -82,7 +78,6 @@ class ObjectPermissionsBackend:
     async def aauthenticate(self, request: HttpRequest | None, **credentials: Any) -> None:
         """Authenticate nobody, see `authenticate`."""
 
-    @driven_by(_has_perm)
     def has_perm(
         self, user_obj: AbstractBaseUser | AnonymousUser, perm: str, obj: Model | None = None
     ) -> bool:
@@ -107,7 +102,6 @@ class ObjectPermissionsBackend:
         """
         return run(_has_perm(user_obj, perm, obj))
 
-    @driven_by(_has_perm)
     @twin_of("has_perm")
     async def ahas_perm(
         self, user_obj: AbstractBaseUser | AnonymousUser, perm: str, obj: Model | None = None

@@ -123,14 +123,14 @@ class PermissionRequiredMixin(AccessMixin):
         view = cast("_View", super())
         if cast("_View", self).view_is_async:
             return self._adispatch(view, request, *args, **kwargs)
-        if not run(ask(required_forms(self, "has_permission"), kwargs)):
+        if not run(ask(None, required_forms(self, "has_permission"), kwargs)):
             return self.handle_no_permission()
         return view.dispatch(request, *args, **kwargs)
 
     async def _adispatch(
         self, view: _View, request: HttpRequest, /, *args: Any, **kwargs: Any
     ) -> HttpResponseBase:
-        if await arun(ask(required_forms(self, "has_permission"), kwargs)):
+        if await arun(ask(None, required_forms(self, "has_permission"), kwargs)):
             response = view.dispatch(request, *args, **kwargs)
         elif is_async(self.handle_no_permission):
             response = self.handle_no_permission()

@@ -38,7 +38,7 @@ class PermissionNode(Node):
             return False
         if user is None or perm is None:
             return False
-        return run(ask(required_forms(user, "has_perm"), perm, obj))
+        return run(ask(None, required_forms(user, "has_perm"), perm, obj))
 
 
 def _resolve(expression: FilterExpression, context: Context) -> Any:

@@ -1,0 +1,165 @@
+"""The logs that are active in a context, and those that have been finished.
+
+Active logs belong to the execution context, finished ones to the instance, and the context knows
+which it has finished last. Both refer to instances weakly, so that a long-lived context keeps none
+alive.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from ._context import active_logs, finished_logs
+from ._owned import Owned, owned
+
+if TYPE_CHECKING:
+    from ._entries import Entries, Entry, FinishedLog
+
+_MOST_IN_A_CONTEXT: Final = 64
+_MOST_OF_AN_INSTANCE: Final = 1000
+
+
+class LogStore(Owned):
+    """The finished logs of one instance."""
+
+    __slots__ = ("by_name", "last", "reference")
+
+    def __init__(self, owner: object) -> None:
+        super().__init__(owner)
+        self.reference: _StoreRef = weakref.ref(self)
+        # Its `popitem` is safe while other threads add.
+        self.by_name: OrderedDict[str, FinishedLog] = OrderedDict()
+        self.last: FinishedLog | None = None
+
+
+_StoreRef: TypeAlias = "weakref.ref[LogStore]"
+
+
+def log_store(instance: object) -> LogStore:
+    """Return the finished logs of an instance.
+
+    Args:
+        instance: The instance.
+    """
+    return owned(instance, "_log_store", LogStore)
+
+
+class ActiveLog:
+    """A log that is active, shared by all contexts that have inherited it.
+
+    Args:
+        store: Of the instance whose log it is.
+        name: Its name; None for one that collects lines for a check, and that nobody else ends.
+        awaits: The permission whose model-level result a check waits for.
+        is_of_check: Whether a check has started it, and so ends it.
+    """
+
+    __slots__ = ("awaits", "is_of_check", "is_open", "lines", "name", "store")
+
+    def __init__(
+        self,
+        store: LogStore,
+        name: str | None = None,
+        *,
+        awaits: str | None = None,
+        is_of_check: bool = True,
+    ) -> None:
+        self.store: _StoreRef = store.reference
+        self.name = name
+        self.awaits = awaits
+        self.is_of_check = is_of_check
+        self.is_open = True
+        self.lines: list[Entry] = []
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it is still to be written to."""
+        return self.is_open and self.store() is not None
+
+
+def still_active(logs: tuple[ActiveLog, ...]) -> tuple[ActiveLog, ...]:
+    """Return logs without those that have ended, or whose instance is no more.
+
+    Args:
+        logs: The logs.
+    """
+    return tuple(log for log in logs if log.is_active)
+
+
+def innermost(store: LogStore, logs: tuple[ActiveLog, ...] | None = None) -> ActiveLog | None:
+    """Return the innermost active log of an instance, None if there is none.
+
+    Args:
+        store: Of the instance.
+        logs: The logs to search, those of this context by default.
+    """
+    for log in reversed(active_logs.get() if logs is None else logs):
+        if log.is_open and log.store() is store:
+            found: ActiveLog = log
+            return found
+    return None
+
+
+def begin(log: ActiveLog) -> None:
+    """Make a log the innermost of this context.
+
+    Args:
+        log: The log.
+    """
+    active_logs.set((*still_active(active_logs.get()), log))
+
+
+def leave(log: ActiveLog) -> None:
+    """Let a log be active no more: in this context, or everywhere, if it is of a check.
+
+    Args:
+        log: The log.
+    """
+    log.is_open = not log.is_of_check
+    active_logs.set(tuple(other for other in active_logs.get() if other is not log))
+
+
+def finish(store: LogStore, *logs: FinishedLog) -> None:
+    """Keep logs that have ended.
+
+    Args:
+        store: Of the instance whose logs they are.
+        *logs: The logs, in order.
+    """
+    by_name = store.by_name
+    for log in logs:
+        by_name.pop(log[0], None)
+        by_name[log[0]] = log
+        if len(by_name) > _MOST_OF_AN_INSTANCE:
+            by_name.popitem(last=False)
+    store.last = logs[-1]
+    reference = store.reference
+    ended = (*finished_logs.get(), *[(reference, log) for log in logs])
+    finished_logs.set(ended[-_MOST_IN_A_CONTEXT:])
+
+
+def finished_here(store: LogStore, name: str | None = None) -> FinishedLog | None:
+    """Return the log that this context has finished last, None if it is none of the last.
+
+    Args:
+        store: Of the instance.
+        name: The name of the log; None for any.
+    """
+    for reference, log in reversed(finished_logs.get()):
+        if reference is store.reference and name in (None, log[0]):
+            found: FinishedLog = log
+            return found
+    return None
+
+
+def write(log: ActiveLog | None, entries: Entries) -> None:
+    """Add entries, tags and all, to an active log.
+
+    Args:
+        log: The log, None for none.
+        entries: The entries.
+    """
+    if log is not None:
+        log.lines.extend(entries)

@@ -1,0 +1,95 @@
+"""The warm path: answers that follow from what is remembered, ahead of everything else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.db.models import Model
+
+from . import conf as settings
+from ._backends import configured_backends
+from ._check_logs import log_remembered
+from ._lazy import plain_text
+from ._log_stack import innermost, log_store, write
+from ._store import SILENT, PermissionCache
+from ._twins import are_ours
+from .conf import conf
+
+if TYPE_CHECKING:
+    from ._running import Check
+
+
+def look_up(user: Any, perm: str, obj: Any = None) -> bool | None:
+    """Return the answer of a check, if it follows from what is remembered, and log the check.
+
+    Args:
+        user: The user, with `djem_async.models.OLPMixin`.
+        perm: The permission.
+        obj: The object, None for a check of the model level.
+
+    Returns:
+        The answer, None if the check has to be made.
+    """
+    own: dict[str, Any] = user.__dict__
+    cache: Any = own.get("_olp_cache")
+    if type(cache) is not PermissionCache or cache.owner() is not user:
+        return None
+    generation = cache.generation
+    if generation.stock_in is not settings.epoch or not user.is_active:
+        return None
+    if type(perm) is not str:
+        perm = plain_text(perm)
+        if type(perm) is not str:
+            return None
+    is_asked = obj is not None
+    if user.is_superuser:
+        held = True
+        is_asked = is_asked and conf.DJEM_UNIVERSAL_OLP
+    else:
+        perms = generation.caches.get("_perm_cache")
+        if perms is None:
+            return None
+        held = perm in perms
+    decision = SILENT[held]
+    if held and is_asked:
+        kind = cast("Any", type(obj))
+        if not issubclass(kind, Model) or obj._state.adding:
+            return None
+        pk: Any = obj.pk
+        table = perm, cast("Any", kind), obj._state.db, cast("Any", type(pk)), None
+        decisions = generation.decisions.get(table)
+        found = None if decisions is None else decisions.get(pk)
+        if found is None:
+            return None
+        decision = found
+    if conf.DJEM_PERM_LOG_VERBOSITY:
+        is_logged = log_remembered(user, perm, obj, decision, held=held)
+        return decision.granted if is_logged else None
+    if decision.entries:
+        write(innermost(log_store(user)), decision.entries)
+    return decision.granted
+
+
+def learn(check: Check) -> None:
+    """Find out whether the answers of a user follow from what is remembered, and nothing else.
+
+    That is so as long as no setting changes, if all backends are stock, and the user's methods
+    and logs are `djem_async.models.OLPMixin`'s own.
+
+    Args:
+        check: A check of the user.
+    """
+    if check.generation.stock_in is settings.epoch:
+        return
+    epoch, backends = settings.epoch, configured_backends()
+    user: Any = check.user
+    kind = cast("Any", type(user))
+    if (
+        backends.are_stock
+        and backends.have_caches
+        and backends.ask_access_methods
+        and are_ours(user, "has_perm", "ahas_perm", "log", "end_log", "aend_log")
+        and kind.is_anonymous is AbstractBaseUser.is_anonymous
+    ):
+        check.generation.stock_in = epoch

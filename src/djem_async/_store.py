@@ -1,0 +1,180 @@
+"""What is remembered on a user instance, and how that is safe to forget.
+
+Everything known about a user until the next clear is one `Generation`. A check takes the current
+one when it begins, and reads and writes no other. Clearing puts a new one in place, so what a
+check still in flight stores goes where nobody looks.
+"""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime, time
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, cast
+from uuid import UUID
+
+from ._owned import Owned, owned
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from ._entries import Entries
+
+
+class Decision(NamedTuple):
+    """What access methods decided, and what they logged meanwhile."""
+
+    granted: bool
+    entries: Entries = ()
+
+
+SILENT: Final = {granted: Decision(granted) for granted in (True, False)}
+"""The decisions of methods that logged nothing. All objects share them, so they take no memory."""
+
+
+class ObjectKey(NamedTuple):
+    """What identifies a saved object, whatever instance it is.
+
+    The type of the primary key is a part of it, because ``1 == True == 1.0``, while in a text
+    column these are three rows.
+    """
+
+    model: type
+    alias: str | None
+    pk_type: object
+    pk: Hashable
+
+
+def object_key(obj: Any) -> ObjectKey | None:
+    """Identify a saved object across instances.
+
+    Args:
+        obj: A model instance.
+
+    Returns:
+        Its key, or None where it has no identity: unsaved, or with no primary key (or one that
+        cannot be hashed, or of a type whose equal values may be different rows).
+    """
+    pk: object = obj.pk
+    pk_type = _pk_type(pk)
+    if pk_type is None or obj._state.adding:
+        return None
+    try:
+        hash(pk)
+    except TypeError:
+        return None
+    return ObjectKey(type(obj), obj._state.db, pk_type, pk)
+
+
+def _pk_type(pk: object) -> object:
+    """Return the type of a primary key, None for one that does not tell rows apart."""
+    kind = type(pk)
+    if kind in _EXACT:
+        return kind
+    if issubclass(kind, tuple):  # a composite primary key
+        kinds = tuple(_pk_type(part) for part in cast("tuple[object, ...]", pk))
+        return None if None in kinds else kinds
+    return None if issubclass(kind, _INEXACT) else kind
+
+
+_EXACT: Final = frozenset({int, str, bytes, UUID})
+# Subclasses of the exact types may have an equality of their own, as `bool` has. The rest can be
+# equal and written differently.
+_INEXACT: Final = (type(None), int, str, bytes, float, Decimal, datetime, time)
+
+
+Decisions: TypeAlias = "dict[Hashable, dict[Hashable, Decision]]"
+"""By permission, model, database, type of primary key and source; then by primary key."""
+
+
+class Generation:
+    """What is known about one user between two clears.
+
+    Two things with two lives: what access methods decided depends on nothing but a clear, while
+    Django's own caches can also be dropped one by one.
+
+    Args:
+        decisions: What access methods decided.
+        caches: Django's own caches of model-level permissions, by the names of its attributes.
+    """
+
+    __slots__ = ("caches", "decisions", "stock_in")
+
+    def __init__(
+        self, decisions: Decisions | None = None, caches: dict[str, set[str]] | None = None
+    ) -> None:
+        # A dict for each permission and model: a decision costs one entry with the primary key.
+        self.decisions: Decisions = {} if decisions is None else decisions
+        self.caches: dict[str, set[str]] = {} if caches is None else caches
+        # The epoch of the settings in which answers were found to follow from the two alone.
+        self.stock_in: object = None
+
+    def recall(self, perm: str, key: ObjectKey | None, source: str | None) -> Decision | None:
+        """Return a remembered decision, None if there is none.
+
+        Args:
+            perm: The permission.
+            key: The object's key, None for an object without one.
+            source: Which of two access methods decided; None for the decision of all there are.
+        """
+        if key is None:
+            return None
+        return self.decisions.get((perm, *key[:3], source), {}).get(key.pk)
+
+    def keep(
+        self, perm: str, key: ObjectKey | None, source: str | None, decision: Decision
+    ) -> None:
+        """Keep a decision on an object, if it has a key.
+
+        Args:
+            perm: The permission.
+            key: The object's key.
+            source: See `recall`.
+            decision: The decision.
+        """
+        if key is not None:
+            self.decisions.setdefault((perm, *key[:3], source), {})[key.pk] = decision
+
+
+class PermissionCache(Owned):
+    """The permission cache of one user instance."""
+
+    __slots__ = ("generation",)
+
+    def __init__(self, owner: object) -> None:
+        super().__init__(owner)
+        self.generation = Generation()
+
+    def clear(self) -> None:
+        """Forget everything, also what checks in flight are about to store."""
+        with _replacing:
+            self.generation = Generation()
+
+    def drop_model_level(self, name: str) -> None:
+        """Forget one of Django's caches, also where a check in flight is about to fill it.
+
+        Args:
+            name: The name of Django's attribute.
+        """
+        with _replacing:
+            before = self.generation
+            # Without `_perm_cache`, which is made of the others.
+            caches = {
+                other: held
+                for other, held in before.caches.copy().items()
+                if other not in (name, "_perm_cache")
+            }
+            self.generation = Generation(before.decisions, caches)
+
+
+# Re-entrant: a signal handler or a finalizer may clear wherever this thread is.
+_replacing = threading.RLock()
+
+
+def permission_cache(user: object) -> PermissionCache:
+    """Return the permission cache of a user instance.
+
+    Args:
+        user: The user, of any model.
+    """
+    return owned(user, "_olp_cache", PermissionCache)
