@@ -131,25 +131,26 @@ def _run_in_thread(flow: Flow[T], waiter: _Waiter) -> tuple[Call | None, Any]:
 
 
 def _make(call: Call) -> object:
-    if call.function is None or is_async(call.function):
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return async_to_sync(_acall)(call)
-        raise AsyncMethodError(
-            f"{call.label} is async, and a sync check can't run it while this thread runs an event"
-            " loop. Use `await user.ahas_perm(...)` instead of `user.has_perm(...)`."
-        )
-    answer = _call(call)
-    if _is_awaitable(answer):
-        close = getattr(answer, "close", None)
-        if close is not None:
-            close()
+    answer = None if call.function is None else _call(call)
+    if call.function is not None and not _is_awaitable(answer):
+        return answer
+    # What has not been awaited yet has done nothing yet, and is made anew on an event loop.
+    close = getattr(answer, "close", None)
+    if close is not None:
+        close()
+    if call.function is not None and not is_async(call.function):
         raise NotADecisionError(
             f"{call.label} is a plain method, but returned {answer!r}, which a sync check can't"
             " await. Declare it with `async def`, or use `await user.ahas_perm(...)`."
         )
-    return answer
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return async_to_sync(_acall)(call)
+    raise AsyncMethodError(
+        f"{call.label} is async, and a sync check can't run it while this thread runs an event"
+        " loop. Use `await user.ahas_perm(...)` instead of `user.has_perm(...)`."
+    )
 
 
 async def _amake(call: Call) -> object:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db.models import Model
@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from ._running import Check
 
 
-def look_up(user: Any, perm: str, obj: Any = None) -> bool | None:
+Known: TypeAlias = bool | Literal["ask"] | None
+"""What is known ahead of a check: its answer, that access methods decide, or nothing."""
+
+
+def look_up(user: Any, perm: str, obj: Any = None) -> Known:
     """Return the answer of a check, if it follows from what is remembered, and log the check.
 
     Args:
@@ -29,7 +33,7 @@ def look_up(user: Any, perm: str, obj: Any = None) -> bool | None:
         obj: The object, None for a check of the model level.
 
     Returns:
-        The answer, None if the check has to be made.
+        The answer; "ask" if it is what access methods decide; None if the check has to be made.
     """
     own: dict[str, Any] = user.__dict__
     cache: Any = own.get("_olp_cache")
@@ -61,7 +65,7 @@ def look_up(user: Any, perm: str, obj: Any = None) -> bool | None:
         decisions = generation.decisions.get(table)
         found = None if decisions is None else decisions.get(pk)
         if found is None:
-            return None
+            return None if conf.DJEM_PERM_LOG_VERBOSITY else "ask"
         decision = found
     if conf.DJEM_PERM_LOG_VERBOSITY:
         is_logged = log_remembered(user, perm, obj, decision, held=held)

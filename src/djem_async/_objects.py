@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db.models import Model
@@ -14,11 +14,10 @@ from ._entries import Entries, Entry
 from ._flow import Call, Flow, decision_of
 from ._lazy import is_lazy, loaded, plain_text
 from ._log_stack import ActiveLog, innermost, log_store, write
-from ._look_up import look_up
 from ._running import Check
-from ._store import SILENT, Decision, ObjectKey, object_key
+from ._store import SILENT, Decision, object_key
 from ._twins import Forms, are_ours, required_forms
-from .access import SOURCES, Source, all_names_for, find_access_method, is_nonblocking, nonblocking
+from .access import SOURCES, Source, all_names_for, find_access_methods, is_nonblocking, nonblocking
 from .conf import conf
 from .logs import Loggable
 
@@ -97,6 +96,22 @@ def check_of_object(
         return (yield from decide(_ObjectCheck(check, name, obj, sources)))
 
 
+def check_by_methods(check: Check, perm: str, obj: Model) -> Flow[bool]:
+    """Decide a permission that a user is known to have at the model level, but not implicitly.
+
+    Args:
+        check: The check of an active user.
+        perm: The permission.
+        obj: The object.
+
+    Returns:
+        Whether the permission is granted.
+    """
+    perm = plain_text(perm)
+    with check.deciding("backend", perm, obj):
+        return (yield from _ObjectCheck(check, perm, obj, SOURCES).object_level())
+
+
 class _ObjectCheck:
     """One permission of one user on one object, see `djem_async._decision.ObjectCheck`."""
 
@@ -118,7 +133,11 @@ class _ObjectCheck:
         self._perm = perm
         self._obj = obj
         self._sources = sources
-        self._key: ObjectKey | None = None
+        # Without one, nothing is remembered: another instance of the row may not have the methods
+        # that this one has of its own.
+        own: dict[str, Any] = obj.__dict__
+        has_own = any(name in own for name in all_names_for(perm))
+        self._key = None if has_own else object_key(obj)
         self._methods: dict[Source, Forms] = {}
         self._decisions: dict[Source, Decision] = {}
         self._is_loggable = issubclass(type(self._user), Loggable)
@@ -135,9 +154,7 @@ class _ObjectCheck:
         # Through the user, so that every backend has its say.
         check, user = self._check, self._user
         if are_ours(user, "has_perm", "ahas_perm"):
-            # With logs, what the model level logs is a part of the log of the object.
-            known = None if conf.DJEM_PERM_LOG_VERBOSITY else look_up(user, self._perm)
-            granted = (yield from check_of_user(check, self._perm)) if known is None else known
+            granted = yield from check_of_user(check, self._perm)
         else:
             granted = yield from ask(check, required_forms(user, "has_perm"), self._perm)
         if self._is_loggable:
@@ -145,23 +162,29 @@ class _ObjectCheck:
         return granted
 
     def object_level(self) -> Flow[bool]:
-        self._key = self._row()
+        key = self._key
         if self._sources is SOURCES:
             remembered = self._recall(None)
             if remembered is not None:
                 return remembered.granted
         granted = yield from decide_by_methods(self)
-        self._keep(granted=granted)
+        # Not if a method gave the object another identity: its decision is about the one before.
+        if key is not None and object_key(self._obj) == key:
+            self._keep(granted=granted)
         return granted
 
     def methods(self) -> Sequence[Source]:
-        for source in SOURCES:
-            try:
-                method = find_access_method(self._obj, source, self._perm)
-            except PermissionDenied:
-                method = (_deny, None)  # a property has said so
-            if method is not None:
-                self._methods[source] = method
+        obj, found = self._obj, self._check.generation.forms
+        place = self._perm, cast("Any", type(obj))
+        names = None if self._key is None else found.get(place)
+        try:
+            if names is None:
+                names = find_access_methods(obj, self._perm)
+                if self._key is not None:
+                    found[place] = names
+            self._methods = {each.source: each.bound_to(obj) for each in names}
+        except PermissionDenied:
+            self._methods = {"user": (_deny, None)}  # a property has said so
         return [source for source in self._sources if source in self._methods]
 
     def ask(self, source: Source) -> Flow[bool]:
@@ -207,9 +230,6 @@ class _ObjectCheck:
         return decision
 
     def _keep(self, *, granted: bool) -> None:
-        # Not if a method gave the object another identity: its decision is about the one before.
-        if not self._decisions or object_key(self._obj) != self._key:
-            return
         keep = self._check.generation.keep
         for source, decision in self._decisions.items():
             keep(self._perm, self._key, self._slot(source), decision)
@@ -221,12 +241,6 @@ class _ObjectCheck:
     def _slot(self, source: Source) -> Source | None:
         """Return what tells the decision of a source from that of all, if there are others."""
         return source if len(self._methods) > 1 else None
-
-    def _row(self) -> ObjectKey | None:
-        """Identify the object by its row, unless it has an access method that the row has not."""
-        own: dict[str, Any] = self._obj.__dict__
-        has_own = any(name in own for name in all_names_for(self._perm))
-        return None if has_own else object_key(self._obj)
 
     def _log(self, entries: Entries) -> None:
         if entries:

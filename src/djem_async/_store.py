@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from ._entries import Entries
+    from .access import MethodNames
 
 
 class Decision(NamedTuple):
@@ -98,7 +99,7 @@ class Generation:
         caches: Django's own caches of model-level permissions, by the names of its attributes.
     """
 
-    __slots__ = ("caches", "decisions", "stock_in")
+    __slots__ = ("caches", "decisions", "forms", "stock_in")
 
     def __init__(
         self, decisions: Decisions | None = None, caches: dict[str, set[str]] | None = None
@@ -106,6 +107,8 @@ class Generation:
         # A dict for each permission and model: a decision costs one entry with the primary key.
         self.decisions: Decisions = {} if decisions is None else decisions
         self.caches: dict[str, set[str]] = {} if caches is None else caches
+        # The names of the access methods of a class for a permission.
+        self.forms: dict[Hashable, tuple[MethodNames, ...]] = {}
         # The epoch of the settings in which answers were found to follow from the two alone.
         self.stock_in: object = None
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
-from ._twins import Forms, forms, is_async, is_defined
+from ._twins import Forms, forms, is_async
 
 __all__ = ["AccessDecorators", "nonblocking"]
 
@@ -158,19 +158,49 @@ def all_names_for(perm: str) -> tuple[str, ...]:
     return tuple(name for source in SOURCES for name in names_for(source, perm))
 
 
-def find_access_method(obj: object, source: Source, perm: str) -> Forms | None:
-    """Find the access method of an object for a permission.
+class MethodNames(NamedTuple):
+    """The names of the forms of an access method; None for one that is undefined or out of date."""
+
+    source: Source
+    name: str | None
+    async_name: str | None
+
+    def bound_to(self, obj: object) -> Forms:
+        """Return the forms as methods of an object.
+
+        Args:
+            obj: The object.
+        """
+        return (
+            None if self.name is None else getattr(obj, self.name),
+            None if self.async_name is None else getattr(obj, self.async_name),
+        )
+
+
+def find_access_methods(obj: object, perm: str) -> tuple[MethodNames, ...]:
+    """Find the access methods of an object for a permission.
 
     Args:
         obj: The object that the permission is checked on.
-        source: Whether the user or the user's groups are asked about.
         perm: The permission, ``app_label.codename``.
 
     Returns:
-        The sync and the async form, one of which may be None, or None if the object has neither.
+        Those that it has, in the order in which they are asked.
 
     Raises:
         TypeError: The object has an attribute of that name that is not callable.
     """
-    found = forms(obj, *names_for(source, perm))
-    return found if is_defined(found) else None
+    found: list[MethodNames] = []
+    for source in SOURCES:
+        names = names_for(source, perm)
+        function, async_function = forms(obj, *names)
+        if function is not None or async_function is not None:
+            name, async_name = names
+            found.append(
+                MethodNames(
+                    source,
+                    None if function is None else name,
+                    None if async_function is None else async_name,
+                )
+            )
+    return tuple(found)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, Self, cast, overload
+from typing import TYPE_CHECKING, Any, Protocol, Self, cast, overload
 
 from ._backends import answers, collect, configured_backends
 from ._decision import first_grant
 from ._driving import arun, arun_in_thread, run, twin_of
-from ._look_up import learn, look_up
-from ._objects import check_of_user, is_active, is_active_superuser
+from ._look_up import Known, learn, look_up
+from ._objects import check_by_methods, check_of_user, is_active, is_active_superuser
 from ._running import Check, generation_in_use
 from ._store import permission_cache
 from ._twins import ours
@@ -66,15 +66,28 @@ class _PermissionsUser(Protocol):
     async def ahas_perms(self, perm_list: Iterable[str], obj: Model | None = ...) -> bool: ...
 
 
-def _will_fetch(check: Check) -> bool:
+def _check(user: Any, perm: str, obj: Model | None) -> Flow[bool]:
+    # In the thread, other checks may have been first.
+    known = look_up(user, perm, obj)
+    if known is True or known is False:
+        return known
+    return (yield from _rest(user, perm, obj, known))
+
+
+def _rest(user: Any, perm: str, obj: Any, known: Known) -> Flow[bool]:
+    """Return what is left of a check after `look_up`."""
+    check = Check(user)
+    if known == "ask":
+        return check_by_methods(check, perm, obj)
+    learn(check)
+    return check_of_user(check, perm, obj)
+
+
+def _will_fetch(user: Any) -> bool:
     """Tell whether a check will most likely fetch permissions."""
-    is_fetched = "_perm_cache" in check.generation.caches
-    return (
-        not is_fetched
-        and configured_backends().are_stock
-        and is_active(check.user)
-        and not check.user.is_superuser
-    )
+    is_fetched = "_perm_cache" in permission_cache(user).generation.caches
+    are_stock = configured_backends().are_stock
+    return not is_fetched and are_stock and is_active(user) and not user.is_superuser
 
 
 def _module_perms(check: Check, app_label: str) -> Flow[bool]:
@@ -117,11 +130,9 @@ class OLPMixin(Loggable):
             NotADecisionError: An access method returned something that cannot be an answer.
         """
         known = look_up(self, perm, obj)
-        if known is not None:
+        if known is True or known is False:
             return known
-        check = Check(self)
-        learn(check)
-        return run(check_of_user(check, perm, obj))
+        return run(_rest(self, perm, obj, known))
 
     @ours
     @twin_of("has_perm")
@@ -141,15 +152,13 @@ class OLPMixin(Loggable):
             NotADecisionError: An access method returned something that cannot be an answer.
         """
         known = look_up(self, perm, obj)
-        if known is not None:
+        if known is True or known is False:
             return known
-        check = Check(self)
-        learn(check)
-        # Permissions that have to be fetched and most access methods need the thread. With logs,
-        # a cancelled check has to end its log in this context.
-        begins_there = _will_fetch(check) and not conf.DJEM_PERM_LOG_VERBOSITY
-        drive = arun_in_thread if begins_there else arun
-        return await drive(check_of_user(check, perm, obj))
+        # Fetching permissions needs the thread, and so do most access methods. With logs, a
+        # cancelled check has to end its log in this context.
+        if known is None and _will_fetch(self) and not conf.DJEM_PERM_LOG_VERBOSITY:
+            return await arun_in_thread(_check(self, perm, obj))
+        return await arun(_rest(self, perm, obj, known))
 
     @twin_of("has_perms")
     async def ahas_perms(self, perm_list: Iterable[str], obj: Model | None = None) -> bool:
