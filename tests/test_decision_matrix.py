@@ -218,7 +218,6 @@ def person(
 
 
 def gate(answer: Any = True, **about: Any) -> reference.Object:
-    """Make an object whose user method is given, or what that returns."""
     ask = answer if callable(answer) else lambda user: answer
     values = {"model": "Gate", "pk": 1375, "text": "the gate"} | about
     return reference.Object(**values, method=lambda source, _: ask if source == "user" else None)
