@@ -329,8 +329,7 @@ def test_permission_denied_denies_and_its_message_is_logged(
     api, user, thing, access_methods, settings, form, verbosity
 ):
     settings.DJEM_PERM_LOG_VERBOSITY = verbosity
-    kind = type("NotYours", (PermissionDenied,), {})
-    access_methods(Thing, **answering(kind("It isn't yours."))[form])
+    access_methods(Thing, **answering(PermissionDenied("It isn't yours."))[form])
     for _ in range(2):  # the second is cached
         user.start_log("mine")
         assert api(user).has_perm(PERM, thing) is (form == "user before group")
