@@ -1,7 +1,7 @@
 """What goes wrong in libraries for object-level permissions: a test for each trap.
 
-Some are in other files: superusers under universal OLP (`tests.test_decision_matrix`), async methods
-under a sync check on an event loop (`tests.test_access`), answers such as a `Q`
+Some are in other files: superusers under universal OLP (`tests.test_decision_matrix`), an async
+method under a sync check on an event loop (`tests.test_access`), answers such as a `Q`
 (`tests.test_answers`), two users in an async view (`tests.test_middleware`) and signing in by a
 backend without `get_user` (`tests.test_apps`).
 """
