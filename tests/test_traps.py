@@ -158,21 +158,27 @@ def test_clearing_goes_on_where_a_cache_is_missing(api, user, missing):
     assert not any(hasattr(user, name) for name in DJANGOS)
 
 
-@pytest.mark.parametrize("is_cleared", [False, True])
+@pytest.mark.parametrize(("is_cleared", "is_nested"), [(False, False), (True, False), (True, True)])
 async def test_a_cancelled_check_whose_thread_finishes_later_stores_nothing(
-    superuser, access_methods, is_cleared
+    superuser, access_methods, is_cleared, is_nested
 ):
+    """A check that the access method makes goes on, and stores nothing after a clear."""
     entered, opened, left = (threading.Event() for _ in range(3))
     answers = [True, False]
 
     def slow(self: Any, user: Any) -> bool:
         entered.set()
         assert opened.wait(10)
-        left.set()
         return answers.pop(0)
 
-    access_methods(Thing, _user_can_use_thing=slow)
-    thing = Thing.from_db("default", ["id"], [1])
+    def outer(self: Any, user: Any) -> bool:
+        granted = user.has_perm(PERM, proxy) if is_nested else slow(self, user)
+        left.set()
+        return granted
+
+    access_methods(Thing, _user_can_use_thing=outer)
+    access_methods(ThingProxy, _user_can_use_thing=slow)
+    thing, proxy = (kind.from_db("default", ["id"], [1]) for kind in (Thing, ThingProxy))
     task = asyncio.create_task(superuser.ahas_perm(PERM, thing))
     assert await asyncio.to_thread(entered.wait, 10)
     task.cancel()
