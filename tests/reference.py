@@ -5,13 +5,14 @@ in one thread. It knows nothing of the library's code, nor of Django, tasks or s
 the plain thing everywhere. What it remembers is no cache: that decisions live as long as the
 instance, until a clear, is part of the promise, and `User.memory` is the plainest way to say so.
 
-The tables in `tests.test_reference` hold it to the promises; `tests.differential` and
+The tables in `tests.test_decision_matrix` hold it to the promises; `tests.differential` and
 `tests.oracle` hold the library to it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
@@ -153,8 +154,9 @@ class ObjectPermissionsBackend:
             with user.collecting() as lines:
                 try:
                     granted = truth(method(user), user.is_async)
-                except PermissionDenied:
+                except PermissionDenied as denied:
                     granted = False
+                    lines.entries.extend(Entry(text) for text in [str(denied)] if text)
             if obj.key is not None:
                 # Not `user.memory`: that may be a new one, if the method has cleared the cache.
                 memory[key] = granted, lines.entries
@@ -167,9 +169,12 @@ class ObjectPermissionsBackend:
 def truth(answer: Any, is_async: bool) -> bool:
     if isinstance(answer, Unawaited) and is_async:
         answer = answer.answer
-    if isinstance(answer, Unawaited | Awaitable | Iterator) or callable(answer):
-        raise NotADecisionError
-    return bool(answer)
+    if not answer:
+        return False
+    # Querysets and model instances, which grant as well, are unknown here.
+    if type(answer) in (bool, int, float) and math.isfinite(answer):
+        return True
+    raise NotADecisionError
 
 
 class Loggable:
