@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from decimal import Decimal
 from enum import Enum
 from math import isfinite
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, cast
 
 from django.db.models import Model, QuerySet
 
@@ -73,8 +73,7 @@ def decision_of(answer: object, label: str) -> Flow[bool]:
     if answer is None or isinstance(answer, bool):
         return bool(answer)
     # The truth value of a queryset is a query, so it is asked for where queries may be made.
-    is_number = type(answer) in _NUMBERS
-    is_truthy = bool(answer) if is_number else (yield Call(bool, None, (answer,)))
+    is_truthy = answer is NotImplemented or (yield Call(bool, None, (answer,)))
     if is_truthy and not _is_grant(answer):
         raise NotADecisionError(
             f"{label} returned {answer!r}, which isn't a decision. Return a `bool`. (Is a `Q` not"
@@ -83,15 +82,14 @@ def decision_of(answer: object, label: str) -> Flow[bool]:
     return bool(is_truthy)
 
 
-_NUMBERS: Final = (int, float, Decimal)
-
-
-def _is_grant(answer: object) -> bool:
+def _is_grant(answer: Any) -> bool:
     """Tell whether a truthy object may be meant as a grant."""
     # By its type: an object may claim another class than it has.
-    kind = type(answer)
+    kind = cast("Any", type(answer))
     if issubclass(kind, Enum):
         return False
-    if issubclass(kind, _NUMBERS):
-        return isfinite(answer)  # type: ignore[arg-type]
-    return issubclass(kind, (QuerySet, Model))
+    if issubclass(kind, float):
+        return isfinite(answer)
+    if issubclass(kind, Decimal):
+        return bool(answer.is_finite())
+    return issubclass(kind, (int, QuerySet, Model))
