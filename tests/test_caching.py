@@ -426,19 +426,6 @@ def test_clear_inside_a_check_wins_over_it(api, user, thing, access_methods):
         assert caches_of(user) == []
 
 
-def test_nested_check_after_a_clear_is_cached(api, user, thing, access_methods):
-    def clear_and_check(self: Any, user: Any) -> bool:
-        user.clear_perm_cache()
-        return user.has_perm(PERM, proxy)
-
-    nested, proxy = Method(), saved(ThingProxy, pk=5)
-    access_methods(Thing, _user_can_use_thing=clear_and_check)
-    access_methods(ThingProxy, _user_can_use_thing=nested)
-    assert api(user).has_perm(PERM, thing)
-    assert api(user).has_perm(PERM, proxy)
-    assert len(nested.calls) == 1
-
-
 class ClearingBackend(ModelBackend):
     """Clears while permissions are being fetched."""
 
