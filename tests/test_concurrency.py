@@ -97,7 +97,6 @@ def hold() -> Iterator[Hold]:
 
 
 def known_user(pk: int = 1) -> User:
-    """Make a user of whom the model level is cached."""
     user = User(pk=pk, username="user.name")
     user._state.adding, user._state.db = False, "default"
     user._perm_cache, user._user_perm_cache, user._group_perm_cache = {PERM}, {PERM}, set()
