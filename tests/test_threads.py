@@ -1,0 +1,346 @@
+"""Plain access methods of async checks run in asgiref's thread, as in `sync_to_async`."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from asgiref.local import Local
+from asgiref.sync import ThreadSensitiveContext, async_to_sync, sync_to_async
+from django.db import connections
+from django.utils import translation
+
+from benchmarks.counting import counting
+from tests.testapp.models import Thing, User
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+PERM = "testapp.use_thing"
+PATIENCE = 10  # seconds, for what takes none
+
+
+def thing(pk: int) -> Thing:
+    return Thing.from_db("default", ["id", "name", "owner_id"], [pk, "thing", None])
+
+
+@pytest.fixture
+def user() -> User:
+    """A user whose model-level permissions are cached."""
+    user = User(pk=1, username="user.name")
+    user._perm_cache, user._user_perm_cache, user._group_perm_cache = {PERM}, {PERM}, set()
+    return user
+
+
+@pytest.fixture
+def check(user: User, access_methods: Any) -> Callable[..., Awaitable[bool]]:
+    """Check an object whose access method is the given function."""
+    methods: dict[int, Callable[[], Any]] = {}
+    access_methods(Thing, _user_can_use_thing=lambda self, user: methods[self.pk]())
+
+    def check(method: Callable[[], Any]) -> Awaitable[bool]:
+        methods[pk := len(methods) + 1] = method
+        return user.ahas_perm(PERM, thing(pk))
+
+    return check
+
+
+class Gate:
+    """Holds up a method until it is opened."""
+
+    def __init__(self) -> None:
+        self._reached, self._opened = threading.Event(), threading.Event()
+
+    def pass_through(self) -> bool:
+        self._reached.set()
+        return self._opened.wait(PATIENCE)
+
+    async def reached(self) -> None:
+        assert await asyncio.to_thread(self._reached.wait, PATIENCE)
+
+    def open(self) -> None:
+        self._opened.set()
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    gate = Gate()
+    yield gate
+    gate.open()
+
+
+async def started(awaitable: Any) -> asyncio.Task[Any]:
+    """Begin something in a task, as far as its first wait."""
+    task = asyncio.create_task(awaitable)
+    await asyncio.sleep(0)
+    return task
+
+
+async def settled(*awaitables: Any) -> list[Any]:
+    """Wait for all, and return the result or the exception of each."""
+    async with asyncio.timeout(PATIENCE):
+        return await asyncio.gather(*awaitables, return_exceptions=True)
+
+
+def place() -> tuple[int, Any]:
+    """Return what a method finds where it runs: the thread, and its database connection."""
+    return threading.get_ident(), connections["default"]
+
+
+# Which thread
+
+
+@pytest.mark.parametrize("verbosity", [0, 2])
+@pytest.mark.parametrize("count", [1, 50])
+async def test_method_runs_in_the_thread_of_sync_to_async(check, settings, verbosity, count):
+    settings.DJEM_PERM_LOG_VERBOSITY = verbosity
+    places: list[Any] = []
+    calls = [check(lambda: places.append(place())) for _ in range(count)]
+    assert await settled(*calls) == [False] * count
+    assert places == [await sync_to_async(place)()] * count
+    assert places[0][0] != threading.get_ident()
+
+
+def test_method_below_a_sync_caller_runs_in_the_thread_of_the_caller(check):
+    places: list[Any] = []
+
+    async def main() -> list[Any]:
+        return await settled(*(check(lambda: places.append(place())) for _ in range(5)))
+
+    async_to_sync(main)()
+    assert places == [place()] * 5
+
+
+async def test_each_thread_sensitive_context_has_its_own_thread(check):
+    together = threading.Barrier(2)
+
+    async def request() -> list[Any]:
+        async with ThreadSensitiveContext():
+            places: list[Any] = []
+
+            def method() -> None:
+                together.wait(PATIENCE)  # both threads are here at the same time
+                places.append(place())
+
+            await settled(check(method), check(lambda: places.append(place())))
+            assert places == [await sync_to_async(place)()] * 2
+            return places[0]
+
+    outside, *inside = await settled(sync_to_async(place)(), request(), request())
+    assert len({ident for ident, _ in [outside, *inside]}) == 3
+
+
+# Contexts
+
+colour: ContextVar[str] = ContextVar("colour", default="none")
+local = Local()
+
+VARIABLES: dict[str, tuple[Callable[[], Any], Callable[[str], Any]]] = {
+    "ContextVar": (colour.get, colour.set),
+    "Local": (lambda: getattr(local, "value", None), lambda value: setattr(local, "value", value)),
+    "language": (translation.get_language, translation.activate),
+}
+
+
+@pytest.mark.parametrize("verbosity", [0, 2])
+@pytest.mark.parametrize("variable", VARIABLES)
+async def test_context_travels_into_each_method_and_back(check, settings, variable, verbosity):
+    settings.DJEM_PERM_LOG_VERBOSITY = verbosity
+    get, set_ = VARIABLES[variable]
+    outside = get()
+
+    async def paint(value: str, other: str) -> list[Any]:
+        set_(value)
+        found: list[Any] = []
+
+        def method() -> bool:
+            found.append(get())
+            set_(other)
+            return True
+
+        assert await check(method) is True
+        return [*found, get()]
+
+    pairs = [("de", "fr"), ("fr", "ja"), ("ja", "de"), ("en", "en")] * 5
+    assert await settled(*(paint(*pair) for pair in pairs)) == [list(pair) for pair in pairs]
+    assert get() == outside
+
+
+# Checks that come back to the event loop
+
+
+@pytest.mark.parametrize("count", [1, 3])
+async def test_async_to_sync_in_methods_does_not_deadlock(user, access_methods, count):
+    def descend(self: Thing, user: User) -> bool:
+        async def further() -> list[bool]:
+            return await asyncio.gather(
+                *(user.ahas_perm(PERM, thing(self.pk * 10 + n)) for n in range(1, count + 1))
+            )
+
+        places.append(place())
+        return self.pk > 1_000 or all(async_to_sync(further)())
+
+    places: list[Any] = []
+    access_methods(Thing, _user_can_use_thing=descend)
+    checks = [user.ahas_perm(PERM, thing(pk)) for pk in range(1, count + 1)]
+    assert await settled(*checks) == [True] * count
+    assert {ident for ident, _ in places} == {(await sync_to_async(place)())[0]}
+
+
+async def test_event_loop_that_waits_for_the_thread_it_blocks_is_an_error(check):
+    async def inner() -> bool:
+        async with asyncio.timeout(PATIENCE):
+            return await check(lambda: True)
+
+    found = await settled(*(check(lambda: asyncio.run(inner())) for _ in range(2)))
+    assert [type(error) for error in found] == [RuntimeError] * 2  # asgiref's, about a deadlock
+    assert await check(lambda: True) is True
+
+
+# Many at once
+
+
+async def test_gathered_checks_share_hops_and_are_made_in_order(check):
+    made: list[int] = []
+    with counting() as counts:
+        found = await settled(*(check(lambda n=n: made.append(n) or n % 2) for n in range(200)))
+    assert found == [False, True] * 100
+    assert made == list(range(200))
+    assert 1 <= counts.hops <= 50
+
+
+async def test_result_is_not_held_back_by_slow_neighbours(check):
+    """A method waits for the answer of the check twenty before it."""
+    answered = [threading.Event() for _ in range(100)]
+
+    async def ask(n: int) -> bool:
+        granted = await check(lambda: n < 20 or answered[n - 20].wait(PATIENCE))
+        answered[n].set()
+        return granted
+
+    assert await settled(*map(ask, range(100))) == [True] * 100
+
+
+async def test_other_code_for_the_thread_has_its_turn(check, gate):
+    made: list[str] = []
+
+    async def in_turn() -> None:
+        for _ in range(3):
+            await check(lambda: made.append("check"))
+
+    first = await started(check(gate.pass_through))
+    await gate.reached()
+    others = [await started(sync_to_async(made.append)("other")), await started(in_turn())]
+    gate.open()
+    await settled(first, *others)
+    assert made == ["other", *["check"] * 3]
+
+
+async def test_eager_tasks_share_hops(check):
+    # From Python 3.12 on a task may begin at once, in the middle of the one that creates it.
+    asyncio.get_running_loop().set_task_factory(getattr(asyncio, "eager_task_factory", None))
+    tasks = [asyncio.create_task(check(lambda n=n: n % 2)) for n in range(50)]
+    assert await settled(*tasks) == [False, True] * 25
+
+
+# Exceptions
+
+
+class Unusual(BaseException):
+    pass
+
+
+def fail(error: BaseException) -> Any:
+    raise error
+
+
+@pytest.mark.parametrize("verbosity", [0, 2])
+@pytest.mark.parametrize("kind", [ValueError, Unusual, StopAsyncIteration, GeneratorExit])
+async def test_exception_reaches_its_own_check_alone(check, settings, kind, verbosity):
+    settings.DJEM_PERM_LOG_VERBOSITY = verbosity
+    error = kind("x")
+    before, found, after = await settled(
+        check(lambda: True), check(lambda: fail(error)), check(lambda: True)
+    )
+    assert found is error
+    assert (before, after) == (True, True)
+
+
+@pytest.mark.parametrize("neighbours", [0, 5])
+async def test_stop_iteration_is_a_runtime_error_and_does_not_hang(check, neighbours):
+    failing = check(lambda: next(iter(())))
+    error, *found = await settled(failing, *(check(lambda: True) for _ in range(neighbours)))
+    assert isinstance(error, RuntimeError)
+    assert isinstance(error.__cause__, StopIteration)
+    assert found == [True] * neighbours
+
+
+# Cancellation
+
+
+async def test_check_cancelled_before_its_turn_is_not_made(check, gate):
+    made: list[int] = []
+    first = await started(check(gate.pass_through))
+    await gate.reached()
+    checks = [await started(check(lambda n=n: made.append(n) or True)) for n in range(4)]
+    for cancelled in checks[1:3]:
+        cancelled.cancel()
+    found = await settled(*checks[1:3])  # without waiting for the thread
+    assert [type(error) for error in found] == [asyncio.CancelledError] * 2
+    gate.open()
+    assert await settled(first, checks[0], checks[3]) == [True] * 3
+    assert made == [0, 3]
+
+
+@pytest.mark.parametrize("cancelled", [0, 1])
+async def test_cancelling_a_check_leaves_its_neighbours_alone(check, cancelled):
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> bool:
+        reached.set()
+        return await go_on.wait()
+
+    checks = [await started(check(async_to_sync(slow))), await started(check(lambda: True))]
+    async with asyncio.timeout(PATIENCE):
+        await reached.wait()
+    checks[cancelled].cancel()
+    await asyncio.sleep(0)
+    go_on.set()
+    found = await settled(*checks)
+    assert isinstance(found.pop(cancelled), asyncio.CancelledError)
+    assert found == [True]
+
+
+async def test_thread_can_be_used_after_all_checks_were_cancelled(check, gate):
+    for _ in range(2):
+        tasks = [await started(check(gate.pass_through)) for _ in range(3)]
+        for task in tasks:
+            task.cancel()
+        found = await settled(*tasks)
+        assert [type(error) for error in found] == [asyncio.CancelledError] * 3
+        gate.open()
+        async with asyncio.timeout(PATIENCE):
+            assert await check(lambda: True) is True
+
+
+def test_event_loop_may_end_while_checks_wait(check, gate):
+    made: list[Any] = []
+
+    async def main() -> None:
+        tasks.append(await started(check(gate.pass_through)))
+        await gate.reached()
+        tasks.extend([await started(check(lambda: made.append(1))) for _ in range(3)])
+        asyncio.get_running_loop().call_soon(gate.open)
+
+    tasks: list[Any] = []
+    asyncio.run(main())
+    assert made == []
+    assert all(task.done() for task in tasks)
+    assert asyncio.run(awaited(check(lambda: True))) is True
+
+
+async def awaited(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable
