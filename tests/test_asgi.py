@@ -85,7 +85,6 @@ def test_server_grants_and_denies(
     for route in ROUTES:
         response = server.get(f"/{route}/{owned.pk}/", headers=session)
         assert (response.status_code, response.text) == (200, "mine for user.name")
-
         url = f"/{route}/{thing.pk}/"
         for method in ("GET", "HEAD", "POST", "OPTIONS"):
             anonymous = server.request(method, url)
@@ -151,10 +150,9 @@ def finished():
 async def answer(application: ApplicationCommunicator) -> int:
     """Make the request of a client that stays, and return the status code."""
     await application.send_input({"type": "http.request"})
-    status: int = (await application.receive_output(20))["status"]
-    await application.receive_output(20)
+    started, _ = [await application.receive_output(20) for _ in range(2)]
     await application.wait(20)
-    return status
+    return started["status"]
 
 
 async def leave(
@@ -194,7 +192,6 @@ async def test_client_goes_away_during_a_check(
     name, method = METHODS[is_async]
     access_methods(Thing, **{name: await_release if is_async else wait})
     url = f"/{route}/{owned.pk}/"
-
     assert await leave(communicator(url, session), entered, release)
     if is_async and "async" in route:
         assert cancelled == [user]
