@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import AnonymousUser
@@ -16,9 +16,6 @@ from tests.fuzz import hostile
 from tests.fuzz.bench import PERM, UNHELD, Bench, Reading, Turn, examples, judged, turns
 from tests.fuzz.hostile import ERRORS, VALUES, CaseInsensitive, Lying, Plan, misbehaviour
 from tests.testapp.models import Thing, User
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 TAGS = {
     "ifperm": "{% ifperm user perm thing %}yes{% else %}no{% endifperm %}",
@@ -43,11 +40,10 @@ class Page:
         return await sync_to_async(self.ask)(user)
 
 
-tags = st.sampled_from(sorted(TAGS))
 MISBEHAVIOUR = {kind: lambda _, kind=kind: misbehaviour(kind) for kind in ERRORS}
 MISBEHAVIOUR |= {kind: lambda _, make=make: make() for kind, make in VALUES.items()}
 
-USERS: dict[str, Callable[[Bench], Any]] = {
+USERS: dict[str, Any] = {
     "good": lambda bench: bench.cold_user(),
     "good, lazy": lambda bench: SimpleLazyObject(bench.cold_user),
     "good, a function": lambda bench: bench.cold_user,  # which templates call
@@ -56,7 +52,7 @@ USERS: dict[str, Callable[[Bench], Any]] = {
     "lazy None": lambda _: SimpleLazyObject(lambda: None),
     **MISBEHAVIOUR,
 }
-PERMS: dict[str, Callable[[Bench], Any]] = {
+PERMS: dict[str, Any] = {
     "good": lambda _: PERM,
     "good, safe": lambda _: SafeString(PERM),
     "good, claims to be unheld": lambda _: Lying(PERM, UNHELD),
@@ -65,7 +61,7 @@ PERMS: dict[str, Callable[[Bench], Any]] = {
     "in any case": lambda _: CaseInsensitive(PERM.upper()),
     **MISBEHAVIOUR,
 }
-THINGS: dict[str, Callable[[Bench], Any]] = {
+THINGS: dict[str, Any] = {
     "good": lambda bench: bench.granted,
     "good, lazy": lambda bench: SimpleLazyObject(lambda: bench.granted),
     "denied": lambda bench: bench.denied,
@@ -80,7 +76,7 @@ drawn = st.tuples(*(st.just("good") | st.sampled_from(sorted(table)) for table i
 
 
 @examples(75)
-@given(tag=tags, drawn=drawn, turn=turns)
+@given(tag=st.sampled_from(sorted(TAGS)), drawn=drawn, turn=turns)
 def test_tag_shows_what_is_granted_and_nothing_else(
     bench: Bench, tag: str, drawn: tuple[str, str, str], turn: Turn
 ) -> None:
@@ -91,11 +87,12 @@ def test_tag_shows_what_is_granted_and_nothing_else(
 
 
 plans = hostile.plans((*hostile.DUNDERS, "resolve", "do_not_call_in_templates", "alters_data"))
+places = st.sampled_from(["user", "perm", "thing"])
 texts = hostile.near_misses(PERM) | hostile.anything
 
 
 @examples(50)
-@given(tag=tags, value=plans | texts, where=st.sampled_from(["user", "perm", "thing"]), turn=turns)
+@given(tag=st.sampled_from(sorted(TAGS)), value=plans | texts, where=places, turn=turns)
 def test_a_hostile_variable_shows_nothing(
     bench: Bench, tag: str, value: Plan | str, where: str, turn: Turn
 ) -> None:
