@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.fuzz import hostile
 from tests.fuzz.bench import PERM, UNHELD, Bench, Reading, Turn, examples, judged, turns
 from tests.fuzz.hostile import ERRORS, VALUES, CaseInsensitive, Lying, Plan, misbehaviour
-from tests.testapp.models import Thing, User
+from tests.testapp.models import Thing
 
 TAGS = {
     "ifperm": "{% ifperm user perm thing %}yes{% else %}no{% endifperm %}",
@@ -48,7 +48,6 @@ USERS: dict[str, Any] = {
     "good, lazy": lambda bench: SimpleLazyObject(bench.cold_user),
     "good, a function": lambda bench: bench.cold_user,  # which templates call
     "anonymous": lambda _: AnonymousUser(),
-    "nobody": lambda _: User(username="nobody"),
     "lazy None": lambda _: SimpleLazyObject(lambda: None),
     **MISBEHAVIOUR,
 }

@@ -6,7 +6,6 @@ from decimal import Decimal
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.db import models
 from django.test import RequestFactory
 from django.utils.functional import SimpleLazyObject
 from hypothesis import given
@@ -66,7 +65,6 @@ WRITTEN: dict[str, Any] = {
     "decimal": Decimal,
     "bytes": lambda pk: str(pk).encode(),
     "in any case": lambda pk: CaseInsensitive(pk),
-    "value": models.Value,
 }
 OBJECTS: dict[str, Any] = {
     "granted": lambda bench: bench.granted,
@@ -77,7 +75,6 @@ OBJECTS: dict[str, Any] = {
     "unsaved": lambda bench: Thing(pk=bench.granted.pk),
     "of another model": lambda bench: OtherThing(pk=bench.granted.pk, name="granted"),
     "all": lambda _: Thing.objects.all(),
-    "a field": lambda _: models.F("pk"),
     "claims to be granted": lambda b: Lying(str(b.denied.pk), str(b.granted.pk)),
     "claims to be denied": lambda b: Lying(str(b.granted.pk), str(b.denied.pk)),
 }
