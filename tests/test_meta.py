@@ -48,9 +48,7 @@ def test_tests_with_a_forgotten_await_fail(tmp_path: Path) -> None:
     path.write_text("".join(SOURCE.format(name=n, keyword=k) for n, k in variants.items()))
     options = ["-c", "pyproject.toml", "--rootdir", ".", "-p", "no:cacheprovider"]
     command = [sys.executable, "-m", "pytest", *options, path]
-    run = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
-    )
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
     assert run.returncode == pytest.ExitCode.TESTS_FAILED, run.stdout
     assert "5 failed, 5 passed" in run.stdout
