@@ -148,8 +148,8 @@ def cold(project: Project) -> list[Problem]:
 def add_mistakes(project: Project) -> None:
     project.replace(
         "shop/models/right.py",
-        "AbstractBaseUser) -> bool:",
-        'AbstractBaseUser) -> bool | None:  # E: djem-access "returns "bool | None""',
+        "AbstractBaseUser) -> bool: return True",
+        'AbstractBaseUser) -> bool | None: return True  # E: djem-access "returns "bool | None""',
     )
     project.replace(
         "shop/right_calls.py",
@@ -220,9 +220,8 @@ def test_daemon_before_and_after_an_edit(cold: list[Problem], tmp_path: Path) ->
         assert project.dmypy("run", "--", *options, "tests/typing") == cold
         add_mistakes(project)
         project.assert_as_marked(project.dmypy("recheck"), EXPECTED_BY_MYPY)
-        project.replace(
-            "shop/models/right.py", "-> bool | None:  # E: djem-access", "-> bool:  # mended"
-        )
+        mistake = "-> bool | None: return True  # E: djem-access"
+        project.replace("shop/models/right.py", mistake, "-> bool: return True  # mended")
         project.assert_as_marked(project.dmypy("recheck"), EXPECTED_BY_MYPY)
     finally:
         project.dmypy("stop")
