@@ -33,114 +33,88 @@ class StaffUser(User):
 
 class Right:
     @access.user
-    def of_the_model(self, user: User) -> bool:
-        return user.is_staff
+    def of_the_model(self, user: User) -> bool: return user.is_staff
 
     @access.user
-    def of_a_base(self, user: AbstractBaseUser) -> bool:
-        return user.is_active
+    def of_a_base(self, user: AbstractBaseUser) -> bool: return user.is_active
 
     @access.user
-    def of_a_protocol(self, user: Named) -> bool:
-        return user.get_username() == "anna"
+    def of_a_protocol(self, user: Named) -> bool: return user.get_username() == "anna"
 
     @access.user
-    def of_our_protocols(self, user: SupportsObjectPermissions) -> bool:
-        return user.has_perm("shop.use_product")
+    def of_our_protocols(self, user: SupportsObjectPermissions) -> bool: return user.has_perm("shop.use_product")
 
     @access.user
-    def of_anything(self, user: object) -> bool:
-        return bool(user)
+    def of_anything(self, user: object) -> bool: return bool(user)
 
     @access.user
-    def with_an_option(self, user: User, option: int = 1) -> bool:
-        return bool(option)
+    def with_an_option(self, user: User, option: int = 1) -> bool: return bool(option)
 
     @access.user
-    async def natively(self, user: User) -> bool:
-        return await user.groups.aexists()
+    async def natively(self, user: User) -> bool: return await user.groups.aexists()
 
     @access.user
-    def by_an_awaitable(self, user: AbstractUser) -> Awaitable[bool]:
-        return user.groups.aexists()
+    def by_an_awaitable(self, user: AbstractUser) -> Awaitable[bool]: return user.groups.aexists()
 
     @access.user
     @nonblocking
-    def inline(self, user: User) -> bool:
-        return user.is_staff
+    def inline(self, user: User) -> bool: return user.is_staff
 
     @nonblocking
     @access.user
-    def inline_too(self, user: User) -> bool:
-        return user.is_staff
+    def inline_too(self, user: User) -> bool: return user.is_staff
 
     @access.group
-    def of_groups(self, groups: QuerySet[Group]) -> bool:
-        return groups.exists()
+    def of_groups(self, groups: QuerySet[Group]) -> bool: return groups.exists()
 
     @access.group
-    async def of_groups_natively(self, groups: QuerySet[Group]) -> bool:
-        return await groups.aexists()
+    async def of_groups_natively(self, groups: QuerySet[Group]) -> bool: return await groups.aexists()
 
     @access.group
     @nonblocking
-    def of_any_groups(self, groups: object) -> bool:
-        return groups is not None
+    def of_any_groups(self, groups: object) -> bool: return groups is not None
 
 
 class Wrong:
     @access.user  # E: arg-type "expected "Callable[[Wrong, User], bool]"" # P: reportArgumentType
-    def without_a_user(self) -> bool:
-        return True
+    def without_a_user(self) -> bool: return True
 
     @access.user  # E: arg-type "expected" # P: reportArgumentType
-    def with_an_argument(self, user: User, extra: int) -> bool:
-        return True
+    def with_an_argument(self, user: User, extra: int) -> bool: return True
 
     @access.user  # E: arg-type "expected" # P: reportArgumentType
-    def with_a_keyword(self, user: User, *, extra: int) -> bool:
-        return True
+    def with_a_keyword(self, user: User, *, extra: int) -> bool: return True
 
     @access.user  # E: arg-type "expected" # P: reportArgumentType
-    def of_a_supplier(self, user: Supplier) -> bool:
-        return True
+    def of_a_supplier(self, user: Supplier) -> bool: return True
 
     @access.user  # E: arg-type "expected" # P: reportArgumentType
-    def of_some_users(self, user: StaffUser) -> bool:
-        return True
+    def of_some_users(self, user: StaffUser) -> bool: return True
 
     @access.user  # E: type-var "cannot be "str"" # P: reportArgumentType
-    def returning_text(self, user: User) -> str:
-        return ""
+    def returning_text(self, user: User) -> str: return ""
 
     @access.user  # E: type-var "cannot be "None"" # P: reportArgumentType
-    def returning_nothing(self, user: User) -> None:
-        pass
+    def returning_nothing(self, user: User) -> None: pass
 
     @access.user  # E: type-var "cannot be "Coroutine[Any, Any, str]"" # P: reportArgumentType
-    async def returning_text_later(self, user: User) -> str:
-        return ""
+    async def returning_text_later(self, user: User) -> str: return ""
 
     @access.group  # E: arg-type "expected "Callable[[Wrong, QuerySet[Group, Group]], bool]"" # P: reportArgumentType
-    def of_users(self, groups: QuerySet[User]) -> bool:
-        return True
+    def of_users(self, groups: QuerySet[User]) -> bool: return True
 
     @access.group  # E: arg-type "expected" # P: reportArgumentType
-    def of_a_list(self, groups: list[Group]) -> bool:
-        return True
+    def of_a_list(self, groups: list[Group]) -> bool: return True
 
     @access.group  # E: type-var "cannot be "int"" # P: reportArgumentType
-    def counting(self, groups: QuerySet[Group]) -> int:
-        return groups.count()
+    def counting(self, groups: QuerySet[Group]) -> int: return groups.count()
 
     @nonblocking  # E: type-var "cannot be "Callable[[Wrong, User], Coroutine[Any, Any, bool]]"" # P: reportArgumentType # P: reportUntypedFunctionDecorator
-    async def inline(self, user: User) -> bool:
-        return True
+    async def inline(self, user: User) -> bool: return True
 
     @nonblocking  # E: type-var "" # P: reportArgumentType # P: reportUntypedFunctionDecorator
     @access.user
-    async def inline_too(self, user: User) -> bool:
-        return True
+    async def inline_too(self, user: User) -> bool: return True
 
 
 def returned(right: Right, user: User, groups: QuerySet[Group]) -> None:

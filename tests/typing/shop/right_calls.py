@@ -69,11 +69,8 @@ def of_others(
 
 
 class Unrelated:
-    def has_perm(self, perm: str, obj: object = None) -> bool:
-        return perm == obj
-
-    async def ahas_perm(self, perm: str) -> bool:
-        return True
+    def has_perm(self, perm: str, obj: object = None) -> bool: return perm == obj
+    async def ahas_perm(self, perm: str) -> bool: return True
 
 
 def unrelated(thing: Unrelated, obj: models.Model) -> None:
@@ -110,8 +107,7 @@ class DetailView(PermissionRequiredMixin, View):
     permission_required = ["shop.view_product", ("shop.use_product", "product")]
     other = "no.such_permission"
 
-    def get(self, request: HttpRequest, product: Product) -> HttpResponse:
-        return HttpResponse(str(product.anything))
+    def get(self, request: HttpRequest, product: Product) -> HttpResponse: return HttpResponse(str(product.anything))
 
 
 class ComputedView(PermissionRequiredMixin, View):

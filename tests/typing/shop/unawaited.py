@@ -11,7 +11,7 @@ from .models import Product, User
 
 
 def statements(user: User, product: Product) -> None:
-    if user.ahas_perm("shop.use_product", product):  # E: djem-await ""ahas_perm(...)" is no answer until it is awaited; write "await user.ahas_perm(...)"" # E: truthy-bool "" # P: reportUnnecessaryComparison
+    if user.ahas_perm("shop.use_product", product):  # E: djem-await "write "await user.ahas_perm(...)"" # E: truthy-bool "" # P: reportUnnecessaryComparison
         pass
     if product.pk == 1:
         pass

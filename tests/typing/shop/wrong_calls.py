@@ -18,11 +18,11 @@ TYPO: Final = "shop.use_produkt"
 
 
 def sync_checks(user: User, product: Product, supplier: Supplier, text: str) -> None:
-    user.has_perm("shop.delte_product")  # E: djem-perm "No model has the permission "shop.delte_product"; did you mean "shop.delete_product"?"
+    user.has_perm("shop.delte_product")  # E: djem-perm "did you mean "shop.delete_product"?"
     user.has_perm("use_product", product)  # E: djem-perm "did you mean "shop.use_product"?"
     user.has_perm(perm="shopp.use_product", obj=product)  # E: djem-perm "did you mean "shop.use_product"?"
     user.has_perm(TYPO, product)  # E: djem-perm "did you mean "shop.use_product"?"
-    user.has_perm("nothing.like_it")  # E: djem-perm "No model has the permission "nothing.like_it""
+    user.has_perm("nothing.like_it")  # E: djem-perm ""nothing.like_it""
     user.has_perm("shop.use_product", supplier)  # E: arg-type "expected "Product | None""
     user.has_perm("shop.use_product", obj=supplier)  # E: arg-type "expected "Product | None""
     user.has_perm("shop.use_product", text)  # E: arg-type "expected "Product | None"" # P: reportArgumentType
@@ -32,7 +32,7 @@ def sync_checks(user: User, product: Product, supplier: Supplier, text: str) -> 
 
 
 async def async_checks(user: User, category: Category, product: Product) -> None:
-    await user.ahas_perm("shop.delete_category", category)  # E: djem-perm "No model has the permission "shop.delete_category""
+    await user.ahas_perm("shop.delete_category", category)  # E: djem-perm ""shop.delete_category""
     await user.ahas_perm("shop.use_product", category)  # E: arg-type "expected "Product | None""
     await user.ahas_perms({"shop.use_products"}, product)  # E: djem-perm "did you mean "shop.use_product"?"
 

@@ -37,33 +37,26 @@ def opaque(function):
 class NotForModels:
     """Whatever it means by these names, it is no model."""
 
-    def _user_can_dance(self) -> str:
-        return "yes"
+    def _user_can_dance(self) -> str: return "yes"
 
 
 class Mixin:
-    def _user_can_view_shipment(self, user: User) -> bool:
-        return True
-
-    def _user_can_view_parcel(self, user: User) -> bool:
-        return True
+    def _user_can_view_shipment(self, user: User) -> bool: return True
+    def _user_can_view_parcel(self, user: User) -> bool: return True
 
 
 class GenericMixin(Generic[G]):
-    def _user_can_add_shipment(self, user: G) -> bool:
-        return True
+    def _user_can_add_shipment(self, user: G) -> bool: return True
 
 
 class Abstract(models.Model):
     class Meta:
         abstract = True
 
-    def _user_can_change_shipment(self, user: User) -> bool:
-        return True
+    def _user_can_change_shipment(self, user: User) -> bool: return True
 
     @property
-    def _group_can_change_shipment(self) -> Callable[[QuerySet[Group]], bool]:
-        return lambda groups: groups.exists()
+    def _group_can_change_shipment(self) -> Callable[[QuerySet[Group]], bool]: return lambda groups: groups.exists()
 
 
 class Shipment(Mixin, GenericMixin[User], Abstract):
@@ -72,38 +65,17 @@ class Shipment(Mixin, GenericMixin[User], Abstract):
     class Meta:
         permissions = [(name, name) for name in ("a", "b", "c", "d", "e", "f", "g", "h", "i", "j")]
 
-    def _user_can_a(self, user: AbstractBaseUser) -> bool:
-        return True
-
-    def _user_can_b(self, user: AbstractUser) -> bool:
-        return True
-
-    def _user_can_c(self, user: SupportsObjectPermissions) -> bool:
-        return True
-
-    def _user_can_d(self, user: HasName) -> bool:
-        return True
-
-    def _user_can_e(self, user: UserAlias) -> bool:
-        return True
-
-    def _user_can_f(self, user: AnyUser) -> bool:
-        return True
-
-    def _user_can_g(self, user: object) -> bool:
-        return True
-
-    def _user_can_h(self, user: Any) -> bool:
-        return True
-
-    def _user_can_i(self, user: LaterUser) -> bool:
-        return True
-
-    def _user_can_j(self, user: "SupportsLogging | None") -> "bool":
-        return True
-
-    def _user_can_delete_shipment(self, user: models.Model) -> bool:
-        return True
+    def _user_can_a(self, user: AbstractBaseUser) -> bool: return True
+    def _user_can_b(self, user: AbstractUser) -> bool: return True
+    def _user_can_c(self, user: SupportsObjectPermissions) -> bool: return True
+    def _user_can_d(self, user: HasName) -> bool: return True
+    def _user_can_e(self, user: UserAlias) -> bool: return True
+    def _user_can_f(self, user: AnyUser) -> bool: return True
+    def _user_can_g(self, user: object) -> bool: return True
+    def _user_can_h(self, user: Any) -> bool: return True
+    def _user_can_i(self, user: LaterUser) -> bool: return True
+    def _user_can_j(self, user: "SupportsLogging | None") -> "bool": return True
+    def _user_can_delete_shipment(self, user: models.Model) -> bool: return True
 
 
 LaterUser: TypeAlias = "User"
@@ -115,51 +87,35 @@ class Parcel(Mixin, models.Model):
     class Meta:
         permissions = [(name, name) for name in ("k", "l", "m", "n", "o", "p", "q", "r", "s")]
 
-    def _user_can_k(self, user, extra=None, *, option=False):
-        return True
-
-    async def _auser_can_k(self, user):
-        return True
-
-    def _user_can_l(self, user) -> bool:
-        return True
-
-    def _user_can_m(self, user: User):
-        return True
-
-    def _user_can_n(self, *args: User, **options: object) -> bool:
-        return True
+    def _user_can_k(self, user, extra=None, *, option=False): return True
+    async def _auser_can_k(self, user): return True
+    def _user_can_l(self, user) -> bool: return True
+    def _user_can_m(self, user: User): return True
+    def _user_can_n(self, *args: User, **options: object) -> bool: return True
 
     @staticmethod
-    def _user_can_o(user: User) -> bool:
-        return True
+    def _user_can_o(user: User) -> bool: return True
 
     @classmethod
-    async def _user_can_p(cls, user: User) -> bool:
-        return True
+    async def _user_can_p(cls, user: User) -> bool: return True
 
     @overload
     def _user_can_q(self, user: User) -> bool: ...
     @overload
     def _user_can_q(self, user: int) -> str: ...
-    def _user_can_q(self, user: User | int) -> bool | str:
-        return True
+    def _user_can_q(self, user: User | int) -> bool | str: return True
 
     @property
-    def _user_can_r(self) -> Callable[[User], bool]:
-        return lambda user: True
+    def _user_can_r(self) -> Callable[[User], bool]: return lambda user: True
 
     @cached_property
-    def _group_can_r(self) -> Callable[[QuerySet[Group]], bool]:
-        return lambda groups: True
+    def _group_can_r(self) -> Callable[[QuerySet[Group]], bool]: return lambda groups: True
 
     @traced
-    def _user_can_s(self, user, option=None):
-        return True
+    def _user_can_s(self, user, option=None): return True
 
     @opaque
-    def _group_can_s(self):
-        return True
+    def _group_can_s(self): return True
 
     _user_can_add_parcel = _user_can_l
     _user_can_change_parcel = partialmethod(_user_can_k, extra=1)
@@ -172,54 +128,24 @@ class Crate(models.Model):
     class Meta:
         permissions = [(name, name) for name in ("t", "u", "v", "w", "x", "y", "z")]
 
-    def _user_can_t(self, user: User) -> Literal[True]:
-        return True
-
-    def _user_can_u(self, user: User) -> Never:
-        raise PermissionDenied
-
-    def _user_can_v(self, user: User) -> Awaitable[bool]:
-        return user.groups.aexists()
-
-    def _auser_can_v(self, user: User) -> Awaitable[bool]:
-        return user.groups.aexists()
-
-    async def _auser_can_w(self, user: User) -> Literal[True, False]:
-        return True
-
-    def _user_can_x(self, user: User) -> bool | Awaitable[bool]:
-        return True
-
-    def _user_can_y(self, user: User) -> Any:
-        return True
+    def _user_can_t(self, user: User) -> Literal[True]: return True
+    def _user_can_u(self, user: User) -> Never: raise PermissionDenied
+    def _user_can_v(self, user: User) -> Awaitable[bool]: return user.groups.aexists()
+    def _auser_can_v(self, user: User) -> Awaitable[bool]: return user.groups.aexists()
+    async def _auser_can_w(self, user: User) -> Literal[True, False]: return True
+    def _user_can_x(self, user: User) -> bool | Awaitable[bool]: return True
+    def _user_can_y(self, user: User) -> Any: return True
 
     @nonblocking
-    def _user_can_z(self, user: User) -> bool:
-        return True
-
-    def _group_can_t(self, groups: QuerySet[Group]) -> bool:
-        return True
-
-    async def _agroup_can_t(self, groups: GroupQuerySet) -> bool:
-        return True
-
-    def _group_can_u(self, groups: "QuerySet[Group] | None") -> bool:
-        return True
-
-    def _group_can_v(self, groups: Iterable[Group]) -> bool:
-        return True
-
-    def _group_can_w(self, groups: Collection[Any]) -> bool:
-        return True
-
-    def _group_can_x(self, groups: QuerySet[Any]) -> bool:
-        return True
-
-    def _group_can_y(self, groups: object) -> bool:
-        return True
-
-    def _group_can_z(self, groups) -> bool:
-        return True
+    def _user_can_z(self, user: User) -> bool: return True
+    def _group_can_t(self, groups: QuerySet[Group]) -> bool: return True
+    async def _agroup_can_t(self, groups: GroupQuerySet) -> bool: return True
+    def _group_can_u(self, groups: "QuerySet[Group] | None") -> bool: return True
+    def _group_can_v(self, groups: Iterable[Group]) -> bool: return True
+    def _group_can_w(self, groups: Collection[Any]) -> bool: return True
+    def _group_can_x(self, groups: QuerySet[Any]) -> bool: return True
+    def _group_can_y(self, groups: object) -> bool: return True
+    def _group_can_z(self, groups) -> bool: return True
 
 
 class RefundedOrder(Crate):
@@ -228,11 +154,8 @@ class RefundedOrder(Crate):
     class Meta:
         proxy = True
 
-    def _user_can_z(self, user: User) -> bool:
-        return False
-
-    def _user_can_view_refundedorder(self, user: User) -> bool:
-        return True
+    def _user_can_z(self, user: User) -> bool: return False
+    def _user_can_view_refundedorder(self, user: User) -> bool: return True
 
 
 class NotInstalled(models.Model):
@@ -242,8 +165,7 @@ class NotInstalled(models.Model):
         app_label = "elsewhere"
         abstract = True
 
-    def _user_can_do_anything(self, user: User) -> bool:
-        return True
+    def _user_can_do_anything(self, user: User) -> bool: return True
 
 
 def local() -> type[models.Model]:
@@ -253,7 +175,6 @@ def local() -> type[models.Model]:
         class Meta:
             app_label = "elsewhere"
 
-        def _user_can_do_anything(self, user: User) -> bool:
-            return True
+        def _user_can_do_anything(self, user: User) -> bool: return True
 
     return Local
