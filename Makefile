@@ -58,7 +58,8 @@ types: .venv/.dev .venv/.package
 # The connection is tried first, since without it every test fails.
 tests-on-%: .venv/.dev .venv/.package
 	@export DJEM_TEST_DB=$* DJANGO_SETTINGS_MODULE=tests.settings; \
-	$(BIN)/python -c "from django.db import connection; connection.ensure_connection()" && \
+	$(BIN)/python -c "import django; django.setup(); \
+		django.db.connection.ensure_connection()" && \
 	$(BIN)/coverage run -m pytest -n auto
 
 coverage:

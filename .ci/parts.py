@@ -104,7 +104,9 @@ def main(wanted: list[str]) -> int:
     print(f"About {minutes:.0f} minutes on two cores, with an empty .venv:")
     for part in parts:
         print(f"  {part:20} {SECONDS[part]:4} s")
-    print(f"Databases: {', '.join(used)} (others if DATABASES names them).", flush=True)
+    others = [name for name in SERVERS if name not in used]
+    hint = f"; to use {' and '.join(others)} as well, name them in DATABASES" if others else ""
+    print(f"Databases: {', '.join(used)}{hint}.", flush=True)
 
     began = time.monotonic()
     results = run_all(parts)
