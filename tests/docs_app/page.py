@@ -76,7 +76,7 @@ def read_blocks(page: Path) -> list[Block]:
 
 
 def split(blocks: list[Block]) -> tuple[list[Block], list[Block]]:
-    """Separate the files of the project from what runs in it, later changes of settings included."""
+    """Separate the files of the project from what runs in it, late settings included."""
     files: list[Block] = []
     steps: list[Block] = []
     for block in blocks:
