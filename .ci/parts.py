@@ -2,9 +2,9 @@
 
     python .ci/parts.py lint types pytest
 
-Each part is a target of the Makefile. Static checks run alongside the tests; their output is shown
-after that of the tests. A database server is only used if a variable names it: ``DATABASES``, one
-of the server's own (see ``tests/settings.py``), or ``CI``, which names all servers.
+Each part is a target of the Makefile. Static checks run alongside the tests; the output of one that
+fails is shown after that of the tests. A database server is used only if a variable names it:
+``DATABASES``, ``PGHOST`` or ``MYSQL_HOST``, or ``CI=true``, which names both.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 STATIC = ("lint", "types")
-SERVERS = {"postgresql": "PG", "mariadb": "MYSQL_"}  # how the names of their variables begin
+SERVERS = {"postgresql": "PGHOST", "mariadb": "MYSQL_HOST"}
 # How long each part takes on two cores.
 SECONDS = {
     "setup": 40,
@@ -50,11 +50,7 @@ def databases() -> list[str]:
     if unknown := set(named).difference(known):
         sys.exit(f"DATABASES has {', '.join(unknown)}: use any of {', '.join(known)}.")
     is_ci = os.environ.get("CI", "") not in {"", "0", "false"}
-    own = [
-        server
-        for server, prefix in SERVERS.items()
-        if is_ci or any(variable.startswith(prefix) for variable in os.environ)
-    ]
+    own = [server for server, variable in SERVERS.items() if is_ci or variable in os.environ]
     return named or ["sqlite", *own]
 
 
@@ -89,7 +85,8 @@ def run_all(parts: list[str]) -> list[Result]:
         alongside = pool.map(lambda part: run(part, capture=True), static)
         results += [run(part) for part in others if part not in STATIC]
         for result in alongside:
-            print(f"\n=== {result.part}\n{result.output}", end="")
+            if not result.passed:
+                print(f"\n=== {result.part}\n{result.output}", end="")
             results.append(shown(result))
     return results
 
