@@ -3,8 +3,9 @@
 
 PYTHON ?= python3
 ONCE ?=
-# What the matrix runs on: any of sqlite, postgresql and mariadb.
-DATABASES ?= sqlite
+# What the tests run on: any of sqlite, postgresql and mariadb. .ci/parts.py says what else names a
+# server. The matrix runs on SQLite if nothing is named.
+DATABASES ?=
 # Which pairs it runs: all, or those with some of the tags newest and oldest.
 TAGS ?=
 # For `make bench`: a short form, CPU time instead of time, some rows only (warm,asgi), and the
@@ -27,14 +28,21 @@ ALL_PYTHONS = pythons=$$(pyenv versions --bare 2>/dev/null \
 # The tests are about the wheel, so nothing may lead Python to the source tree.
 unexport PYTHONPATH
 
-.PHONY: demo test lint types pytest matrix bench soak oracle mutation wheel format clean
+.PHONY: demo test lint types pytest setup coverage matrix bench soak oracle mutation wheel format clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.demo
 	$(BIN)/python demo/run.py $(if $(ONCE),--once)
 
-test: lint types pytest
-	@echo "make test: everything passed."
+test:
+	@$(PYTHON) .ci/parts.py lint types pytest
+
+# The tests on all databases that are named, with one coverage report.
+pytest:
+	@$(PYTHON) .ci/parts.py pytest
+
+setup: .venv/.dev .venv/.package
+	@$(BIN)/coverage erase
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
@@ -47,20 +55,20 @@ types: .venv/.dev .venv/.package
 	$(BIN)/pyright
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright --verifytypes djem_async --ignoreexternal
 
-# One run for each database, on all cores, and one coverage report for all of them.
-pytest: .venv/.dev .venv/.package
-	@$(BIN)/python .ci/databases.py > .venv/databases
-	@$(BIN)/coverage erase
-	@failed=0; for database in $$(cat .venv/databases); do \
-		echo "== The tests on $$database"; \
-		DJEM_TEST_DB=$$database $(BIN)/coverage run -m pytest -n auto || failed=1; \
-	done; exit $$failed
+# The connection is tried first, since without it every test fails.
+tests-on-%: .venv/.dev .venv/.package
+	@export DJEM_TEST_DB=$* DJANGO_SETTINGS_MODULE=tests.settings; \
+	$(BIN)/python -c "import django; django.setup(); \
+		django.db.connection.ensure_connection()" && \
+	$(BIN)/coverage run -m pytest -n auto
+
+coverage:
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
 # Every supported pair of Python and Django, as far as the Pythons are installed.
 matrix: .venv/.dev $(WHEEL)
-	$(ALL_PYTHONS); $(BIN)/nox --no-error-on-missing-interpreters $(if $(TAGS),--tags $(TAGS)) -- $(DATABASES)
+	$(ALL_PYTHONS); $(BIN)/nox --no-error-on-missing-interpreters $(if $(TAGS),--tags $(TAGS)) -- $(or $(DATABASES),sqlite)
 
 # In an environment of its own. The results in the repository are renewed if nothing is chosen.
 bench: .venv/bench/.made
@@ -76,11 +84,12 @@ soak: .venv/.soak
 oracle: .venv/.made
 	$(BIN)/python -m tests.oracle
 
-# Everything, which takes hours, or MODULES=_cache,auth.backends, or those CHANGED since a revision;
-# no more than SECONDS.
+# Changes the functions of modules, MODULES="conf auth.backends" or all, and runs the tests that
+# reach them, or TESTS="tests/test_conf.py". Shows the changes that no test has noticed.
 mutation: .venv/.mutation
-	$(BIN)/python -m tests.mutation $(if $(MODULES),--modules $(MODULES)) \
-		$(if $(CHANGED),--changed $(CHANGED)) $(if $(SECONDS),--seconds $(SECONDS))
+	PYTEST_ADDOPTS="$(TESTS)" $(BIN)/mutmut run $(foreach each,$(MODULES),"djem_async.$(each).*")
+	@for mutant in $$($(BIN)/mutmut results | sed -n 's/: survived$$//p'); do \
+		$(BIN)/mutmut show $$mutant; done
 
 wheel: $(WHEEL)
 
@@ -89,7 +98,7 @@ format: .venv/.dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .nox .mutation dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .nox dist mutants .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
 
 $(WHEEL): $(PACKAGED) | .venv/.made
 	rm -rf dist

@@ -17,9 +17,10 @@ DJANGO = {
     "3.13": ["5.2", "6.0", "6.1"],
     "3.14": ["5.2", "6.0", "6.1"],
 }
-# Of each Python, the newest Django has the tag "newest".
+# The tag "newest" is for the newest Django on the two newest Pythons; one may not be installed.
+NEWEST = [(python, DJANGO[python][-1]) for python in list(DJANGO)[-2:]]
 PAIRS = [
-    nox.param(python, django, tags=["newest"] if django == versions[-1] != "5.2" else [])
+    nox.param(python, django, tags=["newest"] if (python, django) in NEWEST else [])
     for python, versions in DJANGO.items()
     for django in versions
 ]

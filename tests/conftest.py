@@ -15,6 +15,7 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.backends import RemoteUserBackend
 from django.contrib.auth.models import Permission
+from django.db import connections
 
 from djem_async._context import active_logs
 from tests.testapp.models import Thing, User
@@ -51,6 +52,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     ]
     config.hook.pytest_deselected(items=apart)
     items[:] = [item for item in items if item not in set(apart)]
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings() -> None:
+    """Give each process databases of its own, also where mutmut has forked it from another."""
+    for database in connections.settings.values():
+        database["TEST"]["NAME"] += f"_{os.getpid()}"
 
 
 class Api:

@@ -1,28 +1,54 @@
-"""The pages of the documentation, their blocks of code, and the projects that these make up."""
+"""Runs the code of a page of the documentation: ``python -m tests.docs_app.page docs/caching.md``.
+
+A page is a Django project: blocks that begin with a file name (``# inventory/models.py``) are its
+files, added to those of the tutorial; all other Python runs in one session, where ``await`` works
+as in ``python -m asyncio``. The next ``text`` block has to be what the code prints.
+
+Sybil, pytest-examples and pytest-markdown-docs don't replace this. Their Python evaluators neither
+await at the top level nor compare printed output with a block of its own, and they run all pages in
+one process, where Django can be set up only once. What would be left to them is finding the blocks.
+"""
 
 from __future__ import annotations
 
+import ast
+import asyncio
+import contextvars
+import doctest
+import inspect
+import io
+import os
 import re
+import shutil
+import sys
+import tempfile
+import traceback
+from contextlib import redirect_stdout
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import django
+from django.core.checks import run_checks
+from django.core.management import call_command
+from django.test import override_settings
+from django.test.signals import template_rendered
+from django.test.utils import setup_test_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 TUTORIAL = ROOT / "docs" / "tutorial.md"
-# Without the page whose code is for type checkers: tests/test_static_checking.py gives it to them.
+# Type checkers get the code of static-checking.md, in tests/test_static_checking.py.
 PAGES = [
     README,
     *sorted(page for page in (ROOT / "docs").rglob("*.md") if page.name != "static-checking.md"),
 ]
-
-# Blocks between fences, and those that readers do not see: <!-- python … -->
-_BLOCK = re.compile(
-    r"^(?:```(?P<language>[^\n]*)|<!-- (?P<hidden>python))\n(?P<code>.*?)^(?:```|-->)$",
+# Blocks between fences, and those hidden from readers: <!-- python … -->
+BLOCK = re.compile(
+    r"^(?:```(?P<language>[^\n]*)|<!-- python)\n(?P<code>.*?)^(?:```|-->)$",
     re.MULTILINE | re.DOTALL,
 )
-# The first line of a block that is a file of the project.
-_FILE = re.compile(r"(?:# (?P<python>\S+\.py)|{# (?P<template>\S+\.html) #})\n")
-_SETTINGS = "settings.py"
+# The first line of a block that is (part of) a file of the project.
+FILE = re.compile(r"(?:# (?P<python>\S+\.py)|{# (?P<template>\S+\.html) #})\n")
 
 
 class Block(NamedTuple):
@@ -30,54 +56,134 @@ class Block(NamedTuple):
 
     language: str
     code: str
-    line: int  # of the page, where the code begins
-    is_next: bool  # nothing stands between it and the block before
-    is_hidden: bool  # from readers
+    lines_before: int  # on the page
 
     @property
     def file(self) -> str | None:
-        """The file of the project that the block is, or is a part of."""
-        match = _FILE.match(self.code)
+        """The file of the project that the block belongs to."""
+        match = FILE.match(self.code)
         return match and (match["python"] or f"templates/{match['template']}")
 
 
 def read_blocks(page: Path) -> list[Block]:
     text = page.read_text(encoding="utf-8")
-    blocks = []
-    end = 0
-    for match in _BLOCK.finditer(text):
-        line = text.count("\n", 0, match.start("code")) + 1
-        is_next = not text[end : match.start()].strip()
-        language = match["language"] or match["hidden"]
-        is_hidden = match["hidden"] is not None
-        blocks.append(Block(language, match["code"], line, is_next, is_hidden))
-        end = match.end()
-    return blocks
+    return [
+        Block(
+            match["language"] or "python", match["code"], text.count("\n", 0, match.start("code"))
+        )
+        for match in BLOCK.finditer(text)
+    ]
 
 
 def split(blocks: list[Block]) -> tuple[list[Block], list[Block]]:
-    """Separate what makes up the project of a page from what then runs in it.
-
-    Settings that come after code are changed at that point of the page.
-    """
+    """Separate the files of the project from what runs in it, late settings included."""
     files: list[Block] = []
     steps: list[Block] = []
     for block in blocks:
-        is_late = block.file == _SETTINGS and any(step.language != "sh" for step in steps)
-        (files if block.file and not is_late else steps).append(block)
+        is_change = block.file == "settings.py" and any(each.language != "sh" for each in steps)
+        (files if block.file and not is_change else steps).append(block)
     return files, steps
 
 
-def project_files(page: Path) -> dict[str, str]:
-    """Put together the files of the project of a page, by their names.
+def run_page(page: Path) -> None:
+    files, steps = split(read_blocks(page))
+    tutorial = [] if page in {README, TUTORIAL} else split(read_blocks(TUTORIAL))[0]
+    with tempfile.TemporaryDirectory() as directory:
+        write_project(Path(directory), [*tutorial, *files])
+        rendered = start_project(directory, check=page.name != "checks.md")  # which shows mistakes
+        Session(page).run(steps)
+        for name in {block.file or "" for block in files}:
+            module = name.removesuffix(".py").replace("/", ".")
+            assert name in rendered or module in sys.modules, f"{name} is not used"
 
-    A page goes on with the project of the tutorial, as its reader does: what it says is added to
-    the files that there are.
-    """
-    files = {} if page in {README, TUTORIAL} else project_files(TUTORIAL)
-    for block in split(read_blocks(page))[0]:
-        name = block.file
-        assert name is not None
-        before = files.get(name, "") if name.endswith(".py") else ""
-        files[name] = f"{before}\n{block.code.partition(chr(10))[2]}"
-    return files
+
+def write_project(directory: Path, blocks: list[Block]) -> None:
+    shutil.copytree(Path(__file__).parent / "project", directory, dirs_exist_ok=True)
+    for block in blocks:
+        assert block.file
+        path = directory / block.file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Python is added to the file, a template replaces it.
+        with path.open("a" if path.suffix == ".py" else "w", encoding="utf-8") as file:
+            file.write(f"\n{block.code.partition(chr(10))[2]}")
+
+
+def start_project(directory: str, *, check: bool) -> set[str]:
+    """Set Django up; return a set that collects the names of the templates that are rendered."""
+    sys.path.insert(0, directory)
+    os.environ["DJANGO_SETTINGS_MODULE"] = "settings"
+    django.setup()
+    setup_test_environment()
+    call_command("migrate", run_syncdb=True, verbosity=0)
+    assert not check or not (problems := run_checks()), problems
+    rendered: set[str] = set()
+    template_rendered.connect(
+        lambda template, **_: rendered.add(f"templates/{template.name}"), weak=False
+    )
+    return rendered
+
+
+class Session:
+    """Runs blocks in turn, in one context and with one event loop, as a reader would."""
+
+    def __init__(self, page: Path) -> None:
+        self._page = page
+        self._names: dict[str, Any] = {"__name__": "__main__"}
+        self._context = contextvars.copy_context()
+        self._runner = asyncio.Runner()
+        self._printed = ""
+
+    def run(self, blocks: list[Block]) -> None:
+        with self._runner:
+            for block in blocks:
+                try:
+                    self._run_block(block)
+                except BaseException as error:
+                    error.add_note(f"In the block at line {block.lines_before} of the page.")
+                    raise
+            compare("", self._printed)
+
+    def _run_block(self, block: Block) -> None:
+        printed, self._printed = self._printed, ""
+        compare(block.code if block.language == "text" else "", printed)
+        if block.language == "python" and block.file:
+            changed: dict[str, Any] = {}
+            exec(block.code, vars(sys.modules["settings"]), changed)
+            override_settings(**changed).enable()
+        elif block.language == "python":
+            # Line numbers in a traceback are those of the page.
+            self._printed = self._execute("\n" * block.lines_before + block.code, "exec")
+        elif block.language == "pycon":
+            for example in doctest.DocTestParser().get_examples(block.code):
+                self._run_example(example)
+        else:
+            assert block.language in {"text", "sh"}, f"cannot run a block of {block.language!r}"
+
+    def _run_example(self, example: doctest.Example) -> None:
+        try:
+            found = self._execute(example.source, "single")
+        except Exception as error:
+            if example.exc_msg is None:
+                raise
+            found = traceback.format_exception_only(error)[-1]
+        compare(example.exc_msg or example.want, found)
+
+    def _execute(self, source: str, mode: str) -> str:
+        code = compile(
+            source, str(self._page), mode, ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True
+        )
+        with redirect_stdout(io.StringIO()) as output:
+            if code.co_flags & inspect.CO_COROUTINE:
+                self._runner.run(eval(code, self._names), context=self._context)
+            else:
+                self._context.run(eval, code, self._names)
+        return output.getvalue()
+
+
+def compare(want: str, found: str) -> None:
+    if not doctest.OutputChecker().check_output(want, found, doctest.ELLIPSIS):
+        raise AssertionError(f"The page says:\n{want}\nand the code prints:\n{found}")
+
+
+if __name__ == "__main__":
+    run_page(Path(sys.argv[1]).resolve())
