@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from asgiref.sync import async_to_sync
-from django.contrib.auth.backends import RemoteUserBackend
 from django.contrib.auth.models import Permission
 from django.db import connections
 
@@ -22,7 +21,6 @@ from tests.testapp.models import Thing, User
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import FunctionType
 
 
 DATABASE_FIXTURES = {"db", "transactional_db"}
@@ -33,7 +31,6 @@ EXPLORATIONS = {
     "fuzz",
     "interleaving",
     "test_decision_matrix.py",
-    "test_warm.py",
 }
 
 
@@ -89,12 +86,6 @@ def api(request: pytest.FixtureRequest) -> Api:
 
 
 @pytest.fixture
-def begins(): ...
-@pytest.fixture
-def learns(): ...
-
-
-@pytest.fixture
 def access_methods(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Set attributes of a class for one test: ``access_methods(Thing, _user_can_…=f)``."""
 
@@ -114,14 +105,6 @@ def grant(user: User, *perms: str) -> User:
     """Give a user model-level permissions, and return it anew, with nothing cached."""
     user.user_permissions.add(*(permission(perm) for perm in perms))
     return User.objects.get(pk=user.pk)
-
-
-def as_djangos(function: FunctionType, name: str = "has_perm") -> FunctionType:
-    """Make a patch of a method of `ModelBackend` look as if Django had written it."""
-    file = RemoteUserBackend.clean_username.__code__.co_filename
-    qualname = f"ModelBackend.{name}"
-    function.__code__ = function.__code__.replace(co_filename=file, co_qualname=qualname)
-    return function
 
 
 @pytest.fixture

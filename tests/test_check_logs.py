@@ -7,11 +7,11 @@ from unittest import mock
 
 import pytest
 from django.core.exceptions import SynchronousOnlyOperation
+from djem_async._cache import Decision, Record, permission_cache
+from djem_async._warm import look_up
 
 from djem_async import _warm
-from djem_async._cache import Decision, Record, permission_cache
 from djem_async._entries import Entry
-from djem_async._warm import look_up
 from djem_async.access import nonblocking
 from djem_async.logs import Loggable
 from tests.testapp.models import OtherThing, Thing, User
