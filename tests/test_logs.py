@@ -208,9 +208,6 @@ async def test_only_an_overridden_end_log_runs_in_a_thread() -> None:
         report.aend_log().send(None)  # ends without an await
 
 
-# Tasks and threads
-
-
 async def test_a_task_cannot_write_to_or_end_the_log_of_another(report: Plain) -> None:
     started, looked = asyncio.Event(), asyncio.Event()
 
@@ -385,9 +382,6 @@ def test_logs_travel_through_hops_both_ways(report: Plain, thread_sensitive: boo
     assert tagged(report.get_last_log(raw=True)) == [("line", ("inside",))]
 
 
-# Copies, bounds and memory
-
-
 @pytest.mark.parametrize("kind", [Plain, Data, Pair, User])
 @pytest.mark.parametrize(
     "duplicate", [copy.copy, copy.deepcopy, lambda instance: pickle.loads(pickle.dumps(instance))]
@@ -440,17 +434,16 @@ def test_instance_remembers_its_latest_1000_names(report: Plain) -> None:
 @pytest.mark.parametrize("end", [Plain.end_log, Plain.discard_log, lambda report: None])
 def test_long_lived_context_keeps_no_instance_and_does_not_grow(end: Any) -> None:
     def use_many(count: int) -> int:
-        alive = []
+        alive = weakref.WeakSet[Plain]()
         for number in range(count):
             report = Plain()
-            alive.append(weakref.ref(report))
+            alive.add(report)
             report.start_log(f"log {number}")
             report.log(*range(10))
             end(report)
             del report
         gc.collect()
-        assert not any(reference() for reference in alive)
-        alive.clear()
+        assert list(alive) == []
         return len(gc.get_objects())
 
     few, many = elsewhere(lambda: [use_many(count) for count in (200, 3_000)])
