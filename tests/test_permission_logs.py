@@ -16,10 +16,9 @@ from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
 from django.db.models.base import ModelBase
 
-from djem_async.exceptions import PermissionRecursionError
 from djem_async.logs import Entry, Loggable
 from tests.conftest import grant, permission
-from tests.testapp.models import CompositeThing, PlainUser, Product, Supplier, Thing, User
+from tests.testapp.models import CompositeThing, PlainUser, Thing, User
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from tests.conftest import Api
 
 PERM = "testapp.use_thing"
-
 Lines = list[tuple[str, tuple[str, ...]]]
 
 
@@ -88,9 +86,8 @@ class Bench:
     def asks(self, method: Any) -> None:
         self.access_methods(Thing, _user_can_use_thing=method)
 
-    def has_perm(self, obj: Any = None, perm: str = PERM) -> bool:
-        granted: bool = self.api(self.user).has_perm(perm, obj)
-        return granted
+    def has_perm(self, obj: Any = None, perm: str = PERM) -> Any:
+        return self.api(self.user).has_perm(perm, obj)
 
     def header(self, obj: Any = None, perm: str = PERM) -> Lines:
         about_object = [] if obj is None else [f"Object: {obj} ({obj.pk})"]
@@ -117,8 +114,7 @@ def bench(
     return Bench(api, user, thing, request.param, access_methods)
 
 
-# What the model level logs in a log of its own, and in that of an object before an access method
-# is asked. A method is asked after `MODEL_GRANTED` only.
+# What is in the log of the model level, and in that of an object before a method is asked.
 STATES: dict[str, tuple[Lines, Lines]] = {
     "ordinary": (GRANTED, MODEL_GRANTED),
     "without permission": (DENIED, MODEL_DENIED + DENIED),
@@ -155,8 +151,7 @@ def test_entries_of_checks(
     for is_async in (False, True):
         if answer is not None:
             bench.asks(deciding(answer, "asked", is_async=is_async))
-            ask_groups = lambda thing, groups: user.log("groups")  # noqa: E731
-            bench.access_methods(Thing, _group_can_use_thing=ask_groups)
+            bench.access_methods(Thing, _group_can_use_thing=lambda *args: user.log("groups"))
         user.clear_perm_cache()
         for _ in range(2):  # the second is answered from the cache
             if expected[-1:] in (ERROR, CANCELLED):
@@ -173,29 +168,6 @@ def test_entries_of_checks(
         assert log_of(user) == log_of(user, name) == bench.header() + of_model_level
 
 
-DOCUMENTED = """\
-Permission: testapp.delete_product
-User: user.name ({user.pk})
-Object: PROD123 ({product.pk})
-
-Model-level Result: Granted
-
-Cannot delete active product lines
-
-RESULT: Permission Denied"""
-
-
-def test_documented_output(bench: Bench) -> None:
-    perm, reason = "testapp.delete_product", "Cannot delete active product lines\n"
-    user = bench.user = grant(bench.user, perm)
-    product = Product.objects.create(code="PROD123", supplier=Supplier.objects.create())
-    text = DOCUMENTED.partition("\n\n")[2] if bench.verbosity == 1 else DOCUMENTED
-    text = text.format(user=user, product=product)
-    assert bench.has_perm(product, perm) is False
-    assert user.get_log(f"auto-{perm}-{product.pk}") == user.get_last_log() == text
-    assert user.get_last_log(tags=["auto"]) == text.replace(reason, "")
-
-
 @pytest.mark.parametrize(
     ("obj", "perm", "pk"),
     [
@@ -205,26 +177,23 @@ def test_documented_output(bench: Bench) -> None:
         (Thing(pk=1375), enum.StrEnum("Perms", {"USE": PERM}).USE, "1375"),
     ],
 )
-def test_log_is_named_by_permission_and_primary_key(
-    bench: Bench, obj: Any, perm: str, pk: str
-) -> None:
+def test_log_is_named_by_permission_and_key(bench: Bench, obj: Any, perm: str, pk: str) -> None:
     bench.access_methods(type(obj), __bool__=lambda self: False)  # falsy, but an object
     user = bench.user = grant(bench.user, perm)
     assert bench.has_perm(obj, perm) is True
     assert log_of(user) == bench.lines(GRANTED, obj=obj, perm=str(perm))
     assert log_of(user, f"auto-{perm!s}-{pk}") == log_of(user)
-    assert log_of(user, f"auto-{perm!s}") == GRANTED
 
 
-@pytest.mark.parametrize("name", ["mine", f"auto-{PERM}", f"auto-{PERM}-1"])
+@pytest.mark.parametrize("name", ["mine", f"auto-{PERM}", f"auto-{PERM}-{{}}"])
 def test_own_log_is_left_alone_whatever_its_name(bench: Bench, name: str) -> None:
     bench.asks(deciding(False, "asked"))
-    thing, user = Thing(pk=1), bench.user
+    thing, user, name = bench.thing, bench.user, name.format(bench.thing.pk)
     user.start_log(name)
     user.log("before")
     for check in (bench.has_perm, bench.has_perm, bench.api(user).get_all_permissions):
         check(thing)
-        assert log_of(user, f"auto-{PERM}-1") == bench.lines(plain("asked"), DENIED, obj=thing)
+        assert log_of(user, f"auto-{PERM}-{thing.pk}") == bench.lines(plain("asked"), DENIED)
         with pytest.raises(ValueError, match="already active"):
             user.start_log(name)
     user.log("after")
@@ -237,9 +206,6 @@ def test_a_log_that_an_access_method_leaves_active_is_dropped(bench: Bench, erro
     def decide(obj: Thing, user: User) -> bool:
         with pytest.raises(ValueError, match="already active"):
             user.start_log(f"auto-{PERM}-{obj.pk}")
-        user.start_log("details")
-        user.log("detail")
-        user.end_log()
         user.log("asked")
         user.start_log("left")
         user.log("lost")
@@ -252,7 +218,6 @@ def test_a_log_that_an_access_method_leaves_active_is_dropped(bench: Bench, erro
     with suppress(ValueError):
         assert bench.has_perm(bench.thing) is False
     assert log_of(bench.user) == bench.lines(plain("asked"), ERROR if error else DENIED)
-    assert bench.user.get_log("details") == "detail"
     assert bench.user.end_log() == ("mine", [])
     assert_nothing_active(bench.user)
 
@@ -275,15 +240,18 @@ def test_an_access_method_cannot_end_the_log_of_its_check_or_of_the_caller(
 
 def test_checks_inside_an_access_method_have_logs_of_their_own(bench: Bench) -> None:
     user, other = bench.user, grant(User.objects.create_user("other"), PERM)
-    outer, inner = Thing(name="outer"), Thing(name="inner")  # their logs have one name
+    outer, inner, failing = (Thing(name=name) for name in ("outer", "inner", "failing"))
 
     def decide(obj: Thing, asking: User) -> bool:
         asking.log(f"{obj} before")
+        if obj is failing:
+            raise ValueError("wrong")
         if obj is outer:
-            asking.has_perm(PERM)
-            asking.has_perm(PERM, inner)
+            assert asking.has_perm(PERM)
+            asking.has_perm(PERM, inner)  # its log has the same name
             asking.log(*asking.get_last_log(raw=True))
-            other.has_perm(PERM, inner)
+            with pytest.raises(ValueError, match="wrong"):
+                other.has_perm(PERM, failing)
         asking.log(f"{obj} after")
         return obj is outer
 
@@ -292,14 +260,11 @@ def test_checks_inside_an_access_method_have_logs_of_their_own(bench: Bench) -> 
     of_inner = bench.lines(plain("inner before", "inner after"), DENIED, obj=inner)
     logged = plain("outer before", *(line for line, _ in of_inner), "outer after")
     assert log_of(user) == bench.lines(logged, GRANTED, obj=outer)
-    assert log_of(other)[-3:] == plain("inner before", "inner after") + DENIED
-    assert_nothing_active(other)
+    assert log_of(other)[-2:] == plain("failing before") + ERROR
 
 
 @pytest.mark.parametrize("message", [[], ["why"]])
-def test_without_automatic_logs_lines_go_to_the_active_log_or_nowhere(
-    bench: Bench, settings: Any, message: list[str]
-) -> None:
+def test_logging_off_leaves_no_logs(bench: Bench, settings: Any, message: list[str]) -> None:
     def decide(obj: Thing, user: User) -> bool:
         user.log("asked", *user.get_last_log(raw=True))  # of an inner check, had it a log
         raise PermissionDenied(*message)
@@ -313,18 +278,15 @@ def test_without_automatic_logs_lines_go_to_the_active_log_or_nowhere(
     with pytest.raises(KeyError, match="No finished logs"):
         bench.user.get_last_log()
     bench.user.start_log("mine")
-    for _ in range(2):
-        bench.has_perm(bench.thing)
+    bench.has_perm(bench.thing)
     bench.user.clear_perm_cache()
     bench.has_perm(bench.thing)
-    assert bench.user.end_log() == ("mine", ["asked", *message] * 3)
+    assert bench.user.end_log() == ("mine", ["asked", *message] * 2)
 
 
-@pytest.mark.parametrize("computed_at", [0, 1, 2])
-@pytest.mark.parametrize("computed_by", ["has_perm", "get_all_permissions"])
-def test_cached_decision_replays_its_lines(
-    bench: Bench, settings: Any, computed_at: int, computed_by: str
-) -> None:
+@pytest.mark.parametrize("verbosity", [0, 1, 2])
+@pytest.mark.parametrize("by", ["has_perm", "get_all_permissions"])
+def test_cached_lines_are_replayed(bench: Bench, settings: Any, verbosity: int, by: str) -> None:
     def decide(obj: Thing, user: User) -> bool:
         user.log("asked", tag="mine")
         user.log(f"about {obj.name}")
@@ -332,9 +294,9 @@ def test_cached_decision_replays_its_lines(
 
     thing, user = bench.thing, bench.user
     bench.asks(decide)
-    settings.DJEM_PERM_LOG_VERBOSITY = computed_at
-    args = [PERM, thing] if computed_by == "has_perm" else [thing]
-    getattr(user, computed_by)(*args)  # sync, which async checks find as well
+    settings.DJEM_PERM_LOG_VERBOSITY = verbosity
+    args = [PERM, thing] if by == "has_perm" else [thing]
+    getattr(user, by)(*args)  # sync, which async checks find as well
     settings.DJEM_PERM_LOG_VERBOSITY = bench.verbosity
     asked: Lines = [("asked", ("mine",))]
     for line, name in (("a thing", "new"), ("a thing", "newer"), ("cleared", "cleared")):
@@ -347,69 +309,45 @@ def test_cached_decision_replays_its_lines(
         assert log_of(user) == expected
 
 
-def test_recursion_and_inner_errors_are_logged(bench: Bench) -> None:
-    def decide(obj: Thing, user: User) -> bool:
-        if obj.pk == 7:
-            raise ValueError("wrong")
-        with pytest.raises(ValueError, match="wrong"):
-            user.has_perm(PERM, Thing(pk=7))
-        user.log("handled")
-        return user.has_perm(PERM, obj)
-
-    bench.thing = Thing(pk=8)
-    bench.asks(decide)
-    with pytest.raises(PermissionRecursionError):
-        bench.has_perm(bench.thing)
-    recursion = auto("\nRESULT: Error (PermissionRecursionError)")
-    assert log_of(bench.user) == bench.lines(plain("handled"), recursion)
-    assert log_of(bench.user, f"auto-{PERM}-7") == bench.lines(ERROR, obj=Thing(pk=7))
-    assert_nothing_active(bench.user)
+def veto(user: User, obj: Any) -> bool:
+    raise PermissionDenied
 
 
 class Other:
-    """Another backend, asked before the usual ones."""
-
-    story = ""
+    answer: Any = None
 
     def has_perm(self, user: Any, perm: str, obj: Any = None) -> bool:
-        match self.story:
-            case "fails" if obj is None:
-                raise ValueError("wrong")
-            case "vetoes":
-                raise PermissionDenied
-            case "logs":
-                user.log(f"of {obj}")
-            case "leaves a log active" if obj is None:
-                user.start_log("left")
-                user.log("lost")
-            case "checks" if obj is not None:
-                user.has_perm("testapp.add_thing")
-        return self.story == "grants"
+        return bool(type(self).answer(user, obj))
 
 
 ORDINARY = (MODEL_GRANTED + plain("asked") + GRANTED, GRANTED)
+DIVIDED = auto("\nRESULT: Error (ZeroDivisionError)")
 
 
 @pytest.mark.parametrize(
-    ("story", "of_object", "of_model_level"),
+    ("answer", "of_object", "of_model_level"),
     [
-        ("fails", ERROR, ERROR),
-        ("vetoes", DENIED, None),
-        ("grants", GRANTED, None),
-        ("logs", plain("of a thing", "of None") + ORDINARY[0], plain("of None") + GRANTED),
-        ("leaves a log active", *ORDINARY),
-        ("checks", *ORDINARY),
+        (veto, DENIED, []),
+        (lambda user, obj: True, GRANTED, []),
+        (lambda user, obj: obj is None and 1 / 0, DIVIDED, DIVIDED),
+        (lambda user, obj: obj is None and user.start_log("left"), *ORDINARY),
+        (lambda user, obj: obj is not None and user.has_perm("testapp.add_thing"), *ORDINARY),
+        (
+            lambda user, obj: user.log(f"of {obj}"),
+            plain("of a thing", "of None") + ORDINARY[0],
+            plain("of None") + GRANTED,
+        ),
     ],
 )
 def test_entries_with_another_backend(
-    bench: Bench, settings: Any, story: str, of_object: Lines, of_model_level: Lines | None
+    bench: Bench, settings: Any, answer: Any, of_object: Lines, of_model_level: Lines
 ) -> None:
     settings.AUTHENTICATION_BACKENDS = [f"{__name__}.Other", *settings.AUTHENTICATION_BACKENDS]
-    bench.access_methods(Other, story=story)
+    bench.access_methods(Other, answer=answer)
     bench.asks(deciding(True, "asked"))
     bench.user.start_log("mine")
     for _ in range(2):
-        with suppress(ValueError):
+        with suppress(ZeroDivisionError):
             assert bench.has_perm(bench.thing) is (of_object[-1:] == GRANTED)
         assert log_of(bench.user) == bench.header(bench.thing) + of_object
         if of_model_level:
@@ -424,30 +362,27 @@ def test_text_of_an_object_is_needed_at_verbosity_2_and_may_query_or_fail(bench:
     Thing.objects.all().delete()
     with suppress(ZeroDivisionError):
         assert bench.has_perm(bench.thing) is (bench.verbosity == 1)
-    error = auto("\nRESULT: Error (ZeroDivisionError)")
-    assert log_of(bench.user)[-1:] == (error if bench.verbosity == 2 else GRANTED)
+    assert log_of(bench.user)[-1:] == (DIVIDED if bench.verbosity == 2 else GRANTED)
     assert_nothing_active(bench.user)
 
 
 @pytest.mark.parametrize("name", ["get_all_permissions", "get_user_permissions"])
 def test_permission_sets_log_the_model_level_only(bench: Bench, name: str) -> None:
     user, get = bench.user, getattr(bench.api(bench.user), name)
-    get()
+    bench.asks(deciding(True, "asked"))
+    assert PERM in get()
     with pytest.raises(KeyError, match="No finished logs"):
         user.get_last_log()
-    bench.asks(deciding(True, "asked"))
+    user.start_log("mine")
     assert get(bench.thing) == {PERM}
     assert log_of(user, f"auto-{PERM}")[-1:] == GRANTED
     assert log_of(user, "auto-testapp.add_thing")[-1:] == DENIED
-    with pytest.raises(KeyError):
-        user.get_log(f"auto-{PERM}-{bench.thing.pk}")
-    assert "asked" not in user.get_last_log()
-
     bench.asks(deciding(ValueError("wrong"), "asked"))
     user.clear_perm_cache()
-    user.start_log("mine")
     with pytest.raises(ValueError, match="wrong"):
         get(bench.thing)
+    with pytest.raises(KeyError):
+        user.get_log(f"auto-{PERM}-{bench.thing.pk}")
     assert user.end_log() == ("mine", [])
     assert_nothing_active(user)
 
@@ -462,6 +397,11 @@ def test_users_without_the_mixin_are_checked_without_logs(bench: Bench) -> None:
         assert bench.api(user).get_all_permissions(bench.thing) >= {PERM}
         assert bench.api(AnonymousUser()).has_perm(PERM, bench.thing) is False
         assert bench.api(AnonymousUser()).get_all_permissions(bench.thing) == set()
+
+
+def log(user: Any, *lines: str, tag: str | None = None) -> None:
+    user.heard += lines
+    Loggable.log(user, *lines, tag=tag)
 
 
 def save(user: Any) -> tuple[str, list[Entry]]:
@@ -482,22 +422,22 @@ async def asave(user: Any) -> tuple[str, list[Entry]]:
 
 @pytest.mark.parametrize("methods", [{"end_log": save}, {"end_log": save, "aend_log": asave}])
 @pytest.mark.parametrize("answer", [False, ValueError("wrong")])
-def test_overridden_end_log_may_query_and_check(bench: Bench, methods: Any, answer: Any) -> None:
-    user = bench.load_user(**methods)
+def test_overridden_methods_are_called(bench: Bench, methods: Any, answer: Any) -> None:
+    user: Any = bench.load_user(log=log, **methods)
     bench.asks(deciding(answer, "asked"))
+    names, result = [f"auto-{PERM}", f"auto-{PERM}-{bench.thing.pk}"], ERROR if answer else DENIED
     for _ in range(2):
+        user.heard = []
         with suppress(ValueError):
             assert bench.has_perm(bench.thing) is False
-        result = ERROR if answer else DENIED
-        assert log_of(user, f"auto-{PERM}-{bench.thing.pk}") == bench.lines(plain("asked"), result)
+        assert result[0][0] in user.heard
+        assert log_of(user, names[1]) == bench.lines(plain("asked"), result)
         assert_nothing_active(user)
-    saved = list(Thing.objects.filter(name__startswith="auto-").order_by("pk"))
-    names = [f"auto-{PERM}", f"auto-{PERM}-{bench.thing.pk}"] * 2
-    assert [thing.name for thing in saved[1::2]] == names
-    assert {thing.name for thing in saved[::2]} == {"auto-testapp.add_thing"}
+    saved = [thing.name for thing in Thing.objects.order_by("pk") if "auto" in thing.name]
+    assert saved[::2] == ["auto-testapp.add_thing"] * 4
+    assert saved[1::2] == names * 2
 
 
-@pytest.mark.parametrize("answer", [True, ValueError("wrong")])
 @pytest.mark.parametrize(
     "end_log",
     [
@@ -506,29 +446,18 @@ def test_overridden_end_log_may_query_and_check(bench: Bench, methods: Any, answ
         lambda user: user.discard_log(),
         lambda user: None,
     ],
-    ids=["raises after", "raises before", "discards", "does nothing"],
 )
-def test_overridden_end_log_leaves_no_log_active(bench: Bench, end_log: Any, answer: Any) -> None:
+def test_overridden_end_log_leaves_no_log_active(bench: Bench, end_log: Any) -> None:
     user = bench.load_user(end_log=end_log)
-    bench.asks(deciding(answer, "asked"))
     user.start_log("mine")
-    for obj in (None, bench.thing) * 2:
-        with suppress(ZeroDivisionError, ValueError):
-            assert bench.has_perm(obj) is True
+    for answer in (True, ValueError("wrong")):
+        bench.asks(deciding(answer, "asked"))
+        user.clear_perm_cache()
+        for obj in (None, bench.thing):
+            with suppress(ZeroDivisionError, ValueError):
+                assert bench.has_perm(obj) is True
     assert Loggable.end_log(user) == ("mine", [])
     assert_nothing_active(user)
-
-
-def test_overridden_log_gets_the_lines_of_every_check(bench: Bench) -> None:
-    def log(user: User, *lines: str, tag: str | None = None) -> None:
-        logged.extend(lines)
-        Loggable.log(user, *lines, tag=tag)
-
-    bench.load_user(log=log)
-    for obj in (None, bench.thing) * 2:
-        logged: list[str] = []
-        assert bench.has_perm(obj) is True
-        assert logged[-1:] == [GRANTED[0][0]]
 
 
 only_async = pytest.mark.parametrize("api", ["async"], indirect=True)
@@ -610,14 +539,12 @@ def test_cancelled_check_leaves_no_log_active(bench: Bench, where: str) -> None:
         await asyncio.Event().wait()
 
     async def check() -> None:
-        checking = user.ahas_perm(PERM, bench.thing)
-        await asyncio.get_running_loop().create_task(checking, context=context)
+        with pytest.raises(asyncio.CancelledError):
+            await user.ahas_perm(PERM, bench.thing)
+        assert_nothing_active(user)
 
-    context = contextvars.copy_context()
     user = bench.load_user(**({"aend_log": cancel} if where == "aend_log" else {}))
     bench.asks(cancel)
-    with pytest.raises(asyncio.CancelledError):
-        async_to_sync(check)()
-    context.run(assert_nothing_active, user)
+    async_to_sync(check)()
     if where == "access method":
-        assert context.run(log_of, user) == bench.lines(CANCELLED)
+        assert log_of(user) == bench.lines(CANCELLED)
