@@ -39,9 +39,6 @@ def only_form(backend: type) -> Form | None:
     Django's own backends derive from each other they derive within a form, so the whole backend
     is asked in the form that has been overridden.
 
-    Args:
-        backend: The class of the backend.
-
     Returns:
         The form, or None where both are up to date.
     """
@@ -56,10 +53,6 @@ def only_form(backend: type) -> Form | None:
 
 def overridden_form(backend: type, name: str) -> Form | None:
     """Tell which form of a permission method a backend overrides, while the other is left behind.
-
-    Args:
-        backend: The class of the backend.
-        name: The name of the sync form.
 
     Returns:
         The form, or None where both are up to date.
@@ -185,14 +178,7 @@ ByMethods: TypeAlias = Callable[[], Flow[bool]]
 def answers(
     check: Check, name: str, *args: Any, by_methods: ByMethods | None = None
 ) -> Iterator[Flow[bool]]:
-    """Ask all backends for a decision, one after the other.
-
-    Args:
-        check: The check.
-        name: The name of the method to ask.
-        *args: The arguments after the user.
-        by_methods: What our backend decides; None if it has no say.
-    """
+    """Ask all backends for a decision, one after the other."""
     for each in configured_backends().all:
         if not each.is_stock:
             method = _forms_of(load_backend(each.path), name, each.form)
@@ -205,11 +191,6 @@ def answers(
 
 def ask(check: Check | None, method: Forms, *args: object) -> Flow[bool]:
     """Ask a method for a decision.
-
-    Args:
-        check: The check that it is asked for, if any.
-        method: Its two forms. With neither, nothing is granted.
-        *args: The arguments.
 
     Returns:
         The decision.
@@ -258,11 +239,6 @@ def _forms_of(backend: object, name: str, form: Form | None) -> Forms:
 
 def collect(check: Check, name: str, obj: object) -> Flow[set[str]]:
     """Unite the permission sets of all backends.
-
-    Args:
-        check: The check.
-        name: The name of the method that returns them.
-        obj: The object, None for the model level.
 
     Returns:
         The names of the permissions.

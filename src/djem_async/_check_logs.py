@@ -35,12 +35,6 @@ _MODEL_LEVEL_RESULTS: Final = {
 def logged(check: Check, perm: str, obj: object, decision: Flow[bool]) -> Flow[bool]:
     """Log a check of a user.
 
-    Args:
-        check: The check of a user with `Loggable`.
-        perm: The permission.
-        obj: The object, None for a check of the model level.
-        decision: What decides it.
-
     Returns:
         The decision.
     """
@@ -88,12 +82,7 @@ def _header(check: Check, perm: str, obj: object) -> Flow[list[str]]:
 
 
 def note(check: Check, *lines: str) -> Flow[None]:
-    """Write lines of the library into the log of a check.
-
-    Args:
-        check: The check.
-        *lines: The lines.
-    """
+    """Write lines of the library into the log of a check."""
     user = check.user
     if are_ours(user, "log"):
         entries = tuple(Entry(line, AUTO) for line in lines)
@@ -115,13 +104,7 @@ def _end(check: Check, log: ActiveLog, result: str) -> Flow[None]:
 
 
 def model_level_result(check: Check, perm: str, *, granted: bool) -> None:
-    """Log the result that a check of an object has waited for, if it is logged.
-
-    Args:
-        check: The check of a user with `Loggable`.
-        perm: The permission.
-        granted: The result.
-    """
+    """Log the result that a check of an object has waited for, if it is logged."""
     log = innermost(log_store(check.user), check.logs)
     if log is not None and log.awaits == perm:
         log.awaits = None
@@ -130,13 +113,6 @@ def model_level_result(check: Check, perm: str, *, granted: bool) -> None:
 
 def log_remembered(user: Any, perm: str, obj: Any, decision: Decision, *, held: bool) -> bool:
     """Leave the logs of a check whose answer is remembered, as `logged` would.
-
-    Args:
-        user: The user, with the log methods of `Loggable`.
-        perm: The permission.
-        obj: The object, None for a check of the model level.
-        decision: The decision of the check.
-        held: The answer of the model level.
 
     Returns:
         Whether that was possible. If not, nothing was done, and the check has to be made.
@@ -167,12 +143,7 @@ def log_remembered(user: Any, perm: str, obj: Any, decision: Decision, *, held: 
 
 @contextmanager
 def dropped(check: Check, perm: str) -> Generator[None]:
-    """Drop what is logged about an object where a check is a question of the library's own.
-
-    Args:
-        check: The check of a user with `Loggable`.
-        perm: The permission.
-    """
+    """Drop what is logged about an object where a check is a question of the library's own."""
     before = check.logs
     log = ActiveLog(log_store(check.user), awaits=perm)
     check.logs = (*before, log)

@@ -38,9 +38,6 @@ class ObjectCheck(Protocol):
 def decide(check: ObjectCheck) -> Flow[bool]:
     """Decide a permission on an object.
 
-    Args:
-        check: The user, the permission and the object.
-
     Returns:
         Whether the permission is granted.
     """
@@ -67,9 +64,6 @@ class MethodsCheck(Protocol):
 
 def decide_by_methods(check: MethodsCheck) -> Flow[bool]:
     """Decide a permission that an active user has at the model level, but not implicitly.
-
-    Args:
-        check: The access methods of the object.
 
     Returns:
         Whether the permission is granted.
@@ -118,9 +112,6 @@ IMPLICIT: Final = {
 def decide_for_user(check: UserCheck) -> Flow[bool]:
     """Decide a permission for a user, as Django does, with universal OLP.
 
-    Args:
-        check: The user, the permission and perhaps an object.
-
     Returns:
         Whether the permission is granted.
     """
@@ -132,9 +123,6 @@ def decide_for_user(check: UserCheck) -> Flow[bool]:
 
 def first_grant(answers: Iterable[Flow[bool]]) -> Flow[bool]:
     """Ask backends until one grants; one that raises `PermissionDenied` vetoes the rest.
-
-    Args:
-        answers: The backends' answers, in order.
 
     Returns:
         Whether any of them grants.

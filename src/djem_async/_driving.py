@@ -22,9 +22,6 @@ AsyncMethod = TypeVar("AsyncMethod", bound=Callable[..., Coroutine[Any, Any, Any
 def run(flow: Flow[T]) -> T:
     """Run a flow to its end, making its calls synchronously.
 
-    Args:
-        flow: The flow.
-
     Returns:
         What the flow returns.
 
@@ -52,10 +49,6 @@ async def arun(flow: Flow[T], first: Call | None = None) -> T:
     An async form is awaited, and a plain ``def`` runs in the thread that `asgiref` keeps for
     code that is not thread-safe, with this context.
 
-    Args:
-        flow: The flow.
-        first: The call that the flow waits for, None if it has not begun.
-
     Returns:
         What the flow returns.
     """
@@ -77,9 +70,6 @@ async def arun_in_thread(flow: Flow[T]) -> T:
     """Run a flow to its end as `arun` does, with one hop for all calls that need the thread.
 
     The flow itself runs there as well, up to the first call that belongs on the event loop.
-
-    Args:
-        flow: The flow.
 
     Returns:
         What the flow returns.
@@ -105,10 +95,6 @@ class _Waiter:
 
 def _run_in_thread(flow: Flow[T], waiter: _Waiter) -> tuple[Call | None, Any]:
     """Run a flow up to the first call that belongs on the event loop.
-
-    Args:
-        flow: The flow.
-        waiter: Who waits for it. If they have gone by the end of a call, the flow is cancelled.
 
     Returns:
         The call, None if the flow has ended; and what the flow has returned then.
@@ -214,9 +200,6 @@ def twin_of(name: str) -> Callable[[AsyncMethod], AsyncMethod]:
     A subclass may override the sync form alone. The async form must not go on without it, so it
     runs the override in a thread. To type checkers the method stays the ``async def`` that it is,
     as which it overrides Django's and can be overridden.
-
-    Args:
-        name: The name of the sync form. The async one has an ``a`` before it.
     """
 
     def decorate(method: AsyncMethod) -> AsyncMethod:

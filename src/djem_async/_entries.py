@@ -47,14 +47,7 @@ Most logs are never read. So a header is kept as it comes, and formatted by `ent
 
 
 def header_lines(perm: str, username: str, pk: object, *of_object: object) -> list[str]:
-    """Return the lines at the beginning of the log of a check.
-
-    Args:
-        perm: The permission.
-        username: The name of the user.
-        pk: The primary key of the user.
-        *of_object: The text of the object and its primary key, if there is one.
-    """
+    """Return the lines at the beginning of the log of a check."""
     lines = [f"Permission: {perm}", f"User: {username} ({pk})"]
     if of_object:
         lines.append("Object: {} ({})".format(*of_object))
@@ -62,11 +55,7 @@ def header_lines(perm: str, username: str, pk: object, *of_object: object) -> li
 
 
 def entries_of(log: FinishedLog) -> Entries:
-    """Return the entries of a finished log.
-
-    Args:
-        log: The log.
-    """
+    """Return the entries of a finished log."""
     _, entries, header = log
     lines: list[str] = header_lines(*header) if header else []  # type: ignore[arg-type]
     return (*(Entry(line, AUTO) for line in lines), *entries)

@@ -22,10 +22,6 @@ def fill_permission_caches(backend: ModelBackend, user: Any) -> None:
 
     They are filled as `ModelBackend.get_all_permissions` fills them, mostly with one query.
 
-    Args:
-        backend: A backend whose permission methods are Django's own.
-        user: The user.
-
     Raises:
         SynchronousOnlyOperation: This thread runs an event loop.
     """

@@ -62,10 +62,6 @@ def decision_of(answer: object, label: str) -> Flow[bool]:
 
     What counts as a grant is listed, because most objects are truthy: a `Q`, a response, a mock.
 
-    Args:
-        answer: What it returned.
-        label: The name of the method.
-
     Raises:
         NotADecisionError: It is truthy, but neither True, nor a finite number, a queryset or a
             model instance.

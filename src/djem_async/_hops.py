@@ -34,9 +34,6 @@ async def call_in_thread(call: Callable[[], object]) -> Any:
     It is made with this context, and what it changes in context variables shows here, as with
     `asgiref.sync.sync_to_async`.
 
-    Args:
-        call: What to call. It must not raise `StopIteration`.
-
     Returns:
         What it returns.
     """
@@ -81,9 +78,6 @@ class _Line:
 
     async def wait_for(self, call: Callable[[], object]) -> Any:
         """Let a call wait for its turn.
-
-        Args:
-            call: What to call.
 
         Returns:
             What it returns.
@@ -175,11 +169,7 @@ class _Waiting:
             ]
 
     def hand_over(self, error: BaseException | None = None) -> None:
-        """Wake up who waits for the call.
-
-        Args:
-            error: Why the call has not been made.
-        """
+        """Wake up who waits for the call."""
         if not self.is_done:
             self._error = self._error or error
             self.future.set_result(None)

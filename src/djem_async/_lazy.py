@@ -17,31 +17,19 @@ _wrapped_in: Final[Callable[[object], Any]] = new_method_proxy(_itself)
 
 
 def is_lazy(instance: object) -> bool:
-    """Tell whether an object is one of Django's lazy ones.
-
-    Args:
-        instance: Any object.
-    """
+    """Tell whether an object is one of Django's lazy ones."""
     return issubclass(type(instance), LazyObject)
 
 
 def loaded(instance: object) -> Flow[Any]:
-    """Return the object that a lazy object stands for, loading it where queries may be made.
-
-    Args:
-        instance: Any object; one that is not lazy is returned as it is.
-    """
+    """Return the object that a lazy object stands for, loading it where queries may be made."""
     if is_lazy(instance):
         return (yield Call(unwrapped, None, (instance,)))
     return instance
 
 
 def unwrapped(instance: object) -> Any:
-    """Return the object that a lazy object stands for, loading it if need be.
-
-    Args:
-        instance: Any object; one that is not lazy is returned as it is.
-    """
+    """Return the object that a lazy object stands for, loading it if need be."""
     while is_lazy(instance):
         instance = _wrapped_in(instance)
     return instance
@@ -51,8 +39,5 @@ def plain_text(text: Any) -> Any:
     """Return a string as a plain one, also the value of an enum member that is a string.
 
     A subclass may have an equality of its own, and so take part in comparisons of names.
-
-    Args:
-        text: A string, perhaps of a subclass; anything else is returned as it is.
     """
     return str.__str__(text) if issubclass(type(text), str) else text

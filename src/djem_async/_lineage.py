@@ -16,9 +16,6 @@ def lineage(model: type[Model]) -> Iterator[Options[Any]]:
     """Return the options of a model and of all models that it inherits from.
 
     They are its own, those of the concrete model of a proxy, and of multi-table parents.
-
-    Args:
-        model: The model.
     """
     for base in model.__mro__:
         if issubclass(base, Model) and base is not Model and not base._meta.abstract:

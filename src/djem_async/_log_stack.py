@@ -38,11 +38,7 @@ _StoreRef: TypeAlias = "weakref.ref[LogStore]"
 
 
 def log_store(instance: object) -> LogStore:
-    """Return the finished logs of an instance.
-
-    Args:
-        instance: The instance.
-    """
+    """Return the finished logs of an instance."""
     return owned(instance, "_log_store", LogStore)
 
 
@@ -80,21 +76,12 @@ class ActiveLog:
 
 
 def still_active(logs: tuple[ActiveLog, ...]) -> tuple[ActiveLog, ...]:
-    """Return logs without those that have ended, or whose instance is no more.
-
-    Args:
-        logs: The logs.
-    """
+    """Return logs without those that have ended, or whose instance is no more."""
     return tuple(log for log in logs if log.is_active)
 
 
 def innermost(store: LogStore, logs: tuple[ActiveLog, ...] | None = None) -> ActiveLog | None:
-    """Return the innermost active log of an instance, None if there is none.
-
-    Args:
-        store: Of the instance.
-        logs: The logs to search, those of this context by default.
-    """
+    """Return the innermost active log of an instance, None if there is none."""
     for log in reversed(active_logs.get() if logs is None else logs):
         if log.is_open and log.store() is store:
             found: ActiveLog = log
@@ -103,31 +90,18 @@ def innermost(store: LogStore, logs: tuple[ActiveLog, ...] | None = None) -> Act
 
 
 def begin(log: ActiveLog) -> None:
-    """Make a log the innermost of this context.
-
-    Args:
-        log: The log.
-    """
+    """Make a log the innermost of this context."""
     active_logs.set((*still_active(active_logs.get()), log))
 
 
 def leave(log: ActiveLog) -> None:
-    """Let a log be active no more: in this context, or everywhere, if it is of a check.
-
-    Args:
-        log: The log.
-    """
+    """Let a log be active no more: in this context, or everywhere, if it is of a check."""
     log.is_open = not log.is_of_check
     active_logs.set(tuple(other for other in active_logs.get() if other is not log))
 
 
 def finish(store: LogStore, *logs: FinishedLog) -> None:
-    """Keep logs that have ended.
-
-    Args:
-        store: Of the instance whose logs they are.
-        *logs: The logs, in order.
-    """
+    """Keep logs that have ended."""
     by_name = store.by_name
     for log in logs:
         by_name.pop(log[0], None)
@@ -141,12 +115,7 @@ def finish(store: LogStore, *logs: FinishedLog) -> None:
 
 
 def finished_here(store: LogStore, name: str | None = None) -> FinishedLog | None:
-    """Return the log that this context has finished last, None if it is none of the last.
-
-    Args:
-        store: Of the instance.
-        name: The name of the log; None for any.
-    """
+    """Return the log that this context has finished last, None if it is none of the last."""
     for reference, log in reversed(finished_logs.get()):
         if reference is store.reference and name in (None, log[0]):
             found: FinishedLog = log
@@ -155,11 +124,6 @@ def finished_here(store: LogStore, name: str | None = None) -> FinishedLog | Non
 
 
 def write(log: ActiveLog | None, entries: Entries) -> None:
-    """Add entries, tags and all, to an active log.
-
-    Args:
-        log: The log, None for none.
-        entries: The entries.
-    """
+    """Add entries, tags and all, to an active log."""
     if log is not None:
         log.lines.extend(entries)

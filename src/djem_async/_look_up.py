@@ -27,11 +27,6 @@ Known: TypeAlias = bool | Literal["ask"] | None
 def look_up(user: Any, perm: str, obj: Any = None) -> Known:
     """Return the answer of a check, if it follows from what is remembered, and log the check.
 
-    Args:
-        user: The user, with `djem_async.models.OLPMixin`.
-        perm: The permission.
-        obj: The object, None for a check of the model level.
-
     Returns:
         The answer; "ask" if it is what access methods decide; None if the check has to be made.
     """
@@ -80,9 +75,6 @@ def learn(check: Check) -> None:
 
     That is so as long as no setting changes, if all backends are stock, and the user's methods
     and logs are `djem_async.models.OLPMixin`'s own.
-
-    Args:
-        check: A check of the user.
     """
     if check.generation.stock_in is settings.epoch:
         return

@@ -25,11 +25,6 @@ from .logs import Loggable
 def check_of_user(check: Check, perm: str, obj: object = None) -> Flow[bool]:
     """Decide a permission for a user, by all backends.
 
-    Args:
-        check: The check of a user with `djem_async.models.OLPMixin`.
-        perm: The permission.
-        obj: The object, None for the model level.
-
     Returns:
         Whether the permission is granted.
     """
@@ -79,12 +74,6 @@ def check_of_object(
 ) -> Flow[bool]:
     """Decide a permission on an object, by its access methods, as our backend does.
 
-    Args:
-        check: The check of a user of any model.
-        perm: The permission.
-        obj: The object. On anything but a model instance nothing is granted.
-        sources: The access methods that count; the others might as well be undefined.
-
     Returns:
         Whether the permission is granted.
     """
@@ -98,11 +87,6 @@ def check_of_object(
 
 def check_by_methods(check: Check, perm: str, obj: Model) -> Flow[bool]:
     """Decide a permission that a user is known to have at the model level, but not implicitly.
-
-    Args:
-        check: The check of an active user.
-        perm: The permission.
-        obj: The object.
 
     Returns:
         Whether the permission is granted.
@@ -167,11 +151,14 @@ class _ObjectCheck:
             remembered = self._recall(None)
             if remembered is not None:
                 return remembered.granted
-        granted = yield from decide_by_methods(self)
-        # Not if a method gave the object another identity: its decision is about the one before.
-        if key is not None and object_key(self._obj) == key:
-            self._keep(granted=granted)
-        return granted
+        granted: bool | None = None
+        try:
+            granted = yield from decide_by_methods(self)
+            return granted
+        finally:
+            # Not if a method gave the object another identity: it decided about the one before.
+            if key is not None and object_key(self._obj) == key:
+                self._keep(granted)
 
     def methods(self) -> Sequence[Source]:
         obj, found = self._obj, self._check.generation.forms
@@ -180,7 +167,7 @@ class _ObjectCheck:
         try:
             if names is None:
                 names = find_access_methods(obj, self._perm)
-                if self._key is not None:
+                if names and self._key is not None:
                     found[place] = names
             self._methods = {each.source: each.bound_to(obj) for each in names}
         except PermissionDenied:
@@ -229,11 +216,11 @@ class _ObjectCheck:
             self._log(decision.entries)
         return decision
 
-    def _keep(self, *, granted: bool) -> None:
+    def _keep(self, granted: bool | None) -> None:
         keep = self._check.generation.keep
         for source, decision in self._decisions.items():
             keep(self._perm, self._key, self._slot(source), decision)
-        if self._sources is SOURCES and len(self._methods) > 1:
+        if granted is not None and self._sources is SOURCES and len(self._methods) > 1:
             entries = tuple(entry for each in self._decisions.values() for entry in each.entries)
             decision = Decision(granted, entries) if entries else SILENT[granted]
             keep(self._perm, self._key, None, decision)
@@ -263,27 +250,15 @@ def _groups(user: Any) -> object:
 
 
 def is_active(user: Any) -> bool:
-    """Tell whether a user is signed in and active.
-
-    Args:
-        user: The user.
-    """
+    """Tell whether a user is signed in and active."""
     return bool(user.is_active) and not user.is_anonymous
 
 
 def is_active_superuser(user: Any) -> bool:
-    """Tell whether a user is an active superuser.
-
-    Args:
-        user: The user.
-    """
+    """Tell whether a user is an active superuser."""
     return bool(user.is_active and user.is_superuser)
 
 
 def is_implicit(user: Any) -> bool:
-    """Tell whether a user is a superuser whom access methods do not concern.
-
-    Args:
-        user: The user.
-    """
+    """Tell whether a user is a superuser whom access methods do not concern."""
     return bool(getattr(user, "is_superuser", False)) and not conf.DJEM_UNIVERSAL_OLP

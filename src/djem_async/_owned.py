@@ -34,13 +34,7 @@ class Owned:
 
 
 def owned(instance: object, attribute: str, kind: type[S]) -> S:
-    """Return the store of an instance, made on first use.
-
-    Args:
-        instance: The instance.
-        attribute: The name it is kept under.
-        kind: The class of the store.
-    """
+    """Return the store of an instance, made on first use."""
     attributes: Any = instance.__dict__
     store: S = attributes.get(attribute)
     if type(store) is kind and store.owner() is instance:

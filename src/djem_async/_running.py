@@ -54,11 +54,6 @@ class Check:
     def deciding(self, asked: str, perm: str, obj: object = None) -> _Deciding:
         """Refuse what is being decided already, and let nested checks refuse this.
 
-        Args:
-            asked: Who is asked, the user or a backend.
-            perm: The permission.
-            obj: The object, or None for a check of the model level.
-
         Returns:
             A context manager for the time that it takes.
 
@@ -71,11 +66,7 @@ class Check:
         return _Deciding(self, question)
 
     def calling(self, log: object = None) -> Callable[[], _UserCode]:
-        """Return the scope for calls of user code that this check makes.
-
-        Args:
-            log: A log that is active in the call, besides those of the check.
-        """
+        """Return the scope for calls of user code that this check makes."""
         logs = self.logs if log is None else (*self.logs, log)
         return lambda: _UserCode(self, logs)
 
@@ -188,9 +179,6 @@ def _current() -> _UserCode | None:
 
 def generation_in_use(cache: PermissionCache) -> Generation:
     """Return the generation that code in this context has to use.
-
-    Args:
-        cache: The permission cache of a user.
 
     Returns:
         That of the innermost running check of the user, else the current one.

@@ -49,9 +49,6 @@ class ObjectKey(NamedTuple):
 def object_key(obj: Any) -> ObjectKey | None:
     """Identify a saved object across instances.
 
-    Args:
-        obj: A model instance.
-
     Returns:
         Its key, or None where it has no identity: unsaved, or with no primary key (or one that
         cannot be hashed, or of a type whose equal values may be different rows).
@@ -113,13 +110,7 @@ class Generation:
         self.stock_in: object = None
 
     def recall(self, perm: str, key: ObjectKey | None, source: str | None) -> Decision | None:
-        """Return a remembered decision, None if there is none.
-
-        Args:
-            perm: The permission.
-            key: The object's key, None for an object without one.
-            source: Which of two access methods decided; None for the decision of all there are.
-        """
+        """Return a remembered decision, None if there is none."""
         if key is None:
             return None
         return self.decisions.get((perm, *key[:3], source), {}).get(key.pk)
@@ -127,14 +118,7 @@ class Generation:
     def keep(
         self, perm: str, key: ObjectKey | None, source: str | None, decision: Decision
     ) -> None:
-        """Keep a decision on an object, if it has a key.
-
-        Args:
-            perm: The permission.
-            key: The object's key.
-            source: See `recall`.
-            decision: The decision.
-        """
+        """Keep a decision on an object, if it has a key."""
         if key is not None:
             self.decisions.setdefault((perm, *key[:3], source), {})[key.pk] = decision
 
@@ -154,11 +138,7 @@ class PermissionCache(Owned):
             self.generation = Generation()
 
     def drop_model_level(self, name: str) -> None:
-        """Forget one of Django's caches, also where a check in flight is about to fill it.
-
-        Args:
-            name: The name of Django's attribute.
-        """
+        """Forget one of Django's caches, also where a check in flight is about to fill it."""
         with _replacing:
             before = self.generation
             # Without `_perm_cache`, which is made of the others.
@@ -175,9 +155,5 @@ _replacing = threading.RLock()
 
 
 def permission_cache(user: object) -> PermissionCache:
-    """Return the permission cache of a user instance.
-
-    Args:
-        user: The user, of any model.
-    """
+    """Return the permission cache of a user instance."""
     return owned(user, "_olp_cache", PermissionCache)

@@ -16,11 +16,7 @@ Forms: TypeAlias = tuple[Callable[..., Any] | None, Callable[..., Awaitable[Any]
 
 
 def is_async(function: Any) -> bool:
-    """Tell whether a function is ``async def``, or marked as good as that.
-
-    Args:
-        function: The function, or None for none.
-    """
+    """Tell whether a function is ``async def``, or marked as good as that."""
     # asgiref's, because the standard library's knows of marks from Python 3.12 only.
     return iscoroutinefunction(function)  # pyright: ignore[reportDeprecated]
 
@@ -39,12 +35,7 @@ def _distance(instance: object, name: str) -> int | None:
 
 
 def is_declared(kind: type, name: str) -> bool:
-    """Tell whether a class or one that it inherits from defines a name.
-
-    Args:
-        kind: The class.
-        name: The name.
-    """
+    """Tell whether a class or one that it inherits from defines a name."""
     # Not by `hasattr`: what is for instances alone may not be found on the class.
     for base in kind.__mro__:  # noqa: SIM110 - `any` takes three times as long
         if name in base.__dict__:
@@ -54,11 +45,6 @@ def is_declared(kind: type, name: str) -> bool:
 
 def attribute(instance: object, name: str, default: object) -> Any:
     """Look up an attribute.
-
-    Args:
-        instance: The object.
-        name: The name.
-        default: What to return where it is undefined.
 
     Raises:
         AttributeError: It is defined, but fails, say a property with a mistake in it.
@@ -84,11 +70,6 @@ def _method(instance: object, name: str) -> Callable[..., Any] | None:
 def forms(instance: object, name: str, async_name: str) -> Forms:
     """Find both forms of a method, leaving out one that is out of date.
 
-    Args:
-        instance: The object whose methods are looked up.
-        name: The name of the sync form.
-        async_name: The name of the async form.
-
     Returns:
         The bound sync and async form, each None where it is undefined or out of date.
 
@@ -108,21 +89,13 @@ def forms(instance: object, name: str, async_name: str) -> Forms:
 
 
 def is_defined(found: Forms) -> bool:
-    """Tell whether a method has any form.
-
-    Args:
-        found: Its forms.
-    """
+    """Tell whether a method has any form."""
     # By identity: what a method equals is up to the method.
     return found[0] is not None or found[1] is not None
 
 
 def required_forms(instance: object, name: str) -> Forms:
     """Find both forms of a method of Django's API, whose async form has an ``a`` before its name.
-
-    Args:
-        instance: The object whose methods are looked up.
-        name: The name of the sync form.
 
     Raises:
         AttributeError: It has neither.
@@ -137,10 +110,6 @@ def required_forms(instance: object, name: str) -> Forms:
 
 def follows_sync(instance: object, name: str) -> bool:
     """Tell whether an async method of ours has to follow an override of its sync form.
-
-    Args:
-        instance: The object.
-        name: The name of the sync form.
 
     Returns:
         Whether the object, or a class of its that is listed ahead of ours, has the sync form alone.
@@ -162,22 +131,13 @@ _ours: Final[set[Any]] = set()
 
 
 def ours(method: Method) -> Method:
-    """Register a method of the library, so that overrides of it can be told from it.
-
-    Args:
-        method: The method.
-    """
+    """Register a method of the library, so that overrides of it can be told from it."""
     # By the function itself: an attribute would be copied to what `functools.wraps` makes of it.
     _ours.add(method)
     return method
 
 
 def are_ours(instance: object, *names: str) -> bool:
-    """Tell whether methods are the library's own, and nobody has overridden them.
-
-    Args:
-        instance: The object.
-        *names: The names of the methods.
-    """
+    """Tell whether methods are the library's own, and nobody has overridden them."""
     kind, own = type(instance), vars(instance)
     return all(getattr(kind, name, None) in _ours and name not in own for name in names)

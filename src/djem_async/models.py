@@ -18,7 +18,7 @@ from .logs import Loggable
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from django.db.models import Model
+    from django.db.models import Model, QuerySet
 
     from ._flow import Flow
 
@@ -239,6 +239,27 @@ class OLPMixin(Loggable):
     async def ahas_module_perms(self, app_label: str) -> bool:
         """Tell whether the user has any permission of an app, see `has_module_perms`."""
         return await arun(_module_perms(Check(self), app_label))
+
+    def refresh_from_db(
+        self,
+        using: str | None = None,
+        fields: Iterable[str] | None = None,
+        from_queryset: QuerySet[Any] | None = None,
+    ) -> None:
+        """Load the user's fields again, and forget what was decided, see `clear_perm_cache`.
+
+        Args:
+            using: The database, see `django.db.models.Model.refresh_from_db`.
+            fields: The fields, all by default. Loading a deferred field forgets nothing.
+            from_queryset: A queryset to load them with.
+        """
+        fields = None if fields is None else list(fields)
+        # Django loads a deferred field in this way as soon as somebody reads it.
+        deferred = cast("Model", self).get_deferred_fields()
+        is_loading = fields is not None and deferred.issuperset(fields)
+        cast("Model", super()).refresh_from_db(using, fields, from_queryset)
+        if not is_loading:
+            permission_cache(self).clear()
 
     def clear_perm_cache(self) -> None:
         """Forget every decision on objects, and Django's caches of model-level permissions.

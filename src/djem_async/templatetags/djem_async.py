@@ -36,7 +36,7 @@ class PermissionNode(Node):
             user, perm, obj = (_resolve(argument, context) for argument in self.arguments)
         except VariableDoesNotExist:
             return False
-        if user is None or perm is None:
+        if user is None or perm is None or obj is None:
             return False
         return run(ask(None, required_forms(user, "has_perm"), perm, obj))
 

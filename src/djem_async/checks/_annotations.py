@@ -22,7 +22,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import Group
 from django.db.models import Manager, Model, QuerySet
 
-from .access import Source
+from ..access import Source
 
 
 def place_of(method: Callable[..., object]) -> str:

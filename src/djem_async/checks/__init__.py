@@ -18,14 +18,14 @@ from django.db.models import Model
 from django.utils.functional import cached_property
 from django.utils.module_loading import import_string
 
+from .._backends import PERMISSION_METHODS, overridden_form
+from .._lineage import lineage
+from .._twins import is_async
+from ..access import SOURCES, Source, method_names
+from ..auth.backends import ObjectPermissionsBackend
+from ..conf import setting_problems
+from ..models import OLPMixin
 from ._annotations import annotation_problems, place_of
-from ._backends import PERMISSION_METHODS, overridden_form
-from ._lineage import lineage
-from ._twins import is_async
-from .access import SOURCES, Source, method_names
-from .auth.backends import ObjectPermissionsBackend
-from .conf import setting_problems
-from .models import OLPMixin
 
 _BACKEND: Final = "djem_async.auth.ObjectPermissionsBackend"
 _METHOD_PREFIXES: Final = tuple(
