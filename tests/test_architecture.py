@@ -1,6 +1,7 @@
 """The direction of imports: every module may import what is listed above it, and nothing else."""
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,31 +14,29 @@ PACKAGE = Path(djem_async.__file__).parent
 # From the bottom up. The modules of one line do not import each other. To name one here that
 # is new, put it as low as its imports allow.
 LAYERS = (
-    ("", "templatetags"),  # the packages themselves: they import nothing
-    ("exceptions", "conf", "protocols"),
-    ("_entries", "_flow", "_lineage", "_owned", "_pending"),
-    ("_fetch", "_hops", "_lazy", "_queries"),
+    # The packages themselves import nothing.
+    (
+        ("", "templatetags", "exceptions", "conf", "protocols")
+        + ("_context", "_entries", "_fetch", "_lineage", "_owned", "_pending")
+    ),
+    ("_flow", "_hops", "_log_stack", "_store"),
+    ("_lazy", "_running"),
     ("_twins",),
-    ("access", "middleware"),
-    ("_plans",),
-    ("_decision", "_cache", "_annotations"),
-    ("_running",),
-    ("_driving",),
-    ("logs", "_backends"),
-    ("_check_logs",),
-    ("_warm",),
-    ("_objects",),
-    ("auth._views", "templatetags.djem_async"),
-    ("models", "auth.backends", "auth.decorators", "auth.mixins"),
-    ("auth",),
-    ("checks",),
+    ("access", "_backends", "_driving", "middleware"),
+    ("_decision", "logs", "auth._views", "templatetags.djem_async", "checks._annotations"),
+    ("_check_logs", "auth.decorators", "auth.mixins"),
+    ("_look_up", "_objects"),
+    ("models", "auth.backends"),
+    ("auth", "checks"),
     ("apps",),
-    # The plugin runs in mypy, and is not imported by the rest.
+)
+# The plugin runs in mypy, and is not imported by the rest.
+PLUGIN_LAYERS = (
     ("mypy_plugin._perms", "mypy_plugin._project", "mypy_plugin._report", "mypy_plugin._truth"),
     ("mypy_plugin._access",),
     ("mypy_plugin",),
 )
-LAYER = {module: number for number, layer in enumerate(LAYERS) for module in layer}
+LAYER = {module: number for number, layer in enumerate(LAYERS + PLUGIN_LAYERS) for module in layer}
 
 
 class Import(NamedTuple):
@@ -147,3 +146,20 @@ def test_threads_and_event_loops_are_left_to_the_driver_and_to_views():
     tools = ("asyncio", "concurrent", "asgiref.sync.sync_to_async", "asgiref.sync.async_to_sync")
     users = {found.module for found in FOREIGN if found.target.startswith(tools)}
     assert users <= {"_driving", "_hops", "auth.mixins", "middleware"}
+
+
+def test_files_and_floors_stay_few_and_short():
+    assert len(LAYERS) <= 11
+    lines = {module: len(path_of(module).read_text().splitlines()) for module in modules()}
+    assert {module: count for module, count in lines.items() if count > 400} == {}
+
+
+def test_private_names_of_others_are_not_used():
+    # Of Django's, there are the three caches of permissions on the user.
+    private = re.compile(
+        r"\b(_restore_context|_Storage|_rehome|deadlock_context|thread_sensitive_context|executors"
+        r"|task_context|_prefetched_objects_cache|_wrapped|_get_\w*permissions|co_\w+)\b"
+    )
+    library = [module for module in modules() if not module.startswith("mypy_plugin")]
+    found = {module: private.findall(path_of(module).read_text()) for module in library}
+    assert {module: names for module, names in found.items() if names} == {}

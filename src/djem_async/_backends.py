@@ -12,22 +12,14 @@ from django.contrib.auth import get_backends, load_backend
 from . import conf
 from ._fetch import fill_permission_caches
 from ._flow import Call, Flow, decision_of
-from ._twins import Forms, attribute, is_defined
+from ._twins import Forms, are_ours, attribute, is_defined, is_ours
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from django.contrib.auth.backends import ModelBackend
 
     from ._running import Check
-
-PERMISSION_METHODS: Final = (
-    "has_perm",
-    "has_module_perms",
-    "get_all_permissions",
-    "get_user_permissions",
-    "get_group_permissions",
-)
 
 Form: TypeAlias = Literal["sync", "async"]
 
@@ -91,10 +83,19 @@ def _async_name(name: str) -> str:
 
 
 def _is_stock_class(kind: type) -> bool:
-    """Tell whether a class is one of Django's backends or of ours, and does not just say so."""
-    # Not at the top: Django's module needs the user model, whose module imports this one.
-    modules = map(import_module, ("django.contrib.auth.backends", "djem_async.auth.backends"))
-    return any(getattr(module, kind.__name__, None) is kind for module in modules)
+    """Tell whether what a class says of permissions has been written by Django or by us."""
+    # Not at the top: that module needs the user model, whose module imports this one.
+    module = import_module("django.contrib.auth.backends")
+    return getattr(module, kind.__name__, None) is kind or all(
+        is_ours(value) for name, value in vars(kind).items() if _is_of_permissions(name)
+    )
+
+
+def _is_of_permissions(name: str) -> bool:
+    return ("perm" in name and name != "with_perm") or name in _ANY_NAME
+
+
+_ANY_NAME: Final = ("__getattr__", "__getattribute__")
 
 
 class _Configured(NamedTuple):
@@ -116,28 +117,19 @@ class _Configured(NamedTuple):
 def _configured(path: str, backend: object) -> _Configured:
     from django.contrib.auth.backends import ModelBackend
 
-    from .auth.backends import ObjectPermissionsBackend
-
     kind = type(backend)
-    is_stock = all(
-        _is_stock_class(base) or not any(map(_is_of_permissions, vars(base)))
-        for base in kind.__mro__[:-1]
-    ) and not any(map(_is_of_permissions, getattr(backend, "__dict__", ())))
+    own: Iterable[str] = getattr(backend, "__dict__", ())
+    is_stock = all(map(_is_stock_class, kind.__mro__[:-1])) and not any(
+        map(_is_of_permissions, own)
+    )
     return _Configured(
         path,
         backend,
         is_stock,
         has_caches=is_stock and issubclass(kind, ModelBackend),
-        asks_access_methods=is_stock and issubclass(kind, ObjectPermissionsBackend),
+        asks_access_methods=is_stock and are_ours(backend, "has_perm", "ahas_perm"),
         form=only_form(kind),
     )
-
-
-def _is_of_permissions(name: str) -> bool:
-    return ("perm" in name and name != "with_perm") or name in _ANY_NAME
-
-
-_ANY_NAME: Final = ("__getattr__", "__getattribute__")
 
 
 class _Backends(NamedTuple):

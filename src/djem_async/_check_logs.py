@@ -84,6 +84,8 @@ def _header(check: Check, perm: str, obj: object) -> Flow[list[str]]:
 def note(check: Check, *lines: str) -> Flow[None]:
     """Write lines of the library into the log of a check."""
     user = check.user
+    if not conf.DJEM_PERM_LOG_VERBOSITY:
+        return
     if are_ours(user, "log"):
         entries = tuple(Entry(line, AUTO) for line in lines)
         write(innermost(log_store(user), check.logs), entries)

@@ -4,7 +4,7 @@ Nothing here knows how the answers are found, nor whether a thread or an event l
 them: a check is asked through the small protocols below, and may be a table in a test.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
 from django.core.exceptions import PermissionDenied
@@ -75,33 +75,6 @@ def decide_by_methods(check: MethodsCheck) -> Flow[bool]:
     return not sources  # nobody to ask: the object level is open
 
 
-class UserCheck(Protocol):
-    """What has to be known to decide a permission for a user across all backends."""
-
-    @property
-    def is_active_superuser(self) -> bool:
-        """Whether the user is an active superuser."""
-        ...
-
-    @property
-    def is_universal(self) -> bool:
-        """Whether access methods concern superusers."""
-        ...
-
-    @property
-    def is_object_level(self) -> bool:
-        """Whether there is an object."""
-        ...
-
-    def answers(self) -> Iterable[Flow[bool]]:
-        """Ask the authentication backends, in order."""
-        ...
-
-    def note(self, line: str) -> Flow[None]:
-        """Log a line, if the check is logged."""
-        ...
-
-
 IMPLICIT: Final = {
     False: "Active superuser: Implicit permission",
     True: "Active superuser: Implicit permission (model-level)",
@@ -109,16 +82,30 @@ IMPLICIT: Final = {
 """What is logged of superusers, by whether access methods concern them."""
 
 
-def decide_for_user(check: UserCheck) -> Flow[bool]:
+def decide_for_user(
+    answers: Iterable[Flow[bool]],
+    *,
+    is_superuser: bool,
+    is_universal: bool,
+    has_object: bool,
+    note: Callable[[str], Flow[None]],
+) -> Flow[bool]:
     """Decide a permission for a user, as Django does, with universal OLP.
+
+    Args:
+        answers: The answers of the authentication backends, in order.
+        is_superuser: Whether the user is an active superuser.
+        is_universal: Whether access methods concern superusers.
+        has_object: Whether the check is of an object.
+        note: Logs a line.
 
     Returns:
         Whether the permission is granted.
     """
-    if check.is_active_superuser and not (check.is_universal and check.is_object_level):
-        yield from check.note(IMPLICIT[check.is_universal])
+    if is_superuser and not (is_universal and has_object):
+        yield from note(IMPLICIT[is_universal])
         return True
-    return (yield from first_grant(check.answers()))
+    return (yield from first_grant(answers))
 
 
 def first_grant(answers: Iterable[Flow[bool]]) -> Flow[bool]:

@@ -1,6 +1,6 @@
 """One check of one object, by the rules: of a user, by all backends, and by ours alone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -17,7 +17,7 @@ from ._log_stack import ActiveLog, innermost, log_store, write
 from ._running import Check
 from ._store import SILENT, Decision, object_key
 from ._twins import Forms, are_ours, required_forms
-from .access import SOURCES, Source, all_names_for, find_access_methods, is_nonblocking, nonblocking
+from .access import SOURCES, Source, find_access_methods, is_nonblocking, names_for, nonblocking
 from .conf import conf
 from .logs import Loggable
 
@@ -33,40 +33,18 @@ def check_of_user(check: Check, perm: str, obj: object = None) -> Flow[bool]:
         found = yield from loaded(obj)
         # A lazy None is no object, but must not turn the check into one of the model level.
         obj = obj if found is None else found
+    by_methods = None if obj is None else partial(check_of_object, check, perm, obj)
     with check.deciding("user", perm, obj):
-        decision = decide_for_user(_UserCheck(check, perm, obj))
+        decision = decide_for_user(
+            answers(check, "has_perm", perm, obj, by_methods=by_methods),
+            is_superuser=is_active_superuser(check.user),
+            is_universal=conf.DJEM_UNIVERSAL_OLP,
+            has_object=obj is not None,
+            note=partial(note, check),
+        )
         if conf.DJEM_PERM_LOG_VERBOSITY:
             decision = logged(check, perm, obj, decision)
         return (yield from decision)
-
-
-class _UserCheck:
-    """A permission of one user, see `djem_async._decision.UserCheck`."""
-
-    __slots__ = ("_check", "_obj", "_perm", "is_object_level")
-
-    def __init__(self, check: Check, perm: str, obj: object) -> None:
-        self._check = check
-        self._perm = perm
-        self._obj = obj
-        self.is_object_level = obj is not None
-
-    @property
-    def is_active_superuser(self) -> bool:
-        return is_active_superuser(self._check.user)
-
-    @property
-    def is_universal(self) -> bool:
-        return conf.DJEM_UNIVERSAL_OLP
-
-    def answers(self) -> Iterator[Flow[bool]]:
-        check, perm, obj = self._check, self._perm, self._obj
-        by_methods = None if obj is None else partial(check_of_object, check, perm, obj)
-        return answers(check, "has_perm", perm, obj, by_methods=by_methods)
-
-    def note(self, line: str) -> Flow[None]:
-        if conf.DJEM_PERM_LOG_VERBOSITY:
-            yield from note(self._check, line)
 
 
 def check_of_object(
@@ -102,8 +80,8 @@ class _ObjectCheck:
     __slots__ = (
         "_check",
         "_decisions",
-        "_is_loggable",
         "_key",
+        "_logs",
         "_methods",
         "_obj",
         "_perm",
@@ -120,11 +98,12 @@ class _ObjectCheck:
         # Without one, nothing is remembered: another instance of the row may not have the methods
         # that this one has of its own.
         own: dict[str, Any] = obj.__dict__
-        has_own = any(name in own for name in all_names_for(perm))
+        has_own = any(name in own for names in names_for(perm) for name in names)
         self._key = None if has_own else object_key(obj)
         self._methods: dict[Source, Forms] = {}
         self._decisions: dict[Source, Decision] = {}
-        self._is_loggable = issubclass(type(self._user), Loggable)
+        is_loggable = issubclass(type(self._user), Loggable)
+        self._logs = log_store(self._user) if is_loggable else None
 
     @property
     def is_active(self) -> bool:
@@ -141,7 +120,7 @@ class _ObjectCheck:
             granted = yield from check_of_user(check, self._perm)
         else:
             granted = yield from ask(check, required_forms(user, "has_perm"), self._perm)
-        if self._is_loggable:
+        if self._logs is not None:
             model_level_result(check, self._perm, granted=granted)
         return granted
 
@@ -185,7 +164,7 @@ class _ObjectCheck:
         """Ask an access method, and keep what it logs with its answer."""
         check, user = self._check, self._user
         function, async_function = self._methods[source]
-        log = ActiveLog(log_store(user)) if self._is_loggable else None
+        log = None if self._logs is None else ActiveLog(self._logs)
         call = Call(
             function,
             async_function,
@@ -230,8 +209,8 @@ class _ObjectCheck:
         return source if len(self._methods) > 1 else None
 
     def _log(self, entries: Entries) -> None:
-        if entries:
-            write(innermost(log_store(self._user), self._check.logs), entries)
+        if entries and self._logs is not None:
+            write(innermost(self._logs, self._check.logs), entries)
 
 
 @nonblocking

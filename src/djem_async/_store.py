@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from ._entries import Entries
-    from .access import MethodNames
 
 
 class Decision(NamedTuple):
@@ -105,7 +104,7 @@ class Generation:
         self.decisions: Decisions = {} if decisions is None else decisions
         self.caches: dict[str, set[str]] = {} if caches is None else caches
         # The names of the access methods of a class for a permission.
-        self.forms: dict[Hashable, tuple[MethodNames, ...]] = {}
+        self.forms: dict[Hashable, Any] = {}
         # The epoch of the settings in which answers were found to follow from the two alone.
         self.stock_in: object = None
 

@@ -127,17 +127,22 @@ def follows_sync(instance: object, name: str) -> bool:
     return False
 
 
-_ours: Final[set[Any]] = set()
+_ours: Final[dict[int, object]] = {}
 
 
 def ours(method: Method) -> Method:
     """Register a method of the library, so that overrides of it can be told from it."""
     # By the function itself: an attribute would be copied to what `functools.wraps` makes of it.
-    _ours.add(method)
+    _ours[id(method)] = method
     return method
 
 
 def are_ours(instance: object, *names: str) -> bool:
     """Tell whether methods are the library's own, and nobody has overridden them."""
     kind, own = type(instance), vars(instance)
-    return all(getattr(kind, name, None) in _ours and name not in own for name in names)
+    return all(is_ours(getattr(kind, name, None)) and name not in own for name in names)
+
+
+def is_ours(method: object) -> bool:
+    """Tell whether a method is one of the library's own."""
+    return id(method) in _ours

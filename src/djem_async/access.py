@@ -138,24 +138,13 @@ def method_names(source: Source, codename: str) -> tuple[str, str]:
 
 
 @lru_cache(maxsize=1024)
-def names_for(source: Source, perm: str) -> tuple[str, str]:
-    """Name the two forms of the access method for a permission, the sync and the async one.
-
-    Args:
-        source: Whether the user or the user's groups are asked about.
-        perm: The permission, ``app_label.codename``.
-    """
-    return method_names(source, perm.rpartition(".")[2])
-
-
-@lru_cache(maxsize=1024)
-def all_names_for(perm: str) -> tuple[str, ...]:
-    """Name the access methods for a permission, those of each source in both forms.
+def names_for(perm: str) -> tuple[tuple[str, str], ...]:
+    """Name the two forms of the access methods for a permission, a pair for each of `SOURCES`.
 
     Args:
         perm: The permission, ``app_label.codename``.
     """
-    return tuple(name for source in SOURCES for name in names_for(source, perm))
+    return tuple(method_names(source, perm.rpartition(".")[2]) for source in SOURCES)
 
 
 class MethodNames(NamedTuple):
@@ -191,16 +180,10 @@ def find_access_methods(obj: object, perm: str) -> tuple[MethodNames, ...]:
         TypeError: The object has an attribute of that name that is not callable.
     """
     found: list[MethodNames] = []
-    for source in SOURCES:
-        names = names_for(source, perm)
-        function, async_function = forms(obj, *names)
-        if function is not None or async_function is not None:
-            name, async_name = names
-            found.append(
-                MethodNames(
-                    source,
-                    None if function is None else name,
-                    None if async_function is None else async_name,
-                )
-            )
+    for source, (name, async_name) in zip(SOURCES, names_for(perm), strict=True):
+        function, async_function = forms(obj, name, async_name)
+        has_form, has_async_form = function is not None, async_function is not None
+        if has_form or has_async_form:
+            names = name if has_form else None, async_name if has_async_form else None
+            found.append(MethodNames(source, *names))
     return tuple(found)

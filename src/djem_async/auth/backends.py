@@ -14,6 +14,7 @@ from .._lazy import loaded
 from .._lineage import lineage
 from .._objects import check_of_object, is_active, is_implicit
 from .._running import Check
+from .._twins import ours
 from ..access import SOURCES, Source
 from ..conf import conf
 from ..logs import Loggable
@@ -78,6 +79,7 @@ class ObjectPermissionsBackend:
     async def aauthenticate(self, request: HttpRequest | None, **credentials: Any) -> None:
         """Authenticate nobody, see `authenticate`."""
 
+    @ours
     def has_perm(
         self, user_obj: AbstractBaseUser | AnonymousUser, perm: str, obj: Model | None = None
     ) -> bool:
@@ -102,6 +104,7 @@ class ObjectPermissionsBackend:
         """
         return run(_has_perm(user_obj, perm, obj))
 
+    @ours
     @twin_of("has_perm")
     async def ahas_perm(
         self, user_obj: AbstractBaseUser | AnonymousUser, perm: str, obj: Model | None = None
@@ -109,6 +112,7 @@ class ObjectPermissionsBackend:
         """Tell whether a user has a permission on an object, see `has_perm`."""
         return await arun(_has_perm(user_obj, perm, obj))
 
+    @ours
     def get_user_permissions(
         self, user_obj: AbstractBaseUser | AnonymousUser, obj: Model | None = None
     ) -> set[str]:
@@ -124,6 +128,7 @@ class ObjectPermissionsBackend:
         """
         return run(_permissions(user_obj, obj, ("user",)))
 
+    @ours
     @twin_of("get_user_permissions")
     async def aget_user_permissions(
         self, user_obj: AbstractBaseUser | AnonymousUser, obj: Model | None = None
@@ -131,6 +136,7 @@ class ObjectPermissionsBackend:
         """Return the permissions that a check would grant, see `get_user_permissions`."""
         return await arun(_permissions(user_obj, obj, ("user",)))
 
+    @ours
     def get_group_permissions(
         self, user_obj: AbstractBaseUser | AnonymousUser, obj: Model | None = None
     ) -> set[str]:
@@ -145,6 +151,7 @@ class ObjectPermissionsBackend:
         """
         return run(_permissions(user_obj, obj, ("group",)))
 
+    @ours
     @twin_of("get_group_permissions")
     async def aget_group_permissions(
         self, user_obj: AbstractBaseUser | AnonymousUser, obj: Model | None = None
@@ -152,6 +159,7 @@ class ObjectPermissionsBackend:
         """Return the permissions that a check would grant, see `get_group_permissions`."""
         return await arun(_permissions(user_obj, obj, ("group",)))
 
+    @ours
     def get_all_permissions(
         self, user_obj: AbstractBaseUser | AnonymousUser, obj: Model | None = None
     ) -> set[str]:
@@ -166,6 +174,7 @@ class ObjectPermissionsBackend:
         """
         return run(_permissions(user_obj, obj, SOURCES))
 
+    @ours
     @twin_of("get_all_permissions")
     async def aget_all_permissions(
         self, user_obj: AbstractBaseUser | AnonymousUser, obj: Model | None = None

@@ -18,7 +18,7 @@ from django.db.models import Model
 from django.utils.functional import cached_property
 from django.utils.module_loading import import_string
 
-from .._backends import PERMISSION_METHODS, overridden_form
+from .._backends import overridden_form
 from .._lineage import lineage
 from .._twins import is_async
 from ..access import SOURCES, Source, method_names
@@ -28,6 +28,13 @@ from ..models import OLPMixin
 from ._annotations import annotation_problems, place_of
 
 _BACKEND: Final = "djem_async.auth.ObjectPermissionsBackend"
+_PERMISSION_METHODS: Final = (
+    "has_perm",
+    "has_module_perms",
+    "get_all_permissions",
+    "get_user_permissions",
+    "get_group_permissions",
+)
 _METHOD_PREFIXES: Final = tuple(
     (prefix, index == 1)
     for source in SOURCES
@@ -161,10 +168,9 @@ def _check_access_method(model: type[Model], access: _AccessMethod) -> Iterator[
             id="djem_async.E005",
         )
         return
-    place = place_of(access.method)
     if not _takes_one_argument(access.method):
         yield Error(
-            f"{title} cannot be called with one argument, the {argument}.{place}",
+            f"{title} cannot be called with one argument, the {argument}.{place_of(access.method)}",
             hint=f"Write it as `def {access.name}(self, {argument})`.",
             obj=model,
             id="djem_async.E002",
@@ -172,14 +178,14 @@ def _check_access_method(model: type[Model], access: _AccessMethod) -> Iterator[
     else:
         for problem in annotation_problems(access.method, source):
             yield CheckWarning(
-                f"{title} {problem}, going by its annotations.{place}",
+                f"{title} {problem}, going by its annotations.{place_of(access.method)}",
                 hint="Correct the annotation, or the method.",
                 obj=model,
                 id="djem_async.W008",
             )
     if access.is_twin and not (is_async(access.method) or is_async(unwrap(access.method))):
         yield Error(
-            f"{title} is not `async def`, although its name says so.{place}",
+            f"{title} is not `async def`, although its name says so.{place_of(access.method)}",
             hint=f"Declare it with `async def`, or name it {access.name.replace('_a', '_', 1)}.",
             obj=model,
             id="djem_async.E003",
@@ -190,7 +196,7 @@ def _check_access_method(model: type[Model], access: _AccessMethod) -> Iterator[
         guess = f" Did you mean {guesses[0]}?" if guesses else ""
         yield CheckWarning(
             f"{title} is for a permission that {model.__name__} does not have, so it may never be"
-            f" asked, and a permission that it was meant for is open.{place}{guess}",
+            f" asked, and a permission that it was meant for is open.{place_of(access.method)}{guess}",
             hint=f"Correct the name, or add {access.codename!r} to Meta.permissions.",
             obj=model,
             id="djem_async.W001",
@@ -236,7 +242,7 @@ def check_backends(
             )
         )
     for path, backend in zip(settings.AUTHENTICATION_BACKENDS, backends, strict=True):
-        only = {name: overridden_form(backend, name) for name in PERMISSION_METHODS}
+        only = {name: overridden_form(backend, name) for name in _PERMISSION_METHODS}
         if issubclass(backend, ObjectPermissionsBackend):
             # Its async methods follow overrides of the sync ones.
             only = {name: form for name, form in only.items() if form == "async"}

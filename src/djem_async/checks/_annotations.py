@@ -5,7 +5,7 @@ cannot be resolved, say of a name that is imported for type checkers only, is le
 """
 
 from collections.abc import Awaitable, Callable, Collection, Container, Iterator
-from inspect import signature, unwrap
+from inspect import getsourcefile, getsourcelines, signature, unwrap
 from types import FunctionType, NoneType, SimpleNamespace, UnionType
 from typing import (
     Any,
@@ -34,7 +34,11 @@ def place_of(method: Callable[..., object]) -> str:
     function = _function(method)
     if function is None:
         return ""
-    return f" It is defined in {function.__code__.co_filename}:{function.__code__.co_firstlineno}."
+    try:
+        line = getsourcelines(function)[1]
+    except OSError:  # it was not read from a file
+        return ""
+    return f" It is defined in {getsourcefile(function)}:{line}."
 
 
 def annotation_problems(method: Callable[..., object], source: Source) -> Iterator[str]:
