@@ -7,8 +7,12 @@ import heapq
 import weakref
 from collections import Counter
 from collections.abc import Coroutine
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .threads import Abandoned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -36,19 +40,30 @@ class Cancellation(NamedTuple):
 
 
 class Steps(Coroutine[Any, Any, Any]):
-    """A coroutine that tells when it is suspended."""
+    """A coroutine that tells when it is suspended, and when it has ended."""
 
-    def __init__(self, inner: Coroutine[Any, Any, Any], suspended: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        inner: Coroutine[Any, Any, Any],
+        suspended: Callable[[], None],
+        ended: Callable[[], None],
+    ) -> None:
         self._inner = inner
         self._suspended = suspended
+        self._ended = ended
 
     def send(self, value: Any, /) -> Any:
-        waits_for = self._inner.send(value)
-        self._suspended()
-        return waits_for
+        return self._step(self._inner.send, value)
 
     def throw(self, *error: Any) -> Any:
-        waits_for = self._inner.throw(*error)
+        return self._step(self._inner.throw, *error)
+
+    def _step(self, step: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            waits_for = step(*arguments)
+        except BaseException:
+            self._ended()
+            raise
         self._suspended()
         return waits_for
 
@@ -60,6 +75,34 @@ class Steps(Coroutine[Any, Any, Any]):
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
+
+
+class Work:
+    """A function that a thread runs, and the future of an event loop that tells what came of it."""
+
+    def __init__(self, loop: ControlledLoop, function: Callable[[], Any]) -> None:
+        self.future: asyncio.Future[Any] = loop.create_future()
+        self._loop = loop
+        self._function: Callable[[], Any] | None = function
+
+    def __call__(self) -> None:
+        function, self._function = self._function, None
+        assert function is not None
+        if self.future.cancelled():
+            return
+        tell: Callable[[Any], None] = self.future.set_result
+        try:
+            result = function()
+        except BaseException as error:
+            result, tell = error, self.future.set_exception
+        with suppress(RuntimeError):  # the event loop may have ended
+            self._loop.call_soon_threadsafe(self._tell, tell, result)
+        if isinstance(result, Abandoned):
+            raise result
+
+    def _tell(self, tell: Callable[[Any], None], result: Any) -> None:
+        if not self.future.done():
+            tell(result)
 
 
 class Monitor:
@@ -127,7 +170,13 @@ class ControlledLoop(asyncio.BaseEventLoop):
         self._created += 1
         # asyncio's own names count all tasks of the process.
         title = name or f"{self._name}.{self._created}"
-        steps = Steps(coro, lambda: self._suspended(title))
+        call = self._threads.call_of(coro)
+
+        def end() -> None:
+            if call is not None:
+                self._threads.end_call(call)
+
+        steps = Steps(coro, lambda: self._suspended(title), end)
         eager = {"eager_start": True} if self._monitor.is_eager and self.is_running() else {}
         task: asyncio.Task[Any] = asyncio.Task(
             steps, loop=self, name=title, context=context, **eager
@@ -142,6 +191,20 @@ class ControlledLoop(asyncio.BaseEventLoop):
             self._check_thread()  # type: ignore[attr-defined]
         return super().call_soon(callback, *args, context=context)
 
+    def call_soon_threadsafe(
+        self, callback: Any, *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
+        handle = super().call_soon_threadsafe(callback, *args, context=context)
+        if callback == self.create_task:  # this is how `async_to_sync` begins, which then waits
+            self._threads.await_call(args[0])
+        return handle
+
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> asyncio.Future[Any]:
+        work = Work(self, partial(func, *args))
+        self._hops.add(id(work.future))
+        self._threads.submit(executor, work)
+        return work.future
+
     async def shutdown_default_executor(self, *_timeout: Any) -> None:
         pass
 
@@ -151,14 +214,9 @@ class ControlledLoop(asyncio.BaseEventLoop):
     def _process_events(self, event_list: object) -> None:
         raise NotImplementedError
 
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> asyncio.Future[Any]:
-        future = super().run_in_executor(executor, func, *args)
-        self._hops.add(id(future))
-        return future
-
     def _note(self, _loop: object, context: dict[str, Any]) -> None:
-        # asgiref relies on asyncio's order for not losing the exception of a thread given up.
-        if id(context.get("future")) in self._hops and not self._threads.choices.keeps_order:
+        # Whether the exception of a thread given up is lost is a matter of asgiref.
+        if id(context.get("future")) in self._hops:
             return
         self._monitor.noise.append(
             f"{context.get('message')}: {context.get('exception')!r} {context.get('task')}"

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from django.db.models import Model
+
+    from .world import World
 
 Possible: TypeAlias = frozenset[bool]
 """The answers that are right; none where there must be an error instead."""
@@ -65,19 +71,25 @@ class Window:
 
     Args:
         read: Finds the history of something.
-        fresh_since: From when on what is read may have been remembered.
+        since: From when on what access methods read may have been remembered.
+        level_since: The same for the model level.
         begin: When the check began.
         end: When it ended.
     """
 
     read: Callable[[Key], History]
-    fresh_since: int
+    since: int
+    level_since: int
     begin: int
     end: int
 
     def __call__(self, *key: Hashable) -> Possible:
-        """Return what may be known of something."""
-        return self.read(key).between(self.fresh_since, self.end)
+        """Return what access methods may have read."""
+        return self.read(key).between(self.since, self.end)
+
+    def level(self, *key: Hashable) -> Possible:
+        """Return what may be known of the model level."""
+        return self.read(key).between(self.level_since, self.end)
 
     def live(self, *key: Hashable) -> Possible:
         """Return what may be known of something that must not be remembered."""
@@ -86,4 +98,29 @@ class Window:
     @property
     def remembered(self) -> Window:
         """The window of a check that was made within another, whose decision is remembered."""
-        return replace(self, begin=self.fresh_since)
+        return replace(self, begin=self.since, level_since=self.since)
+
+
+# The world of the schedule that is running, for access methods and backends to find.
+
+_worlds: list[World] = []
+
+
+def here() -> World:
+    """Return the world of the schedule that is running."""
+    return _worlds[-1]
+
+
+@contextmanager
+def inhabited(world: World) -> Iterator[None]:
+    """Make a world the one that is found."""
+    _worlds.append(world)
+    try:
+        yield
+    finally:
+        _worlds.remove(world)
+
+
+def label(thing: Model) -> str:
+    """Name an object."""
+    return f"{type(thing).__name__}-{thing.pk}"
