@@ -5,11 +5,14 @@ See `tests.differential.library`, which has the same actions.
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
+from decimal import Decimal
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from tests import reference
-from tests.reference import BOTH, Object
+from tests.reference import BOTH, Entry, Object
 
 from .histories import BASES, EXISTING, GROUPS, MODEL, OBJECTS, OURS, History, permissions_of
 from .results import entries, only_ours, outcome
@@ -66,7 +69,6 @@ class World:
         # Set where it is nobody's business what is remembered from here on, see `Person.ask`.
         self.is_undetermined = False
         self.has_cleared = False
-        self.class_patch: tuple[str, str, bool] | None = None
 
     def _create(self, name: str, model: str | None, pk: int | None, alias: str | None) -> Object:
         obj = Object(
@@ -98,7 +100,6 @@ class World:
             MODEL: reference.ModelBackend(),
             "Untouched": reference.ModelBackend(),
             OURS: self.ours,
-            "NoGroups": NoGroups(),
             "Heir": Heir(self.said),
             "Sets": Sets(self.said),
         }
@@ -149,14 +150,11 @@ class World:
     def set_alias(self, name: str, alias: str) -> None:
         self.objects[name].alias = alias
 
-    def method(self, place: str, source: str, codename: str, script: Script | None) -> None:
-        self.scripts.pop((place, source, codename), None)
-        if script is not None:
-            self.scripts[place, source, codename] = script
+    def method(self, place: str, source: str, codename: str, script: Script) -> None:
+        self.scripts[place, source, codename] = script
 
     def _method(self, name: str, model: str | None, source: str, codename: str) -> Any:
-        places = (name, *BASES[model or ""])
-        keys = ((place, source, codename) for place in places)
+        keys = ((place, source, codename) for place in BASES[model or ""])
         script = next((self.scripts[key] for key in keys if key in self.scripts), None)
         if script is None:
             return None
@@ -165,20 +163,35 @@ class World:
 
     def _play(self, script: Script, user: Any, asked: list[str]) -> Any:
         def make(call: str, *args: Any) -> Any:
-            if call == "is_editor":
+            if call in ("editors", "is_editor"):
                 return "editors" in self.memberships
             with user.using(API_OF.get(script[0], user.is_async)):
                 return getattr(user, call)(*args)
 
         self.trace.append(asked)
-        answer = run(play(script, user, self.find, ERRORS, has_mixin=user.has_mixin), make)
-        return reference.Unawaited(answer) if script[0] == "forgetful" else answer
+        lines = user.active[-1].entries if user.active else []
+        try:
+            answer = run(play(script, user, self.find, ERRORS, has_mixin=user.has_mixin), make)
+        except reference.PermissionDenied as denied:
+            self.give_reason(str(denied), lines)
+            raise reference.PermissionDenied from None
+        if script[0] == "forgetful" and not user.is_async:
+            return reference.Unawaited(answer)
+        return self.decided(answer)
 
-    def patch_class(self, form: str, perm: str, answer: bool) -> None:
-        self.class_patch = (form, perm, answer)
+    def give_reason(self, reason: str, lines: list[Entry]) -> None:
+        lines.extend([Entry(reason)] if reason else [])
 
-    def unpatch(self) -> None:
-        self.class_patch = None
+    def decided(self, answer: Any) -> Any:
+        """Decide what an answer is: what grants is listed, all else that is true is an error."""
+        if not answer:
+            return False
+        is_number = isinstance(answer, bool | int | float | Decimal) and math.isfinite(answer)
+        if is_number and not isinstance(answer, Enum):
+            return True
+        if isinstance(answer, reference.User):
+            return True
+        raise reference.NotADecisionError
 
 
 # Whether the checks that an access method makes are async. One that has both forms is of the kind
@@ -187,10 +200,9 @@ API_OF = {"def": False, "nonblocking": False, "forgetful": False, "async def": T
 
 
 class User(reference.User):
-    """A user whose own methods can be patched."""
+    """A user of a world."""
 
     world: World
-    patch: tuple[str, str, bool] | None = None
 
     @property
     def knows_both_forms(self) -> bool:
@@ -208,17 +220,6 @@ class User(reference.User):
     def clear_perm_cache(self) -> None:
         super().clear_perm_cache()
         self.world.has_cleared = True
-
-    def has_perm(self, perm: str, obj: Object | None = None) -> bool:
-        patch = self.patch or self.world.class_patch
-        if not self.has_mixin or patch is None:
-            return super().has_perm(perm, obj)
-        form, patched, answer = patch
-        if obj is None and perm == patched:
-            return answer
-        # If the sync form alone is patched, the async form follows it.
-        with self.using(self.is_async and form == "both"):
-            return super().has_perm(perm, obj)
 
 
 class Voice:
@@ -252,13 +253,6 @@ class Heir(reference.ModelBackend):
         is_overridden = user.knows_both_forms or not user.is_async
         said = is_overridden and self.voice.answer(perm, obj)
         return said or super().has_perm(user, perm, obj)
-
-
-class NoGroups(reference.ModelBackend):
-    def held(self, user: reference.User, source: str) -> set[str]:
-        if source == "group" and source not in user.memory and not user.is_superuser:
-            user.memory[source] = set()
-        return super().held(user, source)
 
 
 class Sets(Voice):
@@ -342,12 +336,11 @@ class Person:
         if self.kind != "anonymous":
             self.user.is_superuser = value
 
-    def clear(self) -> None:
+    def clear(self, missing: str) -> None:
         if self.has_mixin:
             self.user.clear_perm_cache()
 
     def reload(self) -> None:
-        self.unpatch()
         self.before, self.user = self.user, self._load()
 
     def copy(self, how: str) -> Any:
@@ -355,7 +348,6 @@ class Person:
 
     def _copy(self, how: str) -> None:
         """Begin with an empty memory; a user of Django's own takes Django's caches along."""
-        self.unpatch()
         self.before, self.user = self.user, self._load()
         self.user.is_active = self.before.is_active
         self.user.is_superuser = self.before.is_superuser
@@ -366,32 +358,7 @@ class Person:
             }
 
     def switch(self) -> None:
-        self.unpatch()
         self.before, self.user = self.user, self.before
-
-    def drop(self, dropped: list[str]) -> list[str]:
-        """Forget what was dropped of Django's caches, and the decisions that rest on it."""
-        gone = {source for source in BOTH if f"_{source}_perm_cache" in dropped}
-        if self.has_mixin and dropped:
-            gone |= self.user.memory.keys() - set(BOTH)
-        memory = self.user.memory
-        self.user.memory = {key: known for key, known in memory.items() if key not in gone}
-        return dropped
-
-    def assign(self, perms: list[str]) -> None:
-        if self.kind != "anonymous":
-            self.user.memory.update(user=set(perms), group=set())
-
-    def patch_class(self, *_patch: Any) -> None:
-        self.unpatch()
-
-    def patch(self, form: str, perm: str, answer: bool) -> None:
-        self.world.unpatch()
-        if self.has_mixin:
-            self.user.patch = (form, perm, answer)
-
-    def unpatch(self) -> None:
-        self.user.patch = None
 
     def start_log(self, name: str) -> Any:
         return self.has_mixin and outcome(self.user.start_log, name)

@@ -9,9 +9,7 @@ from __future__ import annotations
 import copy
 import pickle
 from contextlib import ExitStack
-from types import MethodType
 from typing import Any, NamedTuple
-from unittest import mock
 
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import AnonymousUser
@@ -19,13 +17,12 @@ from django.core.exceptions import PermissionDenied
 from django.test import override_settings
 
 from . import stage
-from .histories import CLASSES, MODEL, OURS, STAGE, History
+from .histories import CACHES, MODEL, OURS, STAGE, History
 from .results import entries, only_ours, outcome
 from .scripts import Script, arun, play, run, written
 
 PK = 54
 ERRORS = {"denied": PermissionDenied, "boom": stage.Boom}
-CACHES = ("_perm_cache", "_user_perm_cache", "_group_perm_cache")
 
 
 class Library(NamedTuple):
@@ -62,9 +59,7 @@ class World:
         self.trace: list[Any] = []  # the access methods that were asked
         self.user: Any = None  # whom they are asked about
         self._stack = ExitStack()
-        self._patch = ExitStack()
         self._written: dict[tuple[str, str, str], list[str]] = {}
-        self.original = library.user.has_perm, library.user.ahas_perm
         if self.kind == "anonymous":
             return
         flags = {name: history[name] for name in ("is_active", "is_superuser")}
@@ -81,11 +76,10 @@ class World:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self.unpatch()
         self._stack.close()
         stage.said.clear()
-        for place, source, codename in list(self._written):
-            self.method(place, source, codename, None)
+        for key in list(self._written):
+            self._remove(key)
 
     def load(self) -> Any:
         """Load the user from the database."""
@@ -160,17 +154,18 @@ class World:
 
     # Access methods
 
-    def method(self, place: str, source: str, codename: str, script: Script | None) -> None:
-        owner = stage.MODELS[place] if place in CLASSES else self.objects[place]
+    def method(self, place: str, source: str, codename: str, script: Script) -> None:
+        owner = stage.MODELS[place]
         key = (place, source, codename)
-        for name in self._written.pop(key, ()):
-            delattr(owner, name)
-        if script is None:
-            return
+        self._remove(key)
         found = written(source, codename, script, self._play, self._aplay)
         self._written[key] = list(found)
         for name, function in found.items():
-            setattr(owner, name, function if place in CLASSES else MethodType(function, owner))
+            setattr(owner, name, function)
+
+    def _remove(self, key: tuple[str, str, str]) -> None:
+        for name in self._written.pop(key, ()):
+            delattr(stage.MODELS[key[0]], name)
 
     def _calls(self, script: Script, source: str, codename: str, obj: Any, argument: Any) -> Any:
         asked = next(name for name, other in self.objects.items() if other is obj)
@@ -184,6 +179,8 @@ class World:
 
     def _play(self, script: Script, source: str, codename: str, obj: Any, argument: Any) -> Any:
         def make(name: str, *args: Any) -> Any:
+            if name == "editors":
+                return self._editors(source, argument)
             if name == "is_editor":
                 return self._editors(source, argument).exists()
             return getattr(self.user, name)(*args)
@@ -194,33 +191,13 @@ class World:
         self, script: Script, source: str, codename: str, obj: Any, argument: Any
     ) -> Any:
         async def make(name: str, *args: Any) -> Any:
+            if name == "editors":
+                return self._editors(source, argument)
             if name == "is_editor":
                 return await self._editors(source, argument).aexists()
             return await getattr(self.user, f"a{name}")(*args)
 
         return await arun(self._calls(script, source, codename, obj, argument), make)
-
-    # Patches of the user's own methods
-
-    def fakes(self, form: str, perm: str, answer: bool) -> dict[str, Any]:
-        """Make replacements that answer for a permission at the model level themselves."""
-        has_perm, ahas_perm = self.original
-
-        def fake(user: Any, asked: str, obj: Any = None) -> Any:
-            return answer if obj is None and asked == perm else has_perm(user, asked, obj)
-
-        async def afake(user: Any, asked: str, obj: Any = None) -> Any:
-            return answer if obj is None and asked == perm else await ahas_perm(user, asked, obj)
-
-        return {"has_perm": fake} | ({"ahas_perm": afake} if form == "both" else {})
-
-    def patch_class(self, form: str, perm: str, answer: bool) -> None:
-        self.unpatch()
-        for name, fake in self.fakes(form, perm, answer).items():
-            self._patch.enter_context(mock.patch.object(self.library.user, name, fake))
-
-    def unpatch(self) -> None:
-        self._patch.close()
 
 
 class Person:
@@ -276,16 +253,17 @@ class Person:
         if self.world.kind != "anonymous":
             self.user.is_superuser = value
 
-    def clear(self) -> None:
+    def clear(self, missing: str) -> None:
         if self.has_mixin:
+            for name in CACHES:
+                if missing in (name, "all") and hasattr(self.user, name):
+                    delattr(self.user, name)
             self._call(self.apis[0], self.user, "clear_perm_cache")
 
     def reload(self) -> None:
-        self.unpatch()
         self.before, self.user = self.user, self.world.load()
 
     def copy(self, how: str) -> Any:
-        self.unpatch()
         return outcome(self._copy, how)
 
     def _copy(self, how: str) -> None:
@@ -298,36 +276,7 @@ class Person:
 
     def switch(self) -> None:
         """Go back to the instance that was copied or replaced."""
-        self.unpatch()
         self.before, self.user = self.user, self.before
-
-    def drop(self, names: str) -> list[str]:
-        """Delete Django's caches, and return which there were: that is Django's own business."""
-        dropped = []
-        for name in CACHES if names == "all" else [names]:
-            if hasattr(self.user, name):
-                delattr(self.user, name)
-                dropped.append(name)
-        return dropped
-
-    def assign(self, perms: list[str]) -> None:
-        if self.world.kind != "anonymous":
-            self.user._perm_cache = self.user._user_perm_cache = set(perms)
-            self.user._group_perm_cache = set()
-
-    def patch_class(self, *_patch: Any) -> None:
-        self.unpatch()  # one patch at a time
-
-    def patch(self, form: str, perm: str, answer: bool) -> None:
-        self.unpatch()
-        self.world.unpatch()
-        if self.has_mixin:
-            for name, fake in self.world.fakes(form, perm, answer).items():
-                setattr(self.user, name, MethodType(fake, self.user))
-
-    def unpatch(self) -> None:
-        vars(self.user).pop("has_perm", None)
-        vars(self.user).pop("ahas_perm", None)
 
     # Logs
 

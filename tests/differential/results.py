@@ -46,30 +46,19 @@ def actions(history: History) -> Iterator[list[Any]]:
     yield from [["end_log"]] * 2
 
 
-def record(
-    history: History, world: Any, people: Sequence[Any], known: Record | None = None
-) -> Iterator[list[Any]]:
+def record(history: History, world: Any, people: Sequence[Any]) -> Iterator[list[Any]]:
     """Take the actions of a history on one side.
-
-    Args:
-        history: The history.
-        world: The world of that side.
-        people: The users of that side.
-        known: What the library recorded. The reference learns from it, and only from it, which of
-            Django's caches there were.
 
     Yields:
         Each action, with what came of it for each person. The reference ends where the promises do.
     """
-    for step, (name, *args) in enumerate(actions(history)):
+    for name, *args in actions(history):
         if hasattr(type(world), name):
             getattr(world, name)(*args)
         found = []
-        for number, person in enumerate(people):
+        for person in people:
             if name in QUESTIONS:
                 found.append(person.ask(name, *args))
-            elif name == "drop" and known is not None:
-                found.append(person.drop(known[step][1][number]))
             elif hasattr(type(person), name):
                 found.append(getattr(person, name)(*args))
         yield [[name, *args], found]

@@ -57,7 +57,7 @@ def compare(history: History, permissions: Any, groups: Any) -> None:
             transaction.set_rollback(True, alias)
     right_world = expected.World(history)
     right_people = [expected.Person(right_world, apis) for apis in APIS]
-    right = list(record(history, right_world, right_people, ours))
+    right = list(record(history, right_world, right_people))
     for _, action, found, wanted in differing(ours, right):
         shown = [
             f"{' and '.join(apis)}\n    library    {one}\n    reference  {other}"
