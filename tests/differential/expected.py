@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 from tests import reference
 from tests.reference import BOTH, Entry, Object
 
+from . import results
 from .histories import BASES, EXISTING, GROUPS, MODEL, OBJECTS, OURS, History, permissions_of
-from .results import entries, only_ours, outcome
+from .results import only_ours
 from .scripts import Script, play, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+SETTINGS = {"DJEM_UNIVERSAL_OLP": "is_universal", "DJEM_PERM_LOG_VERBOSITY": "verbosity"}
 SOURCES = {"get_user_permissions": ("user",), "get_group_permissions": ("group",)}
 
 
@@ -32,13 +34,7 @@ ERRORS = {"denied": reference.PermissionDenied, "boom": Boom}
 
 
 class World:
-    """What the actions of a history do to all users.
-
-    Args:
-        history: The history.
-        ours: The backend for object-level permissions.
-        user: The class of users.
-    """
+    """What the actions of a history do to all users."""
 
     def __init__(
         self,
@@ -47,6 +43,7 @@ class World:
         user: type[User] | None = None,
     ) -> None:
         self.history = history
+        self.kind = history["user"]
         self.ours = ours or reference.ObjectPermissionsBackend()
         self.user = user or User
         self.direct = set(history["held"])
@@ -89,11 +86,8 @@ class World:
     def find(self, name: str | None) -> Object | None:
         return None if name is None else self.objects[name]
 
-    def universal(self, value: bool) -> None:
-        self.settings.is_universal = value
-
-    def verbosity(self, value: int) -> None:
-        self.settings.verbosity = value
+    def setting(self, name: str, value: Any) -> None:
+        setattr(self.settings, SETTINGS[name], value)
 
     def backends(self, names: list[str]) -> None:
         kinds: dict[str, Any] = {
@@ -112,26 +106,16 @@ class World:
         by_groups = (self.held_by[group] for group in self.memberships)
         self.database.held = {"user": self.direct, "group": set().union(*by_groups)}
 
-    def grant(self, perm: str) -> None:
-        self.direct.add(perm)
+    def hold(self, perm: str, value: bool) -> None:
+        (self.direct.add if value else self.direct.discard)(perm)
 
-    def revoke(self, perm: str) -> None:
-        self.direct.discard(perm)
-
-    def join(self, group: str) -> None:
-        self.memberships.add(group)
+    def join(self, group: str, value: bool) -> None:
+        (self.memberships.add if value else self.memberships.discard)(group)
         self._update()
 
-    def leave(self, group: str) -> None:
-        self.memberships.discard(group)
-        self._update()
-
-    def grant_group(self, group: str, perm: str) -> None:
-        self.held_by[group].add(perm)
-        self._update()
-
-    def revoke_group(self, group: str, perm: str) -> None:
-        self.held_by[group].discard(perm)
+    def group_hold(self, group: str, perm: str, value: bool) -> None:
+        held = self.held_by[group]
+        (held.add if value else held.discard)(perm)
         self._update()
 
     def save(self, name: str) -> None:
@@ -163,7 +147,7 @@ class World:
 
     def _play(self, script: Script, user: Any, asked: list[str]) -> Any:
         def make(call: str, *args: Any) -> Any:
-            if call in ("editors", "is_editor"):
+            if call in ("editors", "exists"):
                 return "editors" in self.memberships
             with user.using(API_OF.get(script[0], user.is_async)):
                 return getattr(user, call)(*args)
@@ -216,6 +200,9 @@ class User(reference.User):
             yield
         finally:
             self.is_async = before
+
+    def get_log(self, name: str, raw: bool = True) -> list[Entry]:
+        return super().get_log(name)
 
     def clear_perm_cache(self) -> None:
         super().clear_perm_cache()
@@ -271,16 +258,8 @@ class Sets(Voice):
         }
 
 
-class Person:
-    def __init__(self, world: World, apis: tuple[str, ...]) -> None:
-        self.world = world
-        self.apis = apis
-        self.kind = world.history["user"]
-        self.has_mixin = self.kind == "mixin"
-        self.user = self._load()
-        self.before = self.user
-
-    def _load(self) -> User:
+class Person(results.Person):
+    def load(self) -> User:
         is_anonymous = self.kind == "anonymous"
         user = self.world.user(
             self.world.settings,
@@ -293,88 +272,33 @@ class Person:
         user.world = self.world
         return user
 
-    def ask(self, name: str, *args: Any) -> list[Any]:
-        found = []
-        for api in self.apis:
-            self.world.trace = []
-            self.world.has_cleared = False
-            self.user.is_async = api == "async"
-            answer = outcome(self._question, name, *args)
-            # A check that enters itself fails, whether or not it has asked for the model level
-            # before. If the cache was cleared meanwhile, that makes a difference to what is known.
-            if answer[1] == "PermissionRecursionError" and self.world.has_cleared:
-                self.world.is_undetermined = True
-            found.append([api, answer, self.world.trace, self._last_log()])
-        return found
-
-    def _question(self, name: str, *args: Any) -> Any:
-        if name == "has_module_perms":
-            return self.user.has_module_perms(*args)
-        *args, target = args
+    def question(self, api: str, name: str, *args: Any) -> Any:
+        self.world.has_cleared = False
+        self.user.is_async = api == "async"
+        *args, target = args  # type: ignore[assignment]
         obj = self.world.find(target)
         is_backend, name = name.startswith("backend_"), name.removeprefix("backend_")
         asked: Any = self.world.ours if is_backend else self.user
+        users = (self.user,) if is_backend else ()
         if name.startswith("get_"):
-            sources = SOURCES.get(name, BOTH)
-            found = (
-                self.world.ours.permissions(self.user, obj, sources)
-                if is_backend
-                else self.user.permissions(obj, sources)
-            )
-            return only_ours(found)
-        users = [self.user] if is_backend else []
-        return getattr(asked, name)(*users, *args, obj)
-
-    def _last_log(self) -> Any:
-        return outcome(lambda: entries(self.user.get_last_log())) if self.has_mixin else None
-
-    def set_active(self, value: Any) -> None:
-        if self.kind != "anonymous":
-            self.user.is_active = value
-
-    def set_superuser(self, value: Any) -> None:
-        if self.kind != "anonymous":
-            self.user.is_superuser = value
+            return only_ours(asked.permissions(*users, obj, SOURCES.get(name, BOTH)))
+        try:
+            return getattr(asked, name)(*users, *args, obj)
+        except reference.PermissionRecursionError:
+            # A check that enters itself fails, whether or not it has asked for the model level
+            # before. If the cache was cleared meanwhile, that makes a difference to what is known.
+            self.world.is_undetermined |= self.world.has_cleared
+            raise
 
     def clear(self, missing: str) -> None:
         if self.has_mixin:
             self.user.clear_perm_cache()
 
-    def reload(self) -> None:
-        self.before, self.user = self.user, self._load()
-
-    def copy(self, how: str) -> Any:
-        return outcome(self._copy, how)
-
-    def _copy(self, how: str) -> None:
+    def make_copy(self, how: str) -> None:
         """Begin with an empty memory; a user of Django's own takes Django's caches along."""
-        self.before, self.user = self.user, self._load()
+        self.reload()
         self.user.is_active = self.before.is_active
         self.user.is_superuser = self.before.is_superuser
         if not self.has_mixin:
-            held = {source: self.before.memory.get(source) for source in BOTH}
-            self.user.memory = {
-                source: perms for source, perms in held.items() if perms is not None
-            }
-
-    def switch(self) -> None:
-        self.before, self.user = self.user, self.before
-
-    def start_log(self, name: str) -> Any:
-        return self.has_mixin and outcome(self.user.start_log, name)
-
-    def log(self, line: str, tag: str | None) -> Any:
-        return self.has_mixin and outcome(lambda: self.user.log(line, tag=tag))
-
-    def discard_log(self) -> Any:
-        return self.has_mixin and outcome(self.user.discard_log)
-
-    def end_log(self) -> Any:
-        def end() -> Any:
-            name, lines = self.user.end_log()
-            return [name, entries(lines)]
-
-        return self.has_mixin and outcome(end)
-
-    def get_log(self, name: str) -> Any:
-        return self.has_mixin and outcome(lambda: entries(self.user.get_log(name)))
+            known = self.before.memory
+            self.user.memory = {source: known[source] for source in BOTH if source in known}

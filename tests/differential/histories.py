@@ -69,7 +69,6 @@ LOG_NAMES = ("mine", "yours", "auto-worlds.use_paper", "auto-worlds.use_paper-1"
 QUESTIONS = (
     "has_perm",
     "has_perms",
-    "has_module_perms",
     "get_user_permissions",
     "get_group_permissions",
     "get_all_permissions",
@@ -129,8 +128,8 @@ backends = mixed(
     st.permutations([MODEL, OURS, *VOICES]).map(lambda names: names[:3]),
 )
 settings = mixed(
-    of("universal", st.booleans()),
-    of("verbosity", st.sampled_from([0, 1, 2])),
+    of("setting", st.just("DJEM_UNIVERSAL_OLP"), st.booleans()),
+    of("setting", st.just("DJEM_PERM_LOG_VERBOSITY"), st.sampled_from([0, 1, 2])),
     of("backends", backends),
 )
 
@@ -157,14 +156,9 @@ class About:
         self.others = of("has_perm", st.just(perm), any_object)
         self.questions = mixed(
             *[self.checks] * 5,
-            of(
-                "has_perms",
-                st.lists(self.perms, max_size=2),
-                self.objects,
-            ),
+            of("has_perms", st.lists(self.perms, max_size=2), self.objects),
             *[of(name, self.objects) for name in QUESTIONS if "get_" in name],
             of("backend_has_perm", self.perms, self.objects),
-            of("has_module_perms", st.sampled_from(["worlds", "other", "absent"])),
         )
         self.scripts = self._scripts()
         own = BASES.get("Paper" if self.model == "lazy" else self.model or "Paper", ())
@@ -214,12 +208,9 @@ class About:
 
     def _grants(self) -> st.SearchStrategy[list[Any]]:
         return mixed(
-            of("grant", self.granted),
-            of("revoke", self.granted),
-            of("join", groups),
-            of("leave", groups),
-            of("grant_group", groups, self.granted),
-            of("revoke_group", groups, existing),
+            *[of("hold", self.granted, st.booleans())] * 2,
+            *[of("join", groups, st.booleans())] * 2,
+            *[of("group_hold", groups, self.granted, st.booleans())] * 2,
         )
 
     def _changes(self) -> st.SearchStrategy[list[Any]]:
@@ -232,8 +223,8 @@ class About:
 
     def _users(self) -> st.SearchStrategy[list[Any]]:
         return mixed(
-            of("set_active", st.sampled_from([True, True, True, 1, 1, False, 0])),
-            of("set_superuser", st.sampled_from([False, False, False, True, 1, 0])),
+            of("set_flag", st.just("active"), st.sampled_from([True, True, 1, False, 0])),
+            of("set_flag", st.just("superuser"), st.sampled_from([False, False, 0, True, 1])),
             of("clear", st.sampled_from(["nothing", "nothing", *CACHES, "all"])),
             of("reload"),
             of("copy", st.sampled_from(["copy", "deepcopy", "pickle"])),

@@ -101,7 +101,7 @@ def play(
         case "denied, and why":
             raise errors["denied"]("the reason")
         case "member":
-            return (yield ("is_editor",))
+            return (yield ("exists",))
         case "editors":
             return (yield ("editors",))
         case "person":
