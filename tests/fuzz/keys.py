@@ -22,29 +22,12 @@ if TYPE_CHECKING:
 
 with isolate_apps("tests.testapp"):
 
-    class TextKey(models.Model):
-        id = models.TextField(primary_key=True)
+    class Meta:
+        app_label = "testapp"
 
-        class Meta:
-            app_label = "testapp"
-
-    class BinaryKey(models.Model):
-        id = models.BinaryField(primary_key=True)
-
-        class Meta:
-            app_label = "testapp"
-
-    class FloatKey(models.Model):
-        id = models.FloatField(primary_key=True)
-
-        class Meta:
-            app_label = "testapp"
-
-    class MomentKey(models.Model):
-        id = models.DateTimeField(primary_key=True)
-
-        class Meta:
-            app_label = "testapp"
+    def keyed(name: str, key: models.Field[Any, Any]) -> type[models.Model]:
+        key.primary_key = True
+        return type(name, (models.Model,), {"id": key, "Meta": Meta, "__module__": __name__})
 
     class TextKeys(models.Model):
         pk = models.CompositePrimaryKey("tenant", "number")
@@ -54,23 +37,16 @@ with isolate_apps("tests.testapp"):
         class Meta:
             app_label = "testapp"
 
-
-MODELS: dict[str, type[models.Model]] = {
-    model.__name__: model
-    for model in (
-        Thing,
-        Proxy,
-        SpecialThing,
-        OtherThing,
-        Document,
-        CompositeThing,
-        TextKey,
-        BinaryKey,
-        FloatKey,
-        MomentKey,
+    OWN_MODELS = (
+        keyed("TextKey", models.TextField()),
+        keyed("BinaryKey", models.BinaryField()),
+        keyed("FloatKey", models.FloatField()),
+        keyed("MomentKey", models.DateTimeField()),
         TextKeys,
     )
-}
+
+TESTAPP = (Thing, Proxy, SpecialThing, OtherThing, Document, CompositeThing)
+MODELS: dict[str, type[models.Model]] = {m.__name__: m for m in (*TESTAPP, *OWN_MODELS)}
 
 
 class One(IntEnum):
