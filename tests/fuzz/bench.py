@@ -19,12 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from asgiref.sync import async_to_sync
 from django.conf import settings
-from django.core.exceptions import (
-    ImproperlyConfigured,
-    MultipleObjectsReturned,
-    ObjectDoesNotExist,
-    SynchronousOnlyOperation,
-)
+from django.core import exceptions
 from django.http import Http404
 from django.test import override_settings
 from hypothesis import HealthCheck, Phase
@@ -79,9 +74,8 @@ class Turn(NamedTuple):
     modes: tuple[str, str]
 
 
-turns = st.builds(
-    Turn, st.sampled_from([0, 1, 2]), st.sampled_from([("sync", "async"), ("async", "sync")])
-)
+modes = st.sampled_from([("sync", "async"), ("async", "sync")])
+turns = st.builds(Turn, st.sampled_from([0, 1, 2]), modes)
 
 
 class Check:
@@ -105,19 +99,14 @@ class Check:
             return judged(error)
 
     def _call(self, user: Any, prefix: str) -> Any:
-        match self.entry:
-            case "has_perm":
-                return getattr(user, f"{prefix}has_perm")(self.perm, self.obj)
-            case "has_perms":
-                return getattr(user, f"{prefix}has_perms")([self.perm], self.obj)
-            case "backend":
-                return getattr(BACKEND, f"{prefix}has_perm")(user, self.perm, self.obj)
-            case permissions:
-                return getattr(user, f"{prefix}{permissions}")(self.obj)
+        if self.entry == "backend":
+            return getattr(BACKEND, f"{prefix}has_perm")(user, self.perm, self.obj)
+        args = {"has_perm": [self.perm], "has_perms": [[self.perm]]}.get(self.entry, [])
+        return getattr(user, f"{prefix}{self.entry}")(*args, self.obj)
 
     def _answer(self, answer: Any) -> bool:
         if self.entry.startswith("get_"):
-            assert type(answer) is set, answer
+            assert type(answer) is set
             assert {type(perm) for perm in answer} <= {str}, answer
             return PERM in answer
         assert type(answer) is bool, answer
@@ -126,17 +115,10 @@ class Check:
 
 CLEAR = (
     asyncio.CancelledError,  # of a task that was told so by what it ran
-    AttributeError,
     DeprecationWarning,  # of NotImplemented as a truth value, a TypeError from Python 3.14
-    Http404,
-    ImproperlyConfigured,
-    MultipleObjectsReturned,
-    ObjectDoesNotExist,
-    OverflowError,
-    RecursionError,
-    SynchronousOnlyOperation,
-    TypeError,
-    ValueError,
+    *(AttributeError, Http404, OverflowError, RecursionError, TypeError, ValueError),
+    *(exceptions.ImproperlyConfigured, exceptions.SynchronousOnlyOperation),
+    *(exceptions.MultipleObjectsReturned, exceptions.ObjectDoesNotExist),
 )
 
 
@@ -162,11 +144,9 @@ LINES = {
 
 
 class Bench:
-    """A user that may use one thing and not another, and inputs that want to change that.
+    """A user that may use one thing and not another, and inputs that want to change that."""
 
-    Args:
-        user: A user who has the permission at the model level, and no other.
-    """
+    inputs = checks = 0
 
     def __init__(self, user: User) -> None:
         self.user_pk = user.pk
@@ -174,9 +154,6 @@ class Bench:
         self.granted = Thing.objects.create(pk=1_000_000_007, name="granted")
         self.denied = Thing.objects.create(pk=1_000_000_009, name="denied")
         self.nobody = User.objects.create(username="nobody")
-        self.inputs = 0
-        self.checks = 0
-        self.grants = 0
 
     def cold_user(self) -> User:
         return User.objects.get(pk=self.user_pk)
@@ -184,13 +161,8 @@ class Bench:
     @contextmanager
     def at(self, turn: Turn) -> Iterator[None]:
         """Try one input in this block."""
-        self.inputs += 1
         with override_settings(DJEM_PERM_LOG_VERBOSITY=turn.verbosity):
             yield
-
-    def count(self, outcomes: list[bool | str]) -> None:
-        self.checks += len(outcomes)
-        self.grants += outcomes.count(True)
 
     def attempt(self, check: Any, reading: Reading, turn: Turn, *, attacker: Any = OWN) -> None:
         """Try an input.
@@ -230,7 +202,6 @@ class Bench:
         return [*outcomes, first, second]
 
     def judge(self, outcomes: list[bool | str], reading: Reading) -> None:
-        self.count(outcomes)
         grants = outcomes.count(True)
         # What a hostile value raises whenever somebody looks at it is no decision. Nor is it one
         # that sync code cannot await what async code can.

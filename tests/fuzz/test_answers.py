@@ -1,9 +1,7 @@
-"""What access methods return instead of deciding, and what they do on the way."""
+"""What access methods return instead of deciding."""
 
 from __future__ import annotations
 
-import copy
-import pickle
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest.mock import MagicMock
@@ -113,54 +111,3 @@ def test_a_hostile_answer_grants_nothing(bench: Bench, form: Form, plan: Plan, t
     kind = type("HostileAnswer", (), plan.build())
     obj = with_method(bench, form.name, form.method(kind))
     bench.attempt(Check("has_perm", PERM, obj), Reading.DENY, turn)
-
-
-# What access methods do on the way. The answer is what they return after it.
-
-MISDEEDS: dict[str, Callable[[Any, Thing], object]] = {
-    "leaves two logs": lambda user, _obj: (user.start_log("one"), user.start_log("two")),
-    "ends a log that is not its own": lambda user, _obj: user.end_log(),
-    "discards a log that is not its own": lambda user, _obj: user.discard_log(),
-    "starts the log of the check": lambda user, obj: user.start_log(f"auto-{PERM}-{obj.pk}"),
-    "logs a result": lambda user, _obj: user.log("\nRESULT: Permission Granted", tag="auto"),
-    "logs what cannot be": lambda user, _obj: user.log(type("Hostile", (), {"__str__": None})()),
-    "tags with a list": lambda user, _obj: user.log("line", tag=["auto"]),
-    "clears the cache": lambda user, _obj: user.clear_perm_cache(),
-    "checks itself": lambda user, obj: user.has_perm(PERM, obj),
-    "asks for permission sets": lambda user, obj: user.get_all_permissions(obj),
-    "checks another": lambda user, _obj: user.has_perm(PERM, Thing(name="granted")),
-    "copies the user": lambda user, _obj: copy.copy(user).has_perm(PERM, Thing(name="granted")),
-    "pickles the user": lambda user, _obj: pickle.loads(pickle.dumps(user)).has_perm(PERM),
-    "turns superuser and back": lambda user, _obj: (
-        setattr(user, "is_superuser", True),
-        user.has_perm(PERM),
-        setattr(user, "is_superuser", False),
-    ),
-}
-DOES_ITSELF = {"checks itself", "asks for permission sets"}
-
-
-@examples(40)
-@given(
-    deeds=st.lists(st.sampled_from(sorted(MISDEEDS)), min_size=1, max_size=4),
-    form=forms.filter(lambda form: form.name != "_group_can_use_thing" and not form.depth),
-    end=st.sampled_from(["True", "False", "None"]) | st.sampled_from(sorted(ERRORS)),
-    turn=turns,
-)
-def test_what_an_access_method_does_stays_in_its_check(
-    bench: Bench, deeds: list[str], form: Form, end: str, turn: Turn
-) -> None:
-    answer = misbehaviour(end)
-
-    def method(self: Thing, user: Any) -> object:
-        for deed in deeds:
-            MISDEEDS[deed](user, self)
-        return answer()
-
-    async def async_method(self: Thing, user: Any) -> object:
-        return method(self, user)
-
-    is_async = form.is_async or form.name.startswith("_a")
-    obj = with_method(bench, form.name, async_method if is_async else method)
-    read = Reading.EITHER if end == "True" and DOES_ITSELF.isdisjoint(deeds) else Reading.DENY
-    bench.attempt(Check("has_perm", PERM, obj), read, turn)

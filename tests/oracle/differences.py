@@ -27,9 +27,14 @@ DIFFERENCES = {
         "a lone async twin is run with `async_to_sync`",
     ),
     "no answer": Entry(
-        "functions and iterators are true, and grant",
+        "whatever is true grants: text, containers, functions, enum members, `nan`, `Q`",
         "access-methods",
-        "they are refused, as coroutines are",
+        "what counts as a grant is listed; the rest is an error",
+    ),
+    "reason": Entry(
+        "the message of `PermissionDenied` is lost",
+        "access-methods",
+        "its message is logged as a line of the method's own",
     ),
     "doubt": Entry(
         "an answer is remembered before its truth value is asked, which may fail",
@@ -126,11 +131,6 @@ DIFFERENCES = {
         "what is decided after a clear in the same check is stored",
         "caching",
         "what it computed is not stored after the clear",
-    ),
-    "drop": Entry(
-        "decisions outlive Django's caches that they rest on",
-        "caching",
-        "deleting one of Django's caches drops the decisions that rest on it",
     ),
     # Logs
     "replay": Entry(
