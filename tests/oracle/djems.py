@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,6 +14,8 @@ from tests.reference import BOTH, Log, Object
 from .differences import DIFFERENCES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from tests.differential.scripts import Script
 
 

@@ -24,7 +24,7 @@ from tests.differential.results import Record, differing, record  # noqa: E402
 from tests.testapp.models import PlainUser, User  # noqa: E402
 
 from . import djems  # noqa: E402
-from .differences import DIFFERENCES  # noqa: E402
+from .differences import DIFFERENCES, PAGES  # noqa: E402
 from .models import DjemUser  # noqa: E402
 
 OURS = library.Library(User, PlainUser, ObjectPermissionsBackend)
@@ -119,10 +119,11 @@ def main() -> int:
         f" djem differs in {comparison.differing} of them, each time on purpose:"
     )
     print("(how often it was the only reason, how often one of several)")
-    for name, entry in DIFFERENCES.items():
-        alone, present = comparison.alone[name], comparison.present[name]
-        print(f"{alone:6} {present - alone:6}  {name}: {entry.djem}")
-        print(f"{'':15}docs/{entry.page}.md: {entry.promise}")
+    for page, texts in PAGES.items():
+        print(f"docs/{page}.md")
+        for name, text in texts.items():
+            alone, present = comparison.alone[name], comparison.present[name]
+            print(f"{alone:6} {present - alone:6}  {name}: {text}")
     never = [name for name in DIFFERENCES if not comparison.present[name]]
     if never:
         print(f"Never seen, so out of date or in need of more examples: {', '.join(never)}")
