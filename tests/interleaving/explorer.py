@@ -147,9 +147,7 @@ class Explorer:
         problems += monitor.noise + self._noise
         self.counts["schedules"] += 1
         self.counts["checks"] += checks
-        self.counts["steps"] += choices.steps
         self.counts["choices"] += len(choices.trace)
-        self.counts["tasks"] += len(monitor.suspensions)
         outcome = Outcome(problems, choices.trace, monitor.suspensions, monitor.steps)
         return outcome, living() - before
 
@@ -159,10 +157,8 @@ class Explorer:
         threads = Threads(choices)
         world = World(str(case[:2]), self.storage, threads, choices, monitor)
         world.verbosity = choices.draw((0, 1, 2))
-        monitor.is_eager = choices.chance(0.1) and sys.version_info >= (3, 12)
         threads.preempt_in = PACKAGE
         threads.preempt_rate = choices.draw((0, 0, 0, 0.02, 0.1))
-        threads.describe = monitor.describe
         threads.enter, threads.leave = self.storage.enter_thread, connections.close_all
         program = (SCENARIOS.get(case.scenario) or everything)(world)
         numbers = count(1)
@@ -193,11 +189,9 @@ class Explorer:
 
 def cancellations(outcome: Outcome) -> Iterator[Cancellation]:
     """List all ways to cancel a task of a schedule."""
-    for task, count in outcome.suspensions.items():
-        if not task.startswith("loop"):
-            for at in range(1, count + 1):
-                for how in HOWS:
-                    yield Cancellation(task, at, how)
+    for task, number in outcome.suspensions.items():
+        for at in range(1, number + 1) if not task.startswith("loop") else ():
+            yield from (Cancellation(task, at, how) for how in HOWS)
     for at in range(1, outcome.steps):
         yield Cancellation(EVERYBODY, at)
 

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import weakref
 from collections import Counter
 from collections.abc import Coroutine
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .threads import Abandoned
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator
     from contextvars import Context
 
     from .threads import Threads
 
-HOWS = ("now", "late", "soon", "twice")
+HOWS = ("now", "late", "twice")
 EVERYBODY = "*"
 
 
@@ -31,7 +29,7 @@ class Cancellation(NamedTuple):
         task: The name of the task, or `EVERYBODY`.
         at: The number of the suspension, or of the step, from 1.
         how: ``now``: while it waits; ``late``: when what it waits for has come, but before it goes
-            on; ``soon``: at one of the next steps; ``twice``: now, and again when it waits next.
+            on; ``twice``: now, and again when it waits next.
     """
 
     task: str
@@ -73,9 +71,6 @@ class Steps(Coroutine[Any, Any, Any]):
     def __await__(self) -> Generator[Any, Any, Any]:
         raise NotImplementedError  # tasks use `send` and `throw`
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
 
 class Work:
     """A function that a thread runs, and the future of an event loop that tells what came of it."""
@@ -110,36 +105,10 @@ class Monitor:
 
     def __init__(self, plan: Cancellation | None) -> None:
         self.plan = plan
-        self.is_eager = False  # tasks begin at once, where they are created
         self.suspensions: Counter[str] = Counter()
         self.steps = 0
         self.noise: list[str] = []
         self.cancelled: list[str] = []  # the names of those whom the plan has cancelled
-        self._tasks: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
-
-    def add(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.add(task)
-
-    def describe(self) -> str:
-        """Tell where each task waits."""
-        return "\n".join(
-            f"Task {task.get_name()} waits: {' > '.join(_places(task.get_coro()))}"
-            for task in sorted(self._tasks, key=asyncio.Task.get_name)
-            if not task.done()
-        )
-
-    def is_due(self, name: str) -> bool:
-        return self.plan is not None and self.plan[:2] == (name, self.suspensions[name])
-
-
-def _places(coroutine: Any) -> Iterator[str]:
-    while coroutine is not None:
-        frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
-        if frame is not None:
-            code = frame.f_code
-            yield f"{code.co_name} ({Path(code.co_filename).name}:{frame.f_lineno})"
-        following = getattr(coroutine, "cr_await", None)
-        coroutine = following or getattr(coroutine, "gi_yieldfrom", None)
 
 
 class ControlledLoop(asyncio.BaseEventLoop):
@@ -165,7 +134,6 @@ class ControlledLoop(asyncio.BaseEventLoop):
         *,
         name: str | None = None,
         context: Context | None = None,
-        **_eager: Any,
     ) -> asyncio.Task[Any]:
         self._created += 1
         # asyncio's own names count all tasks of the process.
@@ -177,19 +145,10 @@ class ControlledLoop(asyncio.BaseEventLoop):
                 self._threads.end_call(call)
 
         steps = Steps(coro, lambda: self._suspended(title), end)
-        eager = {"eager_start": True} if self._monitor.is_eager and self.is_running() else {}
-        task: asyncio.Task[Any] = asyncio.Task(
-            steps, loop=self, name=title, context=context, **eager
-        )
-        self._monitor.add(task)
+        task: asyncio.Task[Any] = asyncio.Task(steps, loop=self, name=title, context=context)
         if name is not None:
             self._targets.append(task)
         return task
-
-    def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> Any:
-        if self._thread_id is not None:
-            self._check_thread()  # type: ignore[attr-defined]
-        return super().call_soon(callback, *args, context=context)
 
     def call_soon_threadsafe(
         self, callback: Any, *args: Any, context: Context | None = None
@@ -280,7 +239,8 @@ class ControlledLoop(asyncio.BaseEventLoop):
         monitor = self._monitor
         monitor.suspensions[name] += 1
         task = asyncio.current_task()
-        if monitor.is_due(name) and task is not None:
+        plan = monitor.plan
+        if plan and plan[:2] == (name, monitor.suspensions[name]) and task is not None:
             self._doomed.append(task)
 
     def _cancel(self) -> None:
@@ -297,10 +257,7 @@ class ControlledLoop(asyncio.BaseEventLoop):
             if plan.how == "late" and not (waits_for is None or waits_for.done()):
                 continue
             self._doomed.remove(task)
-            if plan.how == "soon":
-                self.call_soon(self._cancel_one, task)
-            else:
-                self._cancel_one(task)
+            self._cancel_one(task)
             if plan.how == "twice":
                 self._monitor.plan = plan._replace(at=plan.at + 1, how="now")
 

@@ -8,12 +8,12 @@ those of another call.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest.mock import patch
 
 from asgiref.sync import async_to_sync, sync_to_async
-from django.core.exceptions import PermissionDenied
 
 from djem_async.access import nonblocking
 from tests.testapp.models import OtherThing, Thing, User
@@ -21,7 +21,7 @@ from tests.testapp.models import OtherThing, Thing, User
 from .moments import GRANTED, NEVER, Possible, Window, both, either, here, label
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from django.contrib.auth.models import Group
     from django.db.models import Model, QuerySet
@@ -51,16 +51,11 @@ class Law:
     def level(self, name: str) -> Possible:
         """Tell what the model level may answer."""
         read = self.window.live if self._is_live else self.window.level
-        held = either(read("held", self._user, name), read("held by group", self._user, name))
-        return self._for_active(held)
+        return either(read("held", self._user, name), read("held by group", self._user, name))
 
     def check(self, name: str, thing: Model) -> Possible:
         """Tell what a check of an object may answer."""
-        return both(self.level(name), self._for_active(KINDS[name].possible(self, name, thing)))
-
-    def _for_active(self, possible: Possible) -> Possible:
-        is_superuser = self.window.live("superuser", self._user)
-        return both(self.window.live("active", self._user), either(is_superuser, possible))
+        return both(self.level(name), KINDS[name].possible(self, name, thing))
 
     def nested(self, *names: str) -> Callable[[Model], list[Possible]]:
         """Tell what checks within a check may answer."""
@@ -68,7 +63,7 @@ class Law:
         return lambda thing: [law.check(name, thing) for name in names]
 
 
-Rule = Callable[[Law, str, "Model"], Possible] if TYPE_CHECKING else Any
+Rule = Callable[[Law, str, Any], Possible]
 
 
 class Kind(NamedTuple):
@@ -117,23 +112,16 @@ def decides(
     return register
 
 
-class Story:
-    """What one call of an access method tells in the log."""
-
-    def __init__(self, user: User, name: str, thing: Model) -> None:
-        self._user = user
-        self._text = f"{name} {label(thing)} {here().tick()}"
-
-    def tell(self, word: str) -> None:
-        self._user.log(f"{self._text} {word}")
-
-
 @contextmanager
-def telling(user: User, name: str, thing: Model) -> Iterator[Story]:
-    story = Story(user, name, thing)
-    story.tell("begins")
-    yield story
-    story.tell("ends")
+def telling(user: User, name: str, thing: Model) -> Iterator[Callable[[str], None]]:
+    story = f"{name} {label(thing)} {here().tick()}"
+
+    def tell(word: str) -> None:
+        user.log(f"{story} {word}")
+
+    tell("begins")
+    yield tell
+    tell("ends")
 
 
 def asked(name: str, thing: Model, source: str = "user") -> bool:
@@ -188,15 +176,6 @@ async def atwin(self: Thing, user: User) -> bool:
         return asked("twin", self)
 
 
-@decides(by_user)
-def denying(self: Thing, user: User) -> bool:
-    with telling(user, "denying", self):
-        here().pause()
-        if asked("denying", self):
-            return True
-    raise PermissionDenied
-
-
 # Those that ask about groups, alone or after one that asks about the user
 
 
@@ -206,15 +185,6 @@ async def grouped(self: Thing, groups: Groups) -> bool:
     answer = asked("grouped", self, "group")
     if here().has_database:
         answer = answer and await groups.filter(name="members").aexists()
-    return answer
-
-
-@decides(by_group, "group")
-def grouped_plain(self: Thing, groups: Groups) -> bool:
-    here().pause()
-    answer = asked("grouped_plain", self, "group")
-    if here().has_database:
-        answer = answer and groups.filter(name="members").exists()
     return answer
 
 
@@ -272,11 +242,11 @@ async def parent(self: Thing, user: User) -> bool:
 
     async def child() -> None:
         with suppress(KeyError):  # the log may have ended with the check
-            story.tell("child")
+            tell("child")
         await here().breathe()
         await here().check("slow", self, user)
 
-    with telling(user, "parent", self) as story:
+    with telling(user, "parent", self) as tell:
         here().start("child", child)
         await here().breathe()
         answer = asked("parent", self)
@@ -292,11 +262,11 @@ async def helped(self: Thing, user: User) -> bool:
 
     async def help_out(word: str) -> None:
         await here().breathe()
-        story.tell(word)
+        tell(word)
 
-    with telling(user, "helped", self) as story:
+    with telling(user, "helped", self) as tell:
         tasks = [help_out(word) for word in HELPERS[:2]]
-        await asyncio.gather(*tasks, asyncio.to_thread(story.tell, HELPERS[2]))
+        await asyncio.gather(*tasks, asyncio.to_thread(tell, HELPERS[2]))
         return asked("helped", self)
 
 
@@ -308,13 +278,6 @@ async def raising(self: Thing, user: User) -> bool:
     user.start_log("left active")
     await here().breathe()
     raise here().injected(Boom("async"))
-
-
-@decides(fails)
-def raising_plain(self: Thing, user: User) -> bool:
-    user.start_log("left active")
-    here().pause()
-    raise here().injected(Boom("plain"))
 
 
 @decides(fails)
@@ -332,19 +295,6 @@ async def hanging(self: Thing, user: User) -> bool:
 
 
 @decides(by_user)
-async def messy(self: Thing, user: User) -> bool:
-    with telling(user, "messy", self):
-        user.start_log("ended")
-        await here().breathe()
-        user.end_log()
-        answer = asked("messy", self)
-    user.start_log("left active")
-    user.log("a line in a log that is never ended")
-    await here().breathe()
-    return answer
-
-
-@decides(by_user)
 async def clearing(self: Thing, user: User) -> bool:
     """Clears the cache in the middle of its own check."""
     with telling(user, "clearing", self):
@@ -356,7 +306,7 @@ async def clearing(self: Thing, user: User) -> bool:
 
 
 SOUND = tuple(name for name, kind in KINDS.items() if kind.possible is not fails)
-FAILING = ("raising", "raising_plain", "leaving")
+FAILING = ("raising", "leaving")
 decides(by_user)(helped)  # apart from those that any scenario may draw
 
 

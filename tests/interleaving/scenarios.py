@@ -72,7 +72,7 @@ def many_objects(w: World) -> Program:
 @scenario
 def plain_objects(w: World) -> Program:
     """All need a thread."""
-    names = ("plain", "denying", "grouped_plain", "bridged")
+    names = ("plain", "mixed", "twin", "bridged")
     asked = [(w.choices.draw(names), w.choices.draw(w.things)) for _ in range(6)]
     return Program({f"{i}": partial(w.check, *each) for i, each in enumerate(asked)})
 
@@ -122,39 +122,6 @@ def changes(w: World) -> Program:
     values = w.choices.draw([(False,), (False, True), (False, True, False)])
     steps = [partial(change, w, name, thing, value=value) for value in values]
     return Program({**tasks, "changer": partial(in_turn, *steps)})
-
-
-def flagging(w: World, flag: str, *values: bool) -> Program:
-    """A flag of the user changes, and nobody clears anything."""
-    name, thing = choose(w)
-
-    async def change() -> None:
-        for value in values:
-            await w.breathe()
-            w.flag(flag, value=value)
-            await w.check(name, thing)
-
-    def change_in_thread() -> None:
-        for value in values:
-            w.pause()
-            w.flag(flag, value=value)
-            w.check_sync(name, thing)
-
-    ask = partial(in_turn, *[partial(w.check, name, thing)] * 3)
-    if w.choices.chance(0.5):
-        return Program({"a": ask, "b": ask, "changer": change})
-    return Program({"a": ask, "b": ask}, {"changer": change_in_thread})
-
-
-@scenario
-def deactivate(w: World) -> Program:
-    return flagging(w, "active", False, True, False, True)
-
-
-@scenario
-def promote(w: World) -> Program:
-    w.verbosity = 0  # the logs of superusers are others
-    return flagging(w, "superuser", True, False, True, False)
 
 
 # Faults
@@ -252,19 +219,6 @@ def threads_and_tasks(w: World) -> Program:
     )
 
 
-@scenario
-def several_loops(w: World) -> Program:
-    name, thing = choose(w)
-    ask = partial(w.check, name, thing)
-    return Program(
-        {"a": ask, "b": partial(change, w, name, thing, value=False)},
-        loops={
-            "second": {"c": ask, "d": partial(w.check, *choose(w))},
-            "third": {"e": ask, "f": ask},
-        },
-    )
-
-
 # The thread that all hops share
 
 
@@ -321,29 +275,25 @@ def anything(w: World) -> Program:
     async def act() -> None:
         for _ in range(w.choices.draw((2, 3, 4))):
             name, thing = w.choices.draw(names), w.again(w.choices.draw(w.things))
-            match w.choices.draw(range(13)):
+            match w.choices.draw(range(12)):
                 case 0:
                     await change(w, name, thing, value=w.choices.chance(0.5))
                 case 1:
                     w.delete_caches(w.user)
                 case 2:
-                    await w.aclear(w.user)
-                case 3:
                     await w.tolerantly(w.check(w.choices.draw(FAILING), thing))
-                case 4:
+                case 3:
                     await w.tolerantly(w.limited(w.check(name, thing)))
-                case 5:
+                case 4:
                     with w.own_log(w.user):
                         await w.check(name, thing)
-                case 6:
+                case 5:
                     await asyncio.gather(w.check(name, thing), w.check(*choose(w)))
-                case 7:
+                case 6:
                     await w.check(name, None)
-                case 8:
-                    await w.check_several(names, thing)
-                case 9:
+                case 7:
                     await w.check(name, thing, w.copied(w.user))
-                case 10 if w.has_database:
+                case 8 if w.has_database:
                     await w.check_set(w.things[0])
                 case _:
                     await w.check(name, thing)

@@ -81,7 +81,6 @@ class Threads:
         self.failure: BaseException | None = None
         self.preempt_in = ""  # where the code is that may be interrupted between any two lines
         self.preempt_rate = 0.0
-        self.describe: Callable[[], str] = str
         self.enter: Callable[[], object] = object  # each thread does this first,
         self.leave: Callable[[], object] = object  # and this in the end
         self._alive: list[Controlled] = []
@@ -376,7 +375,7 @@ class Threads:
 
     def _report(self) -> str:
         frames = sys._current_frames()
-        parts = [self.describe()]
+        parts = []
         for thread in self._alive:
             places = [
                 f"{Path(place.filename).name}:{place.lineno}"

@@ -16,10 +16,10 @@ from django.db import DatabaseError, OperationalError
 from tests.testapp.models import OtherThing, Thing, User
 
 from .methods import HELPERS, SOUND, Boom, Law, Leave
-from .moments import History, Key, Possible, Window, both, label
+from .moments import History, Key, Possible, Window, label
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator
 
     from django.db.models import Model
 
@@ -44,8 +44,6 @@ class Program:
 
     tasks: dict[str, Start] = field(default_factory=dict)
     threads: dict[str, Callable[[], object]] = field(default_factory=dict)
-    loops: dict[str, dict[str, Start]] = field(default_factory=dict)
-    """Further event loops, each in a thread, with their tasks."""
     judge: Callable[[], None] = lambda: None
     """Looks at what has happened, when all tasks of the first event loop have ended."""
 
@@ -117,7 +115,7 @@ class World:
     def history(self, key: Key) -> History:
         if key not in self._histories:
             first = key[0]  # type: ignore[index]
-            value = first in {"held", "active"}
+            value = first == "held"
             if first in {"user", "group"}:
                 value = zlib.crc32(f"{self._seed} {key}".encode()) % 2 == 0
             self._histories[key] = History(value)
@@ -142,12 +140,6 @@ class World:
             await sync_to_async(self.set)(*key, value=value)
         else:
             self.set(*key, value=value)
-
-    def flag(self, name: str, *, value: bool) -> None:
-        """Change a flag of the user, without a clear."""
-        begin = self.tick()
-        setattr(self.user, f"is_{name}", value)
-        self.history((name, self.user.pk)).change(begin, self.tick(), value)
 
     # Faults
 
@@ -247,13 +239,6 @@ class World:
     def check_bridged(self, name: str, thing: Model) -> None:
         with self.no_children():
             async_to_sync(self.check)(name, thing)
-
-    async def check_several(self, names: Sequence[str], thing: Model) -> None:
-        """Ask for several at once."""
-        with self._checking(names[0], thing, None) as check:
-            granted = await self.user.ahas_perms([f"testapp.{name}" for name in names], thing)
-            law = self._law(check)
-            self._judge_answer(check, granted, both(*(law.check(name, thing) for name in names)))
 
     async def check_set(self, thing: Model) -> None:
         """Ask for the set of all permissions on an object."""
@@ -399,7 +384,7 @@ class World:
     async def main(self, program: Program) -> None:
         """Run a program, and look at what it leaves behind."""
         loop, news = asyncio.get_running_loop(), asyncio.Event()
-        left = len(program.threads) + len(program.loops)
+        left = len(program.threads)
 
         def spawn(name: str, function: Callable[[], object]) -> None:
             def run() -> None:
@@ -418,8 +403,6 @@ class World:
 
         for name, function in program.threads.items():
             spawn(name, function)
-        for name, tasks in program.loops.items():
-            spawn(name, lambda tasks=tasks: asyncio.run(self._run_tasks(tasks)))  # type: ignore[misc]
         await self._run_tasks(program.tasks)
         program.judge()
         while left:
