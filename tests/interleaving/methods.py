@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest.mock import patch
 
@@ -18,10 +19,10 @@ from asgiref.sync import async_to_sync, sync_to_async
 from djem_async.access import nonblocking
 from tests.testapp.models import OtherThing, Thing, User
 
-from .moments import GRANTED, NEVER, Possible, Window, both, either, here, label
+from .moments import GRANTED, NEVER, History, Key, Possible, both, either, here, label
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from django.contrib.auth.models import Group
     from django.db.models import Model, QuerySet
@@ -40,27 +41,41 @@ class Leave(BaseException):
 # What they may answer
 
 
+@dataclass(frozen=True)
 class Law:
-    """What the answers about one user may be, in a window of time."""
+    """What the answers about one user may be, by what was true in a length of time.
 
-    def __init__(self, window: Window, user: int, *, is_live: bool) -> None:
-        self.window = window
-        self._user = user
-        self._is_live = is_live
+    Args:
+        history: Finds the history of something.
+        user: The key of the user.
+        since: From when on what access methods read may have been remembered.
+        level_since: The same for the model level.
+        end: When the check ended.
+    """
+
+    history: Callable[[Key], History]
+    user: int
+    since: int
+    level_since: int
+    end: int
 
     def level(self, name: str) -> Possible:
         """Tell what the model level may answer."""
-        read = self.window.live if self._is_live else self.window.level
-        return either(read("held", self._user, name), read("held by group", self._user, name))
+        histories = (self.history((key, self.user, name)) for key in ("held", "held by group"))
+        return either(*(history.between(self.level_since, self.end) for history in histories))
 
     def check(self, name: str, thing: Model) -> Possible:
         """Tell what a check of an object may answer."""
         return both(self.level(name), KINDS[name].possible(self, name, thing))
 
-    def nested(self, *names: str) -> Callable[[Model], list[Possible]]:
-        """Tell what checks within a check may answer."""
-        law = Law(self.window.remembered, self._user, is_live=self._is_live)
-        return lambda thing: [law.check(name, thing) for name in names]
+    def asked(self, source: str, name: str, thing: Model) -> Possible:
+        """Tell what an access method may have read."""
+        return self.history((source, name, label(thing))).between(self.since, self.end)
+
+    def nested(self, names: Sequence[str], thing: Model) -> list[Possible]:
+        """Tell what checks may answer that were made within another, which is remembered."""
+        law = replace(self, level_since=self.since)
+        return [law.check(name, thing) for name in names]
 
 
 Rule = Callable[[Law, str, Any], Possible]
@@ -74,42 +89,19 @@ class Kind(NamedTuple):
 
 
 def by_sources(*sources: str) -> Rule:
-    return lambda law, name, thing: either(
-        *(law.window(source, name, label(thing)) for source in sources)
-    )
+    return lambda law, name, thing: either(*(law.asked(each, name, thing) for each in sources))
 
 
 def by_any(*names: str) -> Rule:
-    return lambda law, _, thing: either(*law.nested(*names)(thing))
+    return lambda law, _, thing: either(*law.nested(names, thing))
 
 
 def by_all(*names: str) -> Rule:
-    return lambda law, _, thing: both(*law.nested(*names)(thing))
+    return lambda law, _, thing: both(*law.nested(names, thing))
 
 
 def fails(_law: Law, _name: str, _thing: Model) -> Possible:
     return NEVER
-
-
-def is_open(_law: Law, _name: str, _thing: Model) -> Possible:
-    return GRANTED
-
-
-by_user, by_group = by_sources("user"), by_sources("group")
-KINDS: dict[str, Kind] = {"open": Kind({}, is_open)}
-
-
-def decides(
-    possible: Rule, form: str = "user", name: str = ""
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Make a function an access method, by default for the permission that is named like it."""
-
-    def register(method: Callable[..., Any]) -> Callable[..., Any]:
-        kind = KINDS.setdefault(name or method.__name__, Kind({}, possible))
-        kind.methods[form] = method
-        return method
-
-    return register
 
 
 @contextmanager
@@ -128,58 +120,42 @@ def asked(name: str, thing: Model, source: str = "user") -> bool:
     return here().read(source, name, label(thing))
 
 
-# Those that ask about the user
+# Those that read whether they grant
 
 
-@decides(by_user)
+def awaiting(name: str) -> Callable[..., Any]:
+    async def method(self: Thing, user: User) -> bool:
+        with telling(user, name, self):
+            await here().breathe()
+            answer = asked(name, self)
+            await here().breathe()
+            return answer
+
+    return method
+
+
+def waiting(name: str) -> Callable[..., Any]:
+    def method(self: Thing, user: User) -> bool:
+        with telling(user, name, self):
+            here().pause()
+            answer = asked(name, self)
+            here().pause()
+            return answer
+
+    return method
+
+
 async def brief(self: Thing, user: User) -> bool:
     with telling(user, "brief", self):
         return asked("brief", self)
 
 
-@decides(by_user)
-async def slow(self: Thing, user: User) -> bool:
-    with telling(user, "slow", self):
-        await here().breathe()
-        answer = asked("slow", self)
-        await here().breathe()
-        return answer
-
-
-@decides(by_user)
-def plain(self: Thing, user: User) -> bool:
-    with telling(user, "plain", self):
-        here().pause()
-        answer = asked("plain", self)
-        here().pause()
-        return answer
-
-
-@decides(by_user)
 @nonblocking
 def inline(self: Thing, user: User) -> bool:
     with telling(user, "inline", self):
         return asked("inline", self)
 
 
-@decides(by_user)
-def twin(self: Thing, user: User) -> bool:
-    with telling(user, "twin", self):
-        here().pause()
-        return asked("twin", self)
-
-
-@decides(by_user, "auser", "twin")
-async def atwin(self: Thing, user: User) -> bool:
-    with telling(user, "twin", self):
-        await here().breathe()
-        return asked("twin", self)
-
-
-# Those that ask about groups, alone or after one that asks about the user
-
-
-@decides(by_group, "group")
 async def grouped(self: Thing, groups: Groups) -> bool:
     await here().breathe()
     answer = asked("grouped", self, "group")
@@ -188,17 +164,32 @@ async def grouped(self: Thing, groups: Groups) -> bool:
     return answer
 
 
-@decides(by_sources("user", "group"))
-async def mixed(self: Thing, user: User) -> bool:
-    with telling(user, "mixed", self):
-        await here().breathe()
-        return asked("mixed", self)
-
-
-@decides(by_sources("user", "group"), "group", "mixed")
 def mixed_group(self: Thing, groups: Groups) -> bool:
     here().pause()
     return asked("mixed", self, "group")
+
+
+by_user = by_sources("user")
+KINDS: dict[str, Kind] = {
+    "open": Kind({}, lambda *_: GRANTED),
+    "brief": Kind({"user": brief}, by_user),
+    "slow": Kind({"user": awaiting("slow")}, by_user),
+    "plain": Kind({"user": waiting("plain")}, by_user),
+    "inline": Kind({"user": inline}, by_user),
+    "twin": Kind({"user": waiting("twin"), "auser": awaiting("twin")}, by_user),
+    "grouped": Kind({"group": grouped}, by_sources("group")),
+    "mixed": Kind({"user": awaiting("mixed"), "group": mixed_group}, by_sources("user", "group")),
+}
+
+
+def decides(possible: Rule) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Make a function the access method for the permission that is named like it."""
+
+    def register(method: Callable[..., Any]) -> Callable[..., Any]:
+        KINDS[method.__name__] = Kind({"user": method}, possible)
+        return method
+
+    return register
 
 
 # Checks within checks

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -63,42 +62,6 @@ class History:
                 found.add(value)
             gone = made
         return frozenset(found)
-
-
-@dataclass(frozen=True)
-class Window:
-    """A length of time, and what could be read in it.
-
-    Args:
-        read: Finds the history of something.
-        since: From when on what access methods read may have been remembered.
-        level_since: The same for the model level.
-        begin: When the check began.
-        end: When it ended.
-    """
-
-    read: Callable[[Key], History]
-    since: int
-    level_since: int
-    begin: int
-    end: int
-
-    def __call__(self, *key: Hashable) -> Possible:
-        """Return what access methods may have read."""
-        return self.read(key).between(self.since, self.end)
-
-    def level(self, *key: Hashable) -> Possible:
-        """Return what may be known of the model level."""
-        return self.read(key).between(self.level_since, self.end)
-
-    def live(self, *key: Hashable) -> Possible:
-        """Return what may be known of something that must not be remembered."""
-        return self.read(key).between(self.begin, self.end)
-
-    @property
-    def remembered(self) -> Window:
-        """The window of a check that was made within another, whose decision is remembered."""
-        return replace(self, begin=self.since, level_since=self.since)
 
 
 # The world of the schedule that is running, for access methods and backends to find.

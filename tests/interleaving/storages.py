@@ -53,11 +53,8 @@ class Storage:
     """Keeps nothing: the values of the world are all there is."""
 
     backend: ClassVar[str] = f"{__name__}.MemoryBackend"
-    has_database: ClassVar[bool] = False
-    is_live: ClassVar[bool] = True
-    """Whether the backend reads the values anew for each check."""
-    shares_fetch: ClassVar[bool] = False
-    """Whether checks at once need one query for the model level."""
+    has_database: ClassVar[bool] = False  # or the backend reads the values anew for each check
+    shares_fetch: ClassVar[bool] = False  # checks at once need one query for the model level
 
     def end(self) -> None:
         """Put everything back in its place."""
@@ -77,7 +74,6 @@ class DatabaseStorage(Storage):
 
     backend = "django.contrib.auth.backends.ModelBackend"
     has_database = True
-    is_live = False
     shares_fetch = True
 
     def __init__(self) -> None:

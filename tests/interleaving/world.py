@@ -16,7 +16,7 @@ from django.db import DatabaseError, OperationalError
 from tests.testapp.models import OtherThing, Thing, User
 
 from .methods import HELPERS, SOUND, Boom, Law, Leave
-from .moments import History, Key, Possible, Window, label
+from .moments import History, Key, Possible, label
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -265,16 +265,15 @@ class World:
 
     def _law(self, check: Check) -> Law:
         since = self._last_before(check, self._clears)
-        level_since = self._last_before(check, self._clears + self._drops)
-        window = Window(self.history, since, level_since, check.begin, self._now)
-        return Law(window, check.user.pk, is_live=self._storage.is_live)
+        level_since = check.begin
+        if self.has_database:
+            level_since = self._last_before(check, self._clears + self._drops)
+        return Law(self.history, check.user.pk, since, level_since, self._now)
 
     def _judge(self, check: Check, granted: object) -> None:
         law, name, thing = self._law(check), check.name, check.thing
         self._judge_answer(check, granted, law.check(name, thing) if thing else law.level(name))
-        if self.verbosity:
-            result = f"Permission {'Granted' if granted else 'Denied'}"
-            self._judge_log(check, result, law.window.since)
+        self._judge_log(check, f"Permission {'Granted' if granted else 'Denied'}", law.since)
 
     def _judge_answer(self, check: Check, granted: object, possible: Possible) -> None:
         if type(granted) is not bool or granted not in possible:
@@ -290,9 +289,8 @@ class World:
                 self.problem(f"{check} is cancelled, and nobody has asked for that")
         elif all(error is not injected for injected in self._injected):
             self.problem(f"{check} raises {error!r}")
-        if check.is_running and self.verbosity:
-            since = self._last_before(check, self._clears)
-            self._judge_log(check, f"Error ({type(error).__name__})", since)
+        if check.is_running:
+            self._judge_log(check, f"Error ({type(error).__name__})", self._law(check).since)
 
     def problem(self, text: str) -> None:
         self.problems.append(f"{_family.get()}: {text}")
@@ -300,11 +298,10 @@ class World:
     # Logs
 
     def _judge_log(self, check: Check, result: str, since: int) -> None:
-        try:
+        lines = []
+        with suppress(KeyError):
             lines = [str(line) for line in check.user.get_last_log(raw=True)]
-        except KeyError:
-            lines = []
-        if not self._is_right(check, result, since, lines[:]):
+        if self.verbosity and not self._is_right(check, result, since, lines[:]):
             self.problem(f"{check}: the last log, which ends with {result!r}, is {lines}")
 
     @contextmanager
