@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest.mock import patch
@@ -206,7 +206,7 @@ async def nested(self: Thing, user: User) -> bool:
 @decides(by_any("slow"))
 def bridged(self: Thing, user: User) -> bool:
     """In a thread, and from there on the event loop again."""
-    with telling(user, "bridged", self), here().no_children():
+    with telling(user, "bridged", self):
         answer: bool = async_to_sync(user.ahas_perm)("testapp.slow", self)
         return answer
 
@@ -225,24 +225,6 @@ async def gathering(self: Thing, user: User) -> bool:
     with telling(user, "gathering", self):
         checks = [user.ahas_perm(f"testapp.{name}", self) for name in GATHERED]
         return all(await asyncio.gather(*checks))
-
-
-@decides(by_user)
-async def parent(self: Thing, user: User) -> bool:
-    """Leaves a task behind, which makes a check while this one goes on, or when it has ended."""
-
-    async def child() -> None:
-        with suppress(KeyError):  # the log may have ended with the check
-            tell("child")
-        await here().breathe()
-        await here().check("slow", self, user)
-
-    with telling(user, "parent", self) as tell:
-        here().start("child", child)
-        await here().breathe()
-        answer = asked("parent", self)
-        await here().breathe()
-        return answer
 
 
 HELPERS = ("a", "b", "c")
@@ -276,13 +258,6 @@ def leaving(self: Thing, user: User) -> bool:
     user.start_log("left active")
     here().pause()
     raise here().injected(Leave("plain"))
-
-
-@decides(fails)
-async def hanging(self: Thing, user: User) -> bool:
-    user.start_log("left active")
-    await asyncio.Event().wait()
-    return True
 
 
 @decides(by_user)

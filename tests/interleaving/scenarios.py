@@ -6,7 +6,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from asgiref.sync import ThreadSensitiveContext, sync_to_async
+from asgiref.sync import ThreadSensitiveContext, async_to_sync, sync_to_async
 
 from .methods import FAILING, KINDS, SOUND
 from .moments import label
@@ -41,7 +41,7 @@ def everything(w: World) -> Program:
     async def ask() -> None:
         for name in KINDS:
             for thing in w.things:
-                await w.tolerantly(w.limited(w.check(name, thing)))
+                await w.tolerantly(w.check(name, thing))
                 if name in SOUND:
                     await sync_to_async(w.check_sync)(name, thing)
 
@@ -144,19 +144,6 @@ def failures(w: World) -> Program:
     return Program(dict.fromkeys("abc", ask))
 
 
-@scenario
-def time_limits(w: World) -> Program:
-    """Some wait for ever, but for a time limit; others ask the same meanwhile."""
-    name, thing = choose(w)
-
-    async def ask(limited: str) -> None:
-        await w.tolerantly(w.limited(w.check(limited, thing)))
-        await w.check(name, thing)
-
-    tasks = {"a": partial(ask, "hanging"), "b": partial(ask, name), "c": partial(ask, name)}
-    return Program({**tasks, "d": partial(w.check, name, thing)})
-
-
 # Logs
 
 
@@ -228,7 +215,7 @@ def blocked_thread(w: World) -> Program:
     name, thing = choose(w)
 
     async def bridge() -> None:
-        await sync_to_async(w.check_bridged)(name, thing)
+        await sync_to_async(async_to_sync(w.check))(name, thing)
 
     return Program(
         {
@@ -246,8 +233,8 @@ def bridges(w: World) -> Program:
     name, thing = choose(w)
 
     def bridge() -> None:
-        w.check_bridged(name, thing)
-        w.check_bridged(*choose(w))
+        async_to_sync(w.check)(name, thing)
+        async_to_sync(w.check)(*choose(w))
 
     return Program({"a": partial(w.check, name, thing)}, {"b": bridge, "c": bridge})
 
@@ -275,7 +262,7 @@ def anything(w: World) -> Program:
     async def act() -> None:
         for _ in range(w.choices.draw((2, 3, 4))):
             name, thing = w.choices.draw(names), w.again(w.choices.draw(w.things))
-            match w.choices.draw(range(12)):
+            match w.choices.draw(range(9)):
                 case 0:
                     await change(w, name, thing, value=w.choices.chance(0.5))
                 case 1:
@@ -283,18 +270,12 @@ def anything(w: World) -> Program:
                 case 2:
                     await w.tolerantly(w.check(w.choices.draw(FAILING), thing))
                 case 3:
-                    await w.tolerantly(w.limited(w.check(name, thing)))
-                case 4:
                     with w.own_log(w.user):
                         await w.check(name, thing)
-                case 5:
+                case 4:
                     await asyncio.gather(w.check(name, thing), w.check(*choose(w)))
-                case 6:
+                case 5:
                     await w.check(name, None)
-                case 7:
-                    await w.check(name, thing, w.copied(w.user))
-                case 8 if w.has_database:
-                    await w.check_set(w.things[0])
                 case _:
                     await w.check(name, thing)
 

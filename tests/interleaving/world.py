@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from asgiref.sync import async_to_sync, sync_to_async
+from asgiref.sync import sync_to_async
 from django.db import DatabaseError, OperationalError
 
 from tests.testapp.models import OtherThing, Thing, User
@@ -34,8 +34,6 @@ CACHES = ("_perm_cache", "_user_perm_cache", "_group_perm_cache")
 
 # The task or thread of the scenario that is at work, also in the tasks and threads it starts.
 _family: contextvars.ContextVar[str] = contextvars.ContextVar("family", default="")
-# Whether it is below `async_to_sync`, which does not wait for tasks.
-_is_below: contextvars.ContextVar[bool] = contextvars.ContextVar("is_below", default=False)
 
 
 @dataclass
@@ -54,7 +52,6 @@ class Check:
     name: str
     thing: Model | None
     begin: int
-    is_running: bool = False
 
     def __str__(self) -> str:
         return f"{self.name} on {label(self.thing) if self.thing else 'the model level'}"
@@ -92,11 +89,8 @@ class World:
         self._drops: list[tuple[User, int, int]] = []  # of Django's caches alone
         self._unfinished = 0  # checks, also those that were cancelled: their threads may go on
         self._injected: list[BaseException] = []
-        self._left: list[asyncio.Task[Any]] = []  # tasks that have not been judged
         self._contexts: dict[str, contextvars.Context] = {}
-        self._children = 0
         self._last: dict[str, Check] = {}
-        self._timed: set[str] = set()  # those who may be cancelled by a time limit
 
     # Time, and what changes with it
 
@@ -153,20 +147,10 @@ class World:
         if self.queries == self.fails_at:
             raise self.injected(OperationalError("the database has gone"))
 
-    async def tolerantly(self, *work: Awaitable[Any]) -> None:
+    async def tolerantly(self, work: Awaitable[Any]) -> None:
         """Wait for what may fail as it is told to."""
-        for each in work:
-            with suppress(DatabaseError, TimeoutError, Boom, Leave):
-                await each
-
-    async def limited(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Wait no longer than for a while.
-
-        In a task of its own: a context in which a thread was given up is of no more use to asgiref.
-        """
-        self._timed.add(_family.get())
-        async with asyncio.timeout(1):
-            await asyncio.ensure_future(work)
+        with suppress(DatabaseError, Boom, Leave):
+            await work
 
     # Clearing
 
@@ -194,13 +178,6 @@ class World:
         if found and not self._unfinished:
             self._drops.append((user, begin, self.tick()))
 
-    def copied(self, user: User) -> User:
-        """Return a copy, which begins with nothing remembered."""
-        begin = self.tick()
-        found = copy.copy(user)
-        self._clears.append((found, begin, self.tick()))
-        return found
-
     @staticmethod
     def _last_before(check: Check, clears: list[tuple[User, int, int]]) -> int:
         """Return when the last of those began that had ended before the check began."""
@@ -211,16 +188,7 @@ class World:
 
     async def check(self, name: str, thing: Model | None, user: User | None = None) -> bool:
         with self._checking(name, thing, user) as check:
-            pending = check.user.ahas_perm(f"testapp.{name}", thing)
-            if self.choices.chance(0.1):
-                # A check begins when it is called, and may be awaited later.
-                try:
-                    await asyncio.sleep(0)
-                except BaseException:
-                    pending.close()  # type: ignore[attr-defined]
-                    raise
-            check.is_running = True
-            granted = await pending
+            granted = await check.user.ahas_perm(f"testapp.{name}", thing)
             self._judge(check, granted)
         with self._keeping_log(check.user):
             await self.breathe()
@@ -228,25 +196,11 @@ class World:
 
     def check_sync(self, name: str, thing: Model | None, user: User | None = None) -> bool:
         with self._checking(name, thing, user) as check:
-            check.is_running = True
-            with self.no_children():
-                granted = check.user.has_perm(f"testapp.{name}", thing)
+            granted = check.user.has_perm(f"testapp.{name}", thing)
             self._judge(check, granted)
         with self._keeping_log(check.user):
             self.pause()
         return granted
-
-    def check_bridged(self, name: str, thing: Model) -> None:
-        with self.no_children():
-            async_to_sync(self.check)(name, thing)
-
-    async def check_set(self, thing: Model) -> None:
-        """Ask for the set of all permissions on an object."""
-        with self._checking("brief", thing, None) as check:
-            found = await self.user.aget_all_permissions(thing)
-            law = self._law(check)
-            for name in SOUND:
-                self._judge_answer(check, f"testapp.{name}" in found, law.check(name, thing))
 
     @contextmanager
     def _checking(self, name: str, thing: Model | None, user: User | None) -> Iterator[Check]:
@@ -284,13 +238,11 @@ class World:
 
     def _judge_error(self, check: Check, error: BaseException) -> None:
         if isinstance(error, asyncio.CancelledError):
-            names = {name.partition("/")[0] for name in self._monitor.cancelled}
-            if _family.get() not in names | self._timed:
+            if _family.get() not in self._monitor.cancelled:
                 self.problem(f"{check} is cancelled, and nobody has asked for that")
         elif all(error is not injected for injected in self._injected):
             self.problem(f"{check} raises {error!r}")
-        if check.is_running:
-            self._judge_log(check, f"Error ({type(error).__name__})", self._law(check).since)
+        self._judge_log(check, f"Error ({type(error).__name__})", self._law(check).since)
 
     def problem(self, text: str) -> None:
         self.problems.append(f"{_family.get()}: {text}")
@@ -346,10 +298,7 @@ class World:
             return False
         if words[-1] != "ends":
             return result.startswith("Error")
-        inner = sorted(words[1:-1])
-        if name == "helped":
-            return inner == sorted(HELPERS)
-        return inner in ([], ["child"] if name == "parent" else [])
+        return sorted(words[1:-1]) == (sorted(HELPERS) if name == "helped" else [])
 
     @contextmanager
     def own_log(self, user: User, name: str = "own") -> Iterator[None]:
@@ -370,96 +319,49 @@ class World:
     def judge_rest(self) -> None:
         """Find no log active in this context."""
         for user in (self.user, self.other_user):
-            try:
+            with suppress(KeyError):
                 user.log("a line for no log")
-            except KeyError:
-                continue
-            self.problem("a log is still active")
+                self.problem("a log is still active")
 
     # Running a program
 
     async def main(self, program: Program) -> None:
         """Run a program, and look at what it leaves behind."""
-        loop, news = asyncio.get_running_loop(), asyncio.Event()
-        left = len(program.threads)
-
-        def spawn(name: str, function: Callable[[], object]) -> None:
-            def run() -> None:
-                nonlocal left
-                _family.set(name)
-                try:
-                    function()
-                    self.judge_rest()
-                except Exception as error:
-                    self.problem(f"ends with {error!r}")
-                finally:
-                    left -= 1
-                    loop.call_soon_threadsafe(news.set)
-
-            self._threads.spawn(name, run)
-
-        for name, function in program.threads.items():
-            spawn(name, function)
-        await self._run_tasks(program.tasks)
+        loop = asyncio.get_running_loop()
+        works = [
+            loop.run_in_executor(None, self._run_thread, name, function)
+            for name, function in program.threads.items()
+        ]
+        tasks = []
+        for name, start in self.choices.shuffled(program.tasks.items()):
+            context = self._contexts[name] = contextvars.copy_context()
+            tasks.append(loop.create_task(self._run_task(name, start), name=name, context=context))
+        if tasks:
+            await asyncio.wait(tasks)
         program.judge()
-        while left:
-            await news.wait()
-            news.clear()
-        self.fails_at = 0
-        await self._judge_contexts()
-        await self._join()
-
-    async def _run_tasks(self, tasks: dict[str, Start]) -> None:
-        for name, start in self.choices.shuffled(tasks.items()):
-            self._start(name, start, contextvars.copy_context())
-        await self._join()
+        for task in tasks:
+            self._judge_task(task)
+        if works:
+            await asyncio.wait(works)
         # The loop must not end before the thread is free again, which may come back to it.
         await sync_to_async(bool)()
+        self.fails_at = 0
+        await self._judge_contexts()
 
-    async def _join(self) -> None:
-        """Wait for all tasks of this loop, and judge how they have ended."""
-        loop = asyncio.get_running_loop()
-        while left := [task for task in self._left if task.get_loop() is loop]:
-            await asyncio.wait(left)
-            for task in left:
-                self._left.remove(task)
-                self._judge_task(task)
-
-    def start(self, name: str, start: Start) -> None:
-        """Start a task that belongs to the family of the one that starts it.
-
-        Not so below `async_to_sync`: asgiref cannot serve a task that outlives that.
-        """
-        if not _is_below.get():
-            self._children += 1
-            self._start(f"{_family.get()}/{name}{self._children}", start, None)
-
-    @contextmanager
-    def no_children(self) -> Iterator[None]:
-        """Start no tasks in this block: `async_to_sync` in it does not wait for them."""
-        token = _is_below.set(True)
+    async def _run_task(self, name: str, start: Start) -> None:
+        _family.set(name)
         try:
-            yield
+            await start()
         finally:
-            _is_below.reset(token)
+            self.judge_rest()
 
-    def _start(self, name: str, start: Start, own: contextvars.Context | None) -> None:
-        context = own or contextvars.copy_context()
-
-        async def run() -> None:
-            if own is not None:
-                _family.set(name)
-            try:
-                await start()
-            finally:
-                # A child is born with the logs of the check that it is started in.
-                if own is not None:
-                    self.judge_rest()
-
-        loop = asyncio.get_running_loop()
-        self._left.append(loop.create_task(run(), name=name, context=context))
-        if own is not None:
-            self._contexts[name] = context
+    def _run_thread(self, name: str, function: Callable[[], object]) -> None:
+        _family.set(name)
+        try:
+            function()
+            self.judge_rest()
+        except Exception as error:
+            self.problem(f"ends with {error!r}")
 
     def _judge_task(self, task: asyncio.Task[Any]) -> None:
         name = task.get_name()
