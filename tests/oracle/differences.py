@@ -7,7 +7,7 @@ PAGES = {
         "none": "None counts as no method, and grants",
         "coroutine": "the coroutine of an `async def` is true, and grants",
         "twin": "a lone async twin is not known",
-        "no answer": "whatever is true grants: text, containers, functions, enum members, `nan`, `Q`",
+        "no answer": "whatever is true grants: text, containers, functions, enum members, `Q`",
         "reason": "the message of `PermissionDenied` is lost",
         "doubt": "an answer is remembered before its truth value is asked, which may fail",
         "log": "`log` in a method is a KeyError where logging is off",
