@@ -5,19 +5,24 @@ See `tests.differential.library`, which has the same actions.
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
+from decimal import Decimal
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from tests import reference
-from tests.reference import BOTH, Object
+from tests.reference import BOTH, Entry, Object
 
+from . import results
 from .histories import BASES, EXISTING, GROUPS, MODEL, OBJECTS, OURS, History, permissions_of
-from .results import entries, only_ours, outcome
+from .results import only_ours
 from .scripts import Script, play, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+SETTINGS = {"DJEM_UNIVERSAL_OLP": "is_universal", "DJEM_PERM_LOG_VERBOSITY": "verbosity"}
 SOURCES = {"get_user_permissions": ("user",), "get_group_permissions": ("group",)}
 
 
@@ -29,13 +34,7 @@ ERRORS = {"denied": reference.PermissionDenied, "boom": Boom}
 
 
 class World:
-    """What the actions of a history do to all users.
-
-    Args:
-        history: The history.
-        ours: The backend for object-level permissions.
-        user: The class of users.
-    """
+    """What the actions of a history do to all users."""
 
     def __init__(
         self,
@@ -44,6 +43,7 @@ class World:
         user: type[User] | None = None,
     ) -> None:
         self.history = history
+        self.kind = history["user"]
         self.ours = ours or reference.ObjectPermissionsBackend()
         self.user = user or User
         self.direct = set(history["held"])
@@ -66,7 +66,6 @@ class World:
         # Set where it is nobody's business what is remembered from here on, see `Person.ask`.
         self.is_undetermined = False
         self.has_cleared = False
-        self.class_patch: tuple[str, str, bool] | None = None
 
     def _create(self, name: str, model: str | None, pk: int | None, alias: str | None) -> Object:
         obj = Object(
@@ -87,18 +86,14 @@ class World:
     def find(self, name: str | None) -> Object | None:
         return None if name is None else self.objects[name]
 
-    def universal(self, value: bool) -> None:
-        self.settings.is_universal = value
-
-    def verbosity(self, value: int) -> None:
-        self.settings.verbosity = value
+    def setting(self, name: str, value: Any) -> None:
+        setattr(self.settings, SETTINGS[name], value)
 
     def backends(self, names: list[str]) -> None:
         kinds: dict[str, Any] = {
             MODEL: reference.ModelBackend(),
             "Untouched": reference.ModelBackend(),
             OURS: self.ours,
-            "NoGroups": NoGroups(),
             "Heir": Heir(self.said),
             "Sets": Sets(self.said),
         }
@@ -111,26 +106,16 @@ class World:
         by_groups = (self.held_by[group] for group in self.memberships)
         self.database.held = {"user": self.direct, "group": set().union(*by_groups)}
 
-    def grant(self, perm: str) -> None:
-        self.direct.add(perm)
+    def hold(self, perm: str, value: bool) -> None:
+        (self.direct.add if value else self.direct.discard)(perm)
 
-    def revoke(self, perm: str) -> None:
-        self.direct.discard(perm)
-
-    def join(self, group: str) -> None:
-        self.memberships.add(group)
+    def join(self, group: str, value: bool) -> None:
+        (self.memberships.add if value else self.memberships.discard)(group)
         self._update()
 
-    def leave(self, group: str) -> None:
-        self.memberships.discard(group)
-        self._update()
-
-    def grant_group(self, group: str, perm: str) -> None:
-        self.held_by[group].add(perm)
-        self._update()
-
-    def revoke_group(self, group: str, perm: str) -> None:
-        self.held_by[group].discard(perm)
+    def group_hold(self, group: str, perm: str, value: bool) -> None:
+        held = self.held_by[group]
+        (held.add if value else held.discard)(perm)
         self._update()
 
     def save(self, name: str) -> None:
@@ -149,14 +134,11 @@ class World:
     def set_alias(self, name: str, alias: str) -> None:
         self.objects[name].alias = alias
 
-    def method(self, place: str, source: str, codename: str, script: Script | None) -> None:
-        self.scripts.pop((place, source, codename), None)
-        if script is not None:
-            self.scripts[place, source, codename] = script
+    def method(self, place: str, source: str, codename: str, script: Script) -> None:
+        self.scripts[place, source, codename] = script
 
     def _method(self, name: str, model: str | None, source: str, codename: str) -> Any:
-        places = (name, *BASES[model or ""])
-        keys = ((place, source, codename) for place in places)
+        keys = ((place, source, codename) for place in BASES[model or ""])
         script = next((self.scripts[key] for key in keys if key in self.scripts), None)
         if script is None:
             return None
@@ -165,20 +147,35 @@ class World:
 
     def _play(self, script: Script, user: Any, asked: list[str]) -> Any:
         def make(call: str, *args: Any) -> Any:
-            if call == "is_editor":
+            if call in ("editors", "exists"):
                 return "editors" in self.memberships
             with user.using(API_OF.get(script[0], user.is_async)):
                 return getattr(user, call)(*args)
 
         self.trace.append(asked)
-        answer = run(play(script, user, self.find, ERRORS, has_mixin=user.has_mixin), make)
-        return reference.Unawaited(answer) if script[0] == "forgetful" else answer
+        lines = user.active[-1].entries if user.active else []
+        try:
+            answer = run(play(script, user, self.find, ERRORS, has_mixin=user.has_mixin), make)
+        except reference.PermissionDenied as denied:
+            self.give_reason(str(denied), lines)
+            raise reference.PermissionDenied from None
+        if script[0] == "forgetful" and not user.is_async:
+            return reference.Unawaited(answer)
+        return self.decided(answer)
 
-    def patch_class(self, form: str, perm: str, answer: bool) -> None:
-        self.class_patch = (form, perm, answer)
+    def give_reason(self, reason: str, lines: list[Entry]) -> None:
+        lines.extend([Entry(reason)] if reason else [])
 
-    def unpatch(self) -> None:
-        self.class_patch = None
+    def decided(self, answer: Any) -> Any:
+        """Decide what an answer is: what grants is listed, all else that is true is an error."""
+        if not answer:
+            return False
+        is_number = isinstance(answer, bool | int | float | Decimal) and math.isfinite(answer)
+        if is_number and not isinstance(answer, Enum):
+            return True
+        if isinstance(answer, reference.User):
+            return True
+        raise reference.NotADecisionError
 
 
 # Whether the checks that an access method makes are async. One that has both forms is of the kind
@@ -187,10 +184,9 @@ API_OF = {"def": False, "nonblocking": False, "forgetful": False, "async def": T
 
 
 class User(reference.User):
-    """A user whose own methods can be patched."""
+    """A user of a world."""
 
     world: World
-    patch: tuple[str, str, bool] | None = None
 
     @property
     def knows_both_forms(self) -> bool:
@@ -205,20 +201,12 @@ class User(reference.User):
         finally:
             self.is_async = before
 
+    def get_log(self, name: str, raw: bool = True) -> list[Entry]:
+        return super().get_log(name)
+
     def clear_perm_cache(self) -> None:
         super().clear_perm_cache()
         self.world.has_cleared = True
-
-    def has_perm(self, perm: str, obj: Object | None = None) -> bool:
-        patch = self.patch or self.world.class_patch
-        if not self.has_mixin or patch is None:
-            return super().has_perm(perm, obj)
-        form, patched, answer = patch
-        if obj is None and perm == patched:
-            return answer
-        # If the sync form alone is patched, the async form follows it.
-        with self.using(self.is_async and form == "both"):
-            return super().has_perm(perm, obj)
 
 
 class Voice:
@@ -254,13 +242,6 @@ class Heir(reference.ModelBackend):
         return said or super().has_perm(user, perm, obj)
 
 
-class NoGroups(reference.ModelBackend):
-    def held(self, user: reference.User, source: str) -> set[str]:
-        if source == "group" and source not in user.memory and not user.is_superuser:
-            user.memory[source] = set()
-        return super().held(user, source)
-
-
 class Sets(Voice):
     def __init__(self, said: dict[Any, Any]) -> None:
         super().__init__(said, "Sets")
@@ -277,16 +258,8 @@ class Sets(Voice):
         }
 
 
-class Person:
-    def __init__(self, world: World, apis: tuple[str, ...]) -> None:
-        self.world = world
-        self.apis = apis
-        self.kind = world.history["user"]
-        self.has_mixin = self.kind == "mixin"
-        self.user = self._load()
-        self.before = self.user
-
-    def _load(self) -> User:
+class Person(results.Person):
+    def load(self) -> User:
         is_anonymous = self.kind == "anonymous"
         user = self.world.user(
             self.world.settings,
@@ -299,115 +272,33 @@ class Person:
         user.world = self.world
         return user
 
-    def ask(self, name: str, *args: Any) -> list[Any]:
-        found = []
-        for api in self.apis:
-            self.world.trace = []
-            self.world.has_cleared = False
-            self.user.is_async = api == "async"
-            answer = outcome(self._question, name, *args)
-            # A check that enters itself fails, whether or not it has asked for the model level
-            # before. If the cache was cleared meanwhile, that makes a difference to what is known.
-            if answer[1] == "PermissionRecursionError" and self.world.has_cleared:
-                self.world.is_undetermined = True
-            found.append([api, answer, self.world.trace, self._last_log()])
-        return found
-
-    def _question(self, name: str, *args: Any) -> Any:
-        if name == "has_module_perms":
-            return self.user.has_module_perms(*args)
-        *args, target = args
+    def question(self, api: str, name: str, *args: Any) -> Any:
+        self.world.has_cleared = False
+        self.user.is_async = api == "async"
+        *args, target = args  # type: ignore[assignment]
         obj = self.world.find(target)
         is_backend, name = name.startswith("backend_"), name.removeprefix("backend_")
         asked: Any = self.world.ours if is_backend else self.user
+        users = (self.user,) if is_backend else ()
         if name.startswith("get_"):
-            sources = SOURCES.get(name, BOTH)
-            found = (
-                self.world.ours.permissions(self.user, obj, sources)
-                if is_backend
-                else self.user.permissions(obj, sources)
-            )
-            return only_ours(found)
-        users = [self.user] if is_backend else []
-        return getattr(asked, name)(*users, *args, obj)
+            return only_ours(asked.permissions(*users, obj, SOURCES.get(name, BOTH)))
+        try:
+            return getattr(asked, name)(*users, *args, obj)
+        except reference.PermissionRecursionError:
+            # A check that enters itself fails, whether or not it has asked for the model level
+            # before. If the cache was cleared meanwhile, that makes a difference to what is known.
+            self.world.is_undetermined |= self.world.has_cleared
+            raise
 
-    def _last_log(self) -> Any:
-        return outcome(lambda: entries(self.user.get_last_log())) if self.has_mixin else None
-
-    def set_active(self, value: Any) -> None:
-        if self.kind != "anonymous":
-            self.user.is_active = value
-
-    def set_superuser(self, value: Any) -> None:
-        if self.kind != "anonymous":
-            self.user.is_superuser = value
-
-    def clear(self) -> None:
+    def clear(self, missing: str) -> None:
         if self.has_mixin:
             self.user.clear_perm_cache()
 
-    def reload(self) -> None:
-        self.unpatch()
-        self.before, self.user = self.user, self._load()
-
-    def copy(self, how: str) -> Any:
-        return outcome(self._copy, how)
-
-    def _copy(self, how: str) -> None:
+    def make_copy(self, how: str) -> None:
         """Begin with an empty memory; a user of Django's own takes Django's caches along."""
-        self.unpatch()
-        self.before, self.user = self.user, self._load()
+        self.reload()
         self.user.is_active = self.before.is_active
         self.user.is_superuser = self.before.is_superuser
         if not self.has_mixin:
-            held = {source: self.before.memory.get(source) for source in BOTH}
-            self.user.memory = {
-                source: perms for source, perms in held.items() if perms is not None
-            }
-
-    def switch(self) -> None:
-        self.unpatch()
-        self.before, self.user = self.user, self.before
-
-    def drop(self, dropped: list[str]) -> list[str]:
-        """Forget what was dropped of Django's caches, and the decisions that rest on it."""
-        gone = {source for source in BOTH if f"_{source}_perm_cache" in dropped}
-        if self.has_mixin and dropped:
-            gone |= self.user.memory.keys() - set(BOTH)
-        memory = self.user.memory
-        self.user.memory = {key: known for key, known in memory.items() if key not in gone}
-        return dropped
-
-    def assign(self, perms: list[str]) -> None:
-        if self.kind != "anonymous":
-            self.user.memory.update(user=set(perms), group=set())
-
-    def patch_class(self, *_patch: Any) -> None:
-        self.unpatch()
-
-    def patch(self, form: str, perm: str, answer: bool) -> None:
-        self.world.unpatch()
-        if self.has_mixin:
-            self.user.patch = (form, perm, answer)
-
-    def unpatch(self) -> None:
-        self.user.patch = None
-
-    def start_log(self, name: str) -> Any:
-        return self.has_mixin and outcome(self.user.start_log, name)
-
-    def log(self, line: str, tag: str | None) -> Any:
-        return self.has_mixin and outcome(lambda: self.user.log(line, tag=tag))
-
-    def discard_log(self) -> Any:
-        return self.has_mixin and outcome(self.user.discard_log)
-
-    def end_log(self) -> Any:
-        def end() -> Any:
-            name, lines = self.user.end_log()
-            return [name, entries(lines)]
-
-        return self.has_mixin and outcome(end)
-
-    def get_log(self, name: str) -> Any:
-        return self.has_mixin and outcome(lambda: entries(self.user.get_log(name)))
+            known = self.before.memory
+            self.user.memory = {source: known[source] for source in BOTH if source in known}

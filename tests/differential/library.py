@@ -9,23 +9,21 @@ from __future__ import annotations
 import copy
 import pickle
 from contextlib import ExitStack
-from types import MethodType
+from functools import partial
 from typing import Any, NamedTuple
-from unittest import mock
 
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
 from django.test import override_settings
 
-from . import stage
-from .histories import CLASSES, MODEL, OURS, STAGE, History
+from . import results, stage
+from .histories import CACHES, MODEL, OURS, STAGE, History
 from .results import entries, only_ours, outcome
 from .scripts import Script, arun, play, run, written
 
 PK = 54
 ERRORS = {"denied": PermissionDenied, "boom": stage.Boom}
-CACHES = ("_perm_cache", "_user_perm_cache", "_group_perm_cache")
 
 
 class Library(NamedTuple):
@@ -37,14 +35,7 @@ class Library(NamedTuple):
 
 
 class World:
-    """The models, rows and settings of one history; a context manager that puts all back.
-
-    Args:
-        history: The history.
-        library: What is tested.
-        permissions: The permissions, by name.
-        groups: The groups, by name.
-    """
+    """The models, rows and settings of one history; a context manager that puts all back."""
 
     def __init__(
         self,
@@ -62,9 +53,7 @@ class World:
         self.trace: list[Any] = []  # the access methods that were asked
         self.user: Any = None  # whom they are asked about
         self._stack = ExitStack()
-        self._patch = ExitStack()
         self._written: dict[tuple[str, str, str], list[str]] = {}
-        self.original = library.user.has_perm, library.user.ahas_perm
         if self.kind == "anonymous":
             return
         flags = {name: history[name] for name in ("is_active", "is_superuser")}
@@ -75,17 +64,15 @@ class World:
         self.row.user_permissions.add(*(permissions[perm] for perm in history["held"]))
 
     def __enter__(self) -> World:
-        self.universal(False)
-        self.verbosity(0)
+        self.set(DJEM_UNIVERSAL_OLP=False, DJEM_PERM_LOG_VERBOSITY=0)
         self.backends([MODEL, OURS])
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self.unpatch()
         self._stack.close()
         stage.said.clear()
-        for place, source, codename in list(self._written):
-            self.method(place, source, codename, None)
+        for key in list(self._written):
+            self._remove(key)
 
     def load(self) -> Any:
         """Load the user from the database."""
@@ -96,47 +83,32 @@ class World:
 
     # Settings
 
-    def _set(self, **settings: Any) -> None:
+    def set(self, **settings: Any) -> None:
         self._stack.enter_context(override_settings(**settings))
 
-    def universal(self, value: bool) -> None:
-        self._set(DJEM_UNIVERSAL_OLP=value)
-
-    def verbosity(self, value: int) -> None:
-        self._set(DJEM_PERM_LOG_VERBOSITY=value)
+    def setting(self, name: str, value: Any) -> None:
+        self.set(**{name: value})
 
     def backends(self, names: list[str]) -> None:
         ours = f"{self.library.backend.__module__}.{self.library.backend.__qualname__}"
         paths = {MODEL: MODEL, OURS: ours}
-        found = [paths.get(name, f"{STAGE}.{name}") for name in names]
-        self._set(AUTHENTICATION_BACKENDS=found)
+        self.set(AUTHENTICATION_BACKENDS=[paths.get(n, f"{STAGE}.{n}") for n in names])
 
     def say(self, backend: str, level: str, perm: str, answer: Any) -> None:
         stage.said[backend, level, perm] = answer
 
     # Rows
 
-    def grant(self, perm: str) -> None:
+    def hold(self, perm: str, value: bool) -> None:
         if self.kind != "anonymous":
-            self.row.user_permissions.add(self.permissions[perm])
+            change(self.row.user_permissions, self.permissions[perm], value)
 
-    def revoke(self, perm: str) -> None:
+    def join(self, group: str, value: bool) -> None:
         if self.kind != "anonymous":
-            self.row.user_permissions.remove(self.permissions[perm])
+            change(self.row.groups, self.groups[group], value)
 
-    def join(self, group: str) -> None:
-        if self.kind != "anonymous":
-            self.row.groups.add(self.groups[group])
-
-    def leave(self, group: str) -> None:
-        if self.kind != "anonymous":
-            self.row.groups.remove(self.groups[group])
-
-    def grant_group(self, group: str, perm: str) -> None:
-        self.groups[group].permissions.add(self.permissions[perm])
-
-    def revoke_group(self, group: str, perm: str) -> None:
-        self.groups[group].permissions.remove(self.permissions[perm])
+    def group_hold(self, group: str, perm: str, value: bool) -> None:
+        change(self.groups[group].permissions, self.permissions[perm], value)
 
     # Objects
 
@@ -160,17 +132,18 @@ class World:
 
     # Access methods
 
-    def method(self, place: str, source: str, codename: str, script: Script | None) -> None:
-        owner = stage.MODELS[place] if place in CLASSES else self.objects[place]
+    def method(self, place: str, source: str, codename: str, script: Script) -> None:
+        owner = stage.MODELS[place]
         key = (place, source, codename)
-        for name in self._written.pop(key, ()):
-            delattr(owner, name)
-        if script is None:
-            return
+        self._remove(key)
         found = written(source, codename, script, self._play, self._aplay)
         self._written[key] = list(found)
         for name, function in found.items():
-            setattr(owner, name, function if place in CLASSES else MethodType(function, owner))
+            setattr(owner, name, function)
+
+    def _remove(self, key: tuple[str, str, str]) -> None:
+        for name in self._written.pop(key, ()):
+            delattr(stage.MODELS[key[0]], name)
 
     def _calls(self, script: Script, source: str, codename: str, obj: Any, argument: Any) -> Any:
         asked = next(name for name, other in self.objects.items() if other is obj)
@@ -178,81 +151,47 @@ class World:
         assert source == "group" or argument is self.user
         return play(script, self.user, self.find, ERRORS, has_mixin=self.kind == "mixin")
 
-    def _editors(self, source: str, argument: Any) -> Any:
+    def _make(self, source: str, argument: Any, call: str, *args: Any) -> Any:
+        """Make a call of a script; in the async API, what has an async form is awaited."""
         groups = argument if source == "group" else argument.groups.all()
-        return groups.filter(name="editors")
+        editors = groups.filter(name="editors")
+        if call == "editors":
+            return editors
+        instance = editors if call in ("exists", "aexists") else self.user
+        return getattr(instance, call)(*args)
 
     def _play(self, script: Script, source: str, codename: str, obj: Any, argument: Any) -> Any:
-        def make(name: str, *args: Any) -> Any:
-            if name == "is_editor":
-                return self._editors(source, argument).exists()
-            return getattr(self.user, name)(*args)
-
+        make = partial(self._make, source, argument)
         return run(self._calls(script, source, codename, obj, argument), make)
 
     async def _aplay(
         self, script: Script, source: str, codename: str, obj: Any, argument: Any
     ) -> Any:
-        async def make(name: str, *args: Any) -> Any:
-            if name == "is_editor":
-                return await self._editors(source, argument).aexists()
-            return await getattr(self.user, f"a{name}")(*args)
+        async def make(call: str, *args: Any) -> Any:
+            if call == "editors":
+                return self._make(source, argument, call)
+            return await self._make(source, argument, f"a{call}", *args)
 
         return await arun(self._calls(script, source, codename, obj, argument), make)
 
-    # Patches of the user's own methods
 
-    def fakes(self, form: str, perm: str, answer: bool) -> dict[str, Any]:
-        """Make replacements that answer for a permission at the model level themselves."""
-        has_perm, ahas_perm = self.original
-
-        def fake(user: Any, asked: str, obj: Any = None) -> Any:
-            return answer if obj is None and asked == perm else has_perm(user, asked, obj)
-
-        async def afake(user: Any, asked: str, obj: Any = None) -> Any:
-            return answer if obj is None and asked == perm else await ahas_perm(user, asked, obj)
-
-        return {"has_perm": fake} | ({"ahas_perm": afake} if form == "both" else {})
-
-    def patch_class(self, form: str, perm: str, answer: bool) -> None:
-        self.unpatch()
-        for name, fake in self.fakes(form, perm, answer).items():
-            self._patch.enter_context(mock.patch.object(self.library.user, name, fake))
-
-    def unpatch(self) -> None:
-        self._patch.close()
+def change(rows: Any, row: Any, value: bool) -> None:
+    (rows.add if value else rows.remove)(row)
 
 
-class Person:
-    """One user, checked by one API or by both in turn."""
+class Person(results.Person):
+    def load(self) -> Any:
+        user = self.world.user = self.world.load()
+        return user
 
-    def __init__(self, world: World, apis: tuple[str, ...]) -> None:
-        self.world = world
-        self.apis = apis
-        self.user = world.load()
-        self.before = self.user
-        self.has_mixin = world.kind == "mixin"
-
-    # Questions
-
-    def ask(self, name: str, *args: Any) -> list[Any]:
-        """Ask a question in each API, and return all that is known afterwards."""
-        found = []
-        for api in self.apis:
-            self.world.trace = []
-            self.world.user = self.user
-            answer = outcome(self._question, api, name, *args)
-            found.append([api, answer, self.world.trace, self._last_log()])
-        return found
-
-    def _question(self, api: str, name: str, *args: Any) -> Any:
-        *args, target = args if name != "has_module_perms" else (*args, None)
-        if name != "has_module_perms":
-            args = [*args, self.world.find(target)]
+    def question(self, api: str, name: str, *args: Any) -> Any:
+        self.world.user = self.user
+        *args, target = args  # type: ignore[assignment]
+        args = (*args, self.world.find(target))
         instance = self.user
         if name.startswith("backend_"):
             instance, name = self.world.library.backend(), name.removeprefix("backend_")
-            args = [self.user, *args]
+            args = (self.user, *args)
         found = self._call(api, instance, name, *args)
         return only_ours(found) if isinstance(found, set) else found
 
@@ -261,34 +200,14 @@ class Person:
             return getattr(instance, name)(*args)
         return async_to_sync(getattr(instance, f"a{name}"))(*args)
 
-    def _last_log(self) -> Any:
-        if not self.has_mixin:
-            return None
-        return outcome(lambda: entries(self.user.get_last_log(raw=True)))
-
-    # What happens to the user
-
-    def set_active(self, value: Any) -> None:
-        if self.world.kind != "anonymous":
-            self.user.is_active = value
-
-    def set_superuser(self, value: Any) -> None:
-        if self.world.kind != "anonymous":
-            self.user.is_superuser = value
-
-    def clear(self) -> None:
+    def clear(self, missing: str) -> None:
         if self.has_mixin:
+            for name in CACHES:
+                if missing in (name, "all") and hasattr(self.user, name):
+                    delattr(self.user, name)
             self._call(self.apis[0], self.user, "clear_perm_cache")
 
-    def reload(self) -> None:
-        self.unpatch()
-        self.before, self.user = self.user, self.world.load()
-
-    def copy(self, how: str) -> Any:
-        self.unpatch()
-        return outcome(self._copy, how)
-
-    def _copy(self, how: str) -> None:
+    def make_copy(self, how: str) -> None:
         copies = {
             "copy": copy.copy,
             "deepcopy": copy.deepcopy,
@@ -296,56 +215,9 @@ class Person:
         }
         self.before, self.user = self.user, copies[how](self.user)
 
-    def switch(self) -> None:
-        """Go back to the instance that was copied or replaced."""
-        self.unpatch()
-        self.before, self.user = self.user, self.before
-
-    def drop(self, names: str) -> list[str]:
-        """Delete Django's caches, and return which there were: that is Django's own business."""
-        dropped = []
-        for name in CACHES if names == "all" else [names]:
-            if hasattr(self.user, name):
-                delattr(self.user, name)
-                dropped.append(name)
-        return dropped
-
-    def assign(self, perms: list[str]) -> None:
-        if self.world.kind != "anonymous":
-            self.user._perm_cache = self.user._user_perm_cache = set(perms)
-            self.user._group_perm_cache = set()
-
-    def patch_class(self, *_patch: Any) -> None:
-        self.unpatch()  # one patch at a time
-
-    def patch(self, form: str, perm: str, answer: bool) -> None:
-        self.unpatch()
-        self.world.unpatch()
-        if self.has_mixin:
-            for name, fake in self.world.fakes(form, perm, answer).items():
-                setattr(self.user, name, MethodType(fake, self.user))
-
-    def unpatch(self) -> None:
-        vars(self.user).pop("has_perm", None)
-        vars(self.user).pop("ahas_perm", None)
-
-    # Logs
-
-    def start_log(self, name: str) -> Any:
-        return self.has_mixin and outcome(self.user.start_log, name)
-
-    def log(self, line: str, tag: str | None) -> Any:
-        return self.has_mixin and outcome(lambda: self.user.log(line, tag=tag))
-
-    def discard_log(self) -> Any:
-        return self.has_mixin and outcome(self.user.discard_log)
-
     def end_log(self) -> Any:
         def end() -> Any:
             name, lines = self._call(self.apis[-1], self.user, "end_log")
             return [name, entries(lines)]
 
         return self.has_mixin and outcome(end)
-
-    def get_log(self, name: str) -> Any:
-        return self.has_mixin and outcome(lambda: entries(self.user.get_log(name, raw=True)))

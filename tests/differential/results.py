@@ -31,6 +31,71 @@ LOGS = (
     *(f"auto-{perm}-{key}" for perm in EXISTING for key in (None, 1, 101, (1, 1))),
 )
 
+
+class Person:
+    """One user on either side, checked by one API or by both in turn."""
+
+    def __init__(self, world: Any, apis: tuple[str, ...]) -> None:
+        self.world = world
+        self.apis = apis
+        self.kind = world.kind
+        self.has_mixin = self.kind == "mixin"
+        self.user = self.load()
+        self.before = self.user
+
+    def load(self) -> Any:
+        raise NotImplementedError
+
+    def question(self, api: str, name: str, *args: Any) -> Any:
+        raise NotImplementedError
+
+    def ask(self, name: str, *args: Any) -> list[Any]:
+        """Ask a question in each API, and return all that is known afterwards."""
+        found = []
+        for api in self.apis:
+            self.world.trace = []
+            answer = outcome(self.question, api, name, *args)
+            last_log = outcome(lambda: entries(self.user.get_last_log(raw=True)))
+            found.append([api, answer, self.world.trace, self.has_mixin and last_log])
+        return found
+
+    def set_flag(self, name: str, value: Any) -> None:
+        if self.kind != "anonymous":
+            setattr(self.user, f"is_{name}", value)
+
+    def reload(self) -> None:
+        self.before, self.user = self.user, self.load()
+
+    def copy(self, how: str) -> Any:
+        return outcome(self.make_copy, how)
+
+    def make_copy(self, how: str) -> None:
+        raise NotImplementedError
+
+    def switch(self) -> None:
+        """Go back to the instance that was copied or replaced."""
+        self.before, self.user = self.user, self.before
+
+    def start_log(self, name: str) -> Any:
+        return self.has_mixin and outcome(self.user.start_log, name)
+
+    def log(self, line: str, tag: str | None) -> Any:
+        return self.has_mixin and outcome(lambda: self.user.log(line, tag=tag))
+
+    def discard_log(self) -> Any:
+        return self.has_mixin and outcome(self.user.discard_log)
+
+    def end_log(self) -> Any:
+        def end() -> Any:
+            name, lines = self.user.end_log()
+            return [name, entries(lines)]
+
+        return self.has_mixin and outcome(end)
+
+    def get_log(self, name: str) -> Any:
+        return self.has_mixin and outcome(lambda: entries(self.user.get_log(name, raw=True)))
+
+
 Record = list[list[Any]]
 """The actions that were taken, with what came of each for each person."""
 
@@ -46,30 +111,19 @@ def actions(history: History) -> Iterator[list[Any]]:
     yield from [["end_log"]] * 2
 
 
-def record(
-    history: History, world: Any, people: Sequence[Any], known: Record | None = None
-) -> Iterator[list[Any]]:
+def record(history: History, world: Any, people: Sequence[Any]) -> Iterator[list[Any]]:
     """Take the actions of a history on one side.
-
-    Args:
-        history: The history.
-        world: The world of that side.
-        people: The users of that side.
-        known: What the library recorded. The reference learns from it, and only from it, which of
-            Django's caches there were.
 
     Yields:
         Each action, with what came of it for each person. The reference ends where the promises do.
     """
-    for step, (name, *args) in enumerate(actions(history)):
+    for name, *args in actions(history):
         if hasattr(type(world), name):
             getattr(world, name)(*args)
         found = []
-        for number, person in enumerate(people):
+        for person in people:
             if name in QUESTIONS:
                 found.append(person.ask(name, *args))
-            elif name == "drop" and known is not None:
-                found.append(person.drop(known[step][1][number]))
             elif hasattr(type(person), name):
                 found.append(getattr(person, name)(*args))
         yield [[name, *args], found]

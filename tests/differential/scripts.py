@@ -8,12 +8,43 @@ of the reference.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from decimal import Decimal
+from enum import IntEnum
 from typing import Any
+
+from django.db.models import Q
 
 from djem_async.access import nonblocking
 
 Script = list[Any]
 Calls = Generator[tuple[Any, ...], Any, Any]
+
+
+class Choice(IntEnum):
+    """A choice of a field, which is a number as well."""
+
+    ONE = 1
+
+
+# Answers that are the same on both sides.
+ANSWERS: dict[str, Callable[[], Any]] = {
+    "True": lambda: True,
+    "False": lambda: False,
+    "None": lambda: None,
+    "1": lambda: 1,
+    "0": lambda: 0,
+    "0.5": lambda: 0.5,
+    "nan": lambda: float("nan"),
+    "Decimal": lambda: Decimal(2),
+    "no text": str,
+    "text": lambda: "no",
+    "empty": list,
+    "full": lambda: [0],
+    "choice": lambda: Choice.ONE,
+    "condition": lambda: Q(pk=1),
+    "function": lambda: bool,
+    "iterator": lambda: iter(()),
+}
 
 
 class Unclear:
@@ -66,23 +97,22 @@ def play(
             yield ("clear_perm_cache",)
     if answer in errors:
         raise errors[answer]
-    if answer == "member":
-        return (yield ("is_editor",))
-    values: dict[str, Any] = {
-        "True": True,
-        "False": False,
-        "None": None,
-        "1": 1,
-        "0": 0,
-        "empty": [],
-        "full": [0],
-        "superuser": user.is_superuser,
-        "inner": inner,
-        "function": bool,
-        "iterator": iter(()),
-        "unclear": Unclear(errors["boom"]),
-    }
-    return values[answer]
+    match answer:
+        case "denied, and why":
+            raise errors["denied"]("the reason")
+        case "member":
+            return (yield ("exists",))
+        case "editors":
+            return (yield ("editors",))
+        case "person":
+            return user
+        case "superuser":
+            return user.is_superuser
+        case "inner":
+            return inner
+        case "unclear":
+            return Unclear(errors["boom"])
+    return ANSWERS[answer]()
 
 
 def run(calls: Calls, make: Callable[..., Any]) -> Any:

@@ -187,13 +187,6 @@ class Untouched(ModelBackend):
     pass
 
 
-class NoGroups(ModelBackend):
-    """Restricts Django's backend in the hook that its two forms have in common."""
-
-    def _get_group_permissions(self, user_obj: Any) -> Any:
-        return Permission.objects.none()
-
-
 class Sets(BaseBackend):
     """Has a set of permissions, from which Django derives the rest."""
 

@@ -56,8 +56,7 @@ def compare(history: History, permissions: Any, groups: Any) -> None:
         for alias in ("default", "other"):
             transaction.set_rollback(True, alias)
     right_world = expected.World(history)
-    right_people = [expected.Person(right_world, apis) for apis in APIS]
-    right = list(record(history, right_world, right_people, ours))
+    right = list(record(history, right_world, [expected.Person(right_world, a) for a in APIS]))
     for _, action, found, wanted in differing(ours, right):
         shown = [
             f"{' and '.join(apis)}\n    library    {one}\n    reference  {other}"

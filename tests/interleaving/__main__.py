@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from random import randrange
 
 import django
 
@@ -15,20 +16,21 @@ from django.test.utils import setup_databases, teardown_databases  # noqa: E402
 
 from .explorer import Case, Explorer, Failed  # noqa: E402
 from .scenarios import SCENARIOS  # noqa: E402
-from .storages import DatabaseStorage, LiveStorage, Storage  # noqa: E402
+from .storages import DatabaseStorage, OwnStorage, Storage  # noqa: E402
 
-STORAGES = {"memory": Storage, "live": LiveStorage, "database": DatabaseStorage}
+STORAGES = {"memory": Storage, "own": OwnStorage, "database": DatabaseStorage}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--schedules", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=randrange(2**32))
     parser.add_argument("--storage", default="memory", choices=STORAGES)
     parser.add_argument("--scenario", action="append", choices=SCENARIOS)
     parser.add_argument("--case")
     parser.add_argument("--cancel", action="store_true")
     args = parser.parse_args()
+    print(f"--storage {args.storage} --seed {args.seed}")
     begin = time.monotonic()
     with Explorer(STORAGES[args.storage]()).ready() as explorer:
         if args.case:

@@ -12,23 +12,30 @@ from collections import Counter
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from unittest.mock import patch
 
 from django.db import connections
 from django.test import override_settings
 
+import djem_async
+
 from .choices import Choices
-from .control import Control
-from .here import inhabited
-from .loop import EVERYBODY, HOWS, Cancellation, Monitor
+from .loop import EVERYBODY, HOWS, Cancellation, ControlledLoop, Monitor
 from .methods import installed
+from .moments import inhabited
 from .scenarios import SCENARIOS, everything
+from .threads import Threads
 from .world import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .storages import Storage
+
+PACKAGE = str(Path(djem_async.__file__).parent)
 
 
 class Case(NamedTuple):
@@ -72,17 +79,16 @@ class Explorer:
 
     storage: Storage
     counts: Counter[str] = field(default_factory=Counter)
-    _control: Control = field(default_factory=Control)
+    _noise: list[str] = field(default_factory=list)
 
     @contextmanager
     def ready(self) -> Iterator[Explorer]:
         """Prepare for running schedules."""
         backends = [self.storage.backend, "djem_async.auth.ObjectPermissionsBackend"]
         with (
-            closing(self.storage),  # the last, when no thread has a connection any more
+            closing(self.storage),
             override_settings(AUTHENTICATION_BACKENDS=backends),
             installed(),
-            self._control.installed(connections.close_all),
             watched() as self._noise,
         ):
             # What the library finds out about classes it keeps, and must not find out in the middle
@@ -141,46 +147,51 @@ class Explorer:
         problems += monitor.noise + self._noise
         self.counts["schedules"] += 1
         self.counts["checks"] += checks
-        self.counts["steps"] += choices.steps
         self.counts["choices"] += len(choices.trace)
-        self.counts["tasks"] += len(monitor.suspensions)
         outcome = Outcome(problems, choices.trace, monitor.suspensions, monitor.steps)
         return outcome, living() - before
 
     def _schedule(
         self, case: Case, choices: Choices, monitor: Monitor
     ) -> tuple[list[str], int, list[weakref.ref[Any]]]:
-        with self._control.schedule(choices, monitor) as threads:
-            world = World(str(case[:2]), self.storage, threads, choices, monitor)
-            world.verbosity = choices.draw((0, 1, 2))
-            monitor.is_eager = choices.chance(0.1) and sys.version_info >= (3, 12)
-            threads.enter = self.storage.enter_thread
-            threads.preempt_rate = choices.draw((0, 0, 0, 0.02, 0.1))
-            program = (SCENARIOS.get(case.scenario) or everything)(world)
-            self.storage.begin()
-            with inhabited(world), override_settings(DJEM_PERM_LOG_VERBOSITY=world.verbosity):
-                try:
-                    threads.run("main", partial(self._main, world, program))
-                finally:
-                    self.storage.end()
-            problems = world.problems
-            if threads.failure is not None:
-                notes = getattr(threads.failure, "__notes__", ())
-                problems.append("\n".join([repr(threads.failure), *notes]))
-            watch = [weakref.ref(each) for each in (world.user, world.other_user, *world.things)]
-            return problems, world.checks, watch
+        threads = Threads(choices)
+        world = World(str(case[:2]), self.storage, threads, choices, monitor)
+        world.verbosity = choices.draw((0, 1, 2))
+        threads.preempt_in = PACKAGE
+        threads.preempt_rate = choices.draw((0, 0, 0, 0.02, 0.1))
+        threads.enter, threads.leave = self.storage.enter_thread, connections.close_all
+        program = (SCENARIOS.get(case.scenario) or everything)(world)
+        numbers = count(1)
 
-    def _main(self, world: World, program: Any) -> None:
-        self._control.run_loop(world.main(program))
+        def run_loop(main: Any, **_options: Any) -> Any:
+            name = f"loop{next(numbers)}"
+            with threads.counted_in(name):
+                new_loop = partial(ControlledLoop, threads, monitor, name)
+                with asyncio.Runner(loop_factory=new_loop) as runner:
+                    return runner.run(main)
+
+        with (
+            inhabited(world),
+            override_settings(DJEM_PERM_LOG_VERBOSITY=world.verbosity),
+            patch.object(asyncio, "run", run_loop),
+        ):
+            try:
+                threads.run("main", lambda: run_loop(world.main(program)))
+            finally:
+                self.storage.end()
+        problems = world.problems
+        if threads.failure is not None:
+            notes = getattr(threads.failure, "__notes__", ())
+            problems.append("\n".join([repr(threads.failure), *notes]))
+        watch = [weakref.ref(each) for each in (world.user, world.other_user, *world.things)]
+        return problems, world.checks, watch
 
 
 def cancellations(outcome: Outcome) -> Iterator[Cancellation]:
     """List all ways to cancel a task of a schedule."""
-    for task, count in outcome.suspensions.items():
-        if not task.startswith("loop"):
-            for at in range(1, count + 1):
-                for how in HOWS:
-                    yield Cancellation(task, at, how)
+    for task, number in outcome.suspensions.items():
+        for at in range(1, number + 1) if not task.startswith("loop") else ():
+            yield from (Cancellation(task, at, how) for how in HOWS)
     for at in range(1, outcome.steps):
         yield Cancellation(EVERYBODY, at)
 
@@ -209,6 +220,8 @@ def watched() -> Iterator[list[str]]:
         noise.append(f"{unraisable.err_msg}: {unraisable.exc_value!r} {unraisable.object!r}")
 
     hook, sys.unraisablehook = sys.unraisablehook, note
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1)  # threads that are not told so go on until they wait
     gc.collect()
     gc.freeze()  # so that looking at all objects is fast
     gc.disable()
@@ -218,5 +231,6 @@ def watched() -> Iterator[list[str]]:
             yield noise
     finally:
         sys.unraisablehook = hook
+        sys.setswitchinterval(interval)
         gc.enable()
         gc.unfreeze()

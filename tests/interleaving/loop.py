@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import weakref
 from collections import Counter
 from collections.abc import Coroutine
-from pathlib import Path
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .threads import Abandoned
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator
     from contextvars import Context
 
     from .threads import Threads
 
-HOWS = ("now", "late", "soon", "twice")
+HOWS = ("now", "late", "twice")
 EVERYBODY = "*"
 
 
@@ -27,7 +29,7 @@ class Cancellation(NamedTuple):
         task: The name of the task, or `EVERYBODY`.
         at: The number of the suspension, or of the step, from 1.
         how: ``now``: while it waits; ``late``: when what it waits for has come, but before it goes
-            on; ``soon``: at one of the next steps; ``twice``: now, and again when it waits next.
+            on; ``twice``: now, and again when it waits next.
     """
 
     task: str
@@ -36,19 +38,30 @@ class Cancellation(NamedTuple):
 
 
 class Steps(Coroutine[Any, Any, Any]):
-    """A coroutine that tells when it is suspended."""
+    """A coroutine that tells when it is suspended, and when it has ended."""
 
-    def __init__(self, inner: Coroutine[Any, Any, Any], suspended: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        inner: Coroutine[Any, Any, Any],
+        suspended: Callable[[], None],
+        ended: Callable[[], None],
+    ) -> None:
         self._inner = inner
         self._suspended = suspended
+        self._ended = ended
 
     def send(self, value: Any, /) -> Any:
-        waits_for = self._inner.send(value)
-        self._suspended()
-        return waits_for
+        return self._step(self._inner.send, value)
 
     def throw(self, *error: Any) -> Any:
-        waits_for = self._inner.throw(*error)
+        return self._step(self._inner.throw, *error)
+
+    def _step(self, step: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            waits_for = step(*arguments)
+        except BaseException:
+            self._ended()
+            raise
         self._suspended()
         return waits_for
 
@@ -58,8 +71,33 @@ class Steps(Coroutine[Any, Any, Any]):
     def __await__(self) -> Generator[Any, Any, Any]:
         raise NotImplementedError  # tasks use `send` and `throw`
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
+
+class Work:
+    """A function that a thread runs, and the future of an event loop that tells what came of it."""
+
+    def __init__(self, loop: ControlledLoop, function: Callable[[], Any]) -> None:
+        self.future: asyncio.Future[Any] = loop.create_future()
+        self._loop = loop
+        self._function: Callable[[], Any] | None = function
+
+    def __call__(self) -> None:
+        function, self._function = self._function, None
+        assert function is not None
+        if self.future.cancelled():
+            return
+        tell: Callable[[Any], None] = self.future.set_result
+        try:
+            result = function()
+        except BaseException as error:
+            result, tell = error, self.future.set_exception
+        with suppress(RuntimeError):  # the event loop may have ended
+            self._loop.call_soon_threadsafe(self._tell, tell, result)
+        if isinstance(result, Abandoned):
+            raise result
+
+    def _tell(self, tell: Callable[[Any], None], result: Any) -> None:
+        if not self.future.done():
+            tell(result)
 
 
 class Monitor:
@@ -67,36 +105,10 @@ class Monitor:
 
     def __init__(self, plan: Cancellation | None) -> None:
         self.plan = plan
-        self.is_eager = False  # tasks begin at once, where they are created
         self.suspensions: Counter[str] = Counter()
         self.steps = 0
         self.noise: list[str] = []
         self.cancelled: list[str] = []  # the names of those whom the plan has cancelled
-        self._tasks: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
-
-    def add(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.add(task)
-
-    def describe(self) -> str:
-        """Tell where each task waits."""
-        return "\n".join(
-            f"Task {task.get_name()} waits: {' > '.join(_places(task.get_coro()))}"
-            for task in sorted(self._tasks, key=asyncio.Task.get_name)
-            if not task.done()
-        )
-
-    def is_due(self, name: str) -> bool:
-        return self.plan is not None and self.plan[:2] == (name, self.suspensions[name])
-
-
-def _places(coroutine: Any) -> Iterator[str]:
-    while coroutine is not None:
-        frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
-        if frame is not None:
-            code = frame.f_code
-            yield f"{code.co_name} ({Path(code.co_filename).name}:{frame.f_lineno})"
-        following = getattr(coroutine, "cr_await", None)
-        coroutine = following or getattr(coroutine, "gi_yieldfrom", None)
 
 
 class ControlledLoop(asyncio.BaseEventLoop):
@@ -122,25 +134,35 @@ class ControlledLoop(asyncio.BaseEventLoop):
         *,
         name: str | None = None,
         context: Context | None = None,
-        **_eager: Any,
     ) -> asyncio.Task[Any]:
         self._created += 1
         # asyncio's own names count all tasks of the process.
         title = name or f"{self._name}.{self._created}"
-        steps = Steps(coro, lambda: self._suspended(title))
-        eager = {"eager_start": True} if self._monitor.is_eager and self.is_running() else {}
-        task: asyncio.Task[Any] = asyncio.Task(
-            steps, loop=self, name=title, context=context, **eager
-        )
-        self._monitor.add(task)
+        call = self._threads.call_of(coro)
+
+        def end() -> None:
+            if call is not None:
+                self._threads.end_call(call)
+
+        steps = Steps(coro, lambda: self._suspended(title), end)
+        task: asyncio.Task[Any] = asyncio.Task(steps, loop=self, name=title, context=context)
         if name is not None:
             self._targets.append(task)
         return task
 
-    def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> Any:
-        if self._thread_id is not None:
-            self._check_thread()  # type: ignore[attr-defined]
-        return super().call_soon(callback, *args, context=context)
+    def call_soon_threadsafe(
+        self, callback: Any, *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
+        handle = super().call_soon_threadsafe(callback, *args, context=context)
+        if callback == self.create_task:  # this is how `async_to_sync` begins, which then waits
+            self._threads.await_call(args[0])
+        return handle
+
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> asyncio.Future[Any]:
+        work = Work(self, partial(func, *args))
+        self._hops.add(id(work.future))
+        self._threads.submit(executor, work)
+        return work.future
 
     async def shutdown_default_executor(self, *_timeout: Any) -> None:
         pass
@@ -151,14 +173,9 @@ class ControlledLoop(asyncio.BaseEventLoop):
     def _process_events(self, event_list: object) -> None:
         raise NotImplementedError
 
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> asyncio.Future[Any]:
-        future = super().run_in_executor(executor, func, *args)
-        self._hops.add(id(future))
-        return future
-
     def _note(self, _loop: object, context: dict[str, Any]) -> None:
-        # asgiref relies on asyncio's order for not losing the exception of a thread given up.
-        if id(context.get("future")) in self._hops and not self._threads.choices.keeps_order:
+        # Whether the exception of a thread given up is lost is a matter of asgiref.
+        if id(context.get("future")) in self._hops:
             return
         self._monitor.noise.append(
             f"{context.get('message')}: {context.get('exception')!r} {context.get('task')}"
@@ -222,7 +239,8 @@ class ControlledLoop(asyncio.BaseEventLoop):
         monitor = self._monitor
         monitor.suspensions[name] += 1
         task = asyncio.current_task()
-        if monitor.is_due(name) and task is not None:
+        plan = monitor.plan
+        if plan and plan[:2] == (name, monitor.suspensions[name]) and task is not None:
             self._doomed.append(task)
 
     def _cancel(self) -> None:
@@ -239,10 +257,7 @@ class ControlledLoop(asyncio.BaseEventLoop):
             if plan.how == "late" and not (waits_for is None or waits_for.done()):
                 continue
             self._doomed.remove(task)
-            if plan.how == "soon":
-                self.call_soon(self._cancel_one, task)
-            else:
-                self._cancel_one(task)
+            self._cancel_one(task)
             if plan.how == "twice":
                 self._monitor.plan = plan._replace(at=plan.at + 1, how="now")
 

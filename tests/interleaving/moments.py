@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, replace
-from typing import TypeAlias
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from django.db.models import Model
+
+    from .world import World
 
 Possible: TypeAlias = frozenset[bool]
 """The answers that are right; none where there must be an error instead."""
@@ -59,31 +64,26 @@ class History:
         return frozenset(found)
 
 
-@dataclass(frozen=True)
-class Window:
-    """A length of time, and what could be read in it.
+# The world of the schedule that is running, for access methods and backends to find.
 
-    Args:
-        read: Finds the history of something.
-        fresh_since: From when on what is read may have been remembered.
-        begin: When the check began.
-        end: When it ended.
-    """
+_worlds: list[World] = []
 
-    read: Callable[[Key], History]
-    fresh_since: int
-    begin: int
-    end: int
 
-    def __call__(self, *key: Hashable) -> Possible:
-        """Return what may be known of something."""
-        return self.read(key).between(self.fresh_since, self.end)
+def here() -> World:
+    """Return the world of the schedule that is running."""
+    return _worlds[-1]
 
-    def live(self, *key: Hashable) -> Possible:
-        """Return what may be known of something that must not be remembered."""
-        return self.read(key).between(self.begin, self.end)
 
-    @property
-    def remembered(self) -> Window:
-        """The window of a check that was made within another, whose decision is remembered."""
-        return replace(self, begin=self.fresh_since)
+@contextmanager
+def inhabited(world: World) -> Iterator[None]:
+    """Make a world the one that is found."""
+    _worlds.append(world)
+    try:
+        yield
+    finally:
+        _worlds.remove(world)
+
+
+def label(thing: Model) -> str:
+    """Name an object."""
+    return f"{type(thing).__name__}-{thing.pk}"

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import ThreadSensitiveContext, async_to_sync, sync_to_async
 
-from .here import label
 from .methods import FAILING, KINDS, SOUND
+from .moments import label
 from .world import Program, World
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def everything(w: World) -> Program:
     async def ask() -> None:
         for name in KINDS:
             for thing in w.things:
-                await w.tolerantly(w.limited(w.check(name, thing)))
+                await w.tolerantly(w.check(name, thing))
                 if name in SOUND:
                     await sync_to_async(w.check_sync)(name, thing)
 
@@ -60,10 +60,11 @@ def one_object(w: World) -> Program:
 
 @scenario
 def many_objects(w: World) -> Program:
-    """Each asks something else, twice."""
+    """Each asks something else, twice; of two users."""
 
     def twice(name: str, thing: Model) -> Callable[[], Coroutine[Any, Any, None]]:
-        return partial(in_turn, *[partial(w.check, name, thing)] * 2)
+        user = w.choices.draw((w.user, w.user, w.other_user))
+        return partial(in_turn, *[partial(w.check, name, thing, user)] * 2)
 
     return Program({task: twice(*choose(w)) for task in "abcde"})
 
@@ -71,35 +72,20 @@ def many_objects(w: World) -> Program:
 @scenario
 def plain_objects(w: World) -> Program:
     """All need a thread."""
-    names = ("plain", "denying", "grouped_plain", "twin")
-    return Program(
-        {
-            task: partial(w.check, w.choices.draw(names), w.choices.draw(w.things))
-            for task in "abcdef"
-        }
-    )
-
-
-@scenario
-def two_users(w: World) -> Program:
-    name, thing = choose(w)
-    return Program(
-        {
-            task: partial(w.check, name, thing, w.choices.draw((w.user, w.other_user)))
-            for task in "abcd"
-        }
-    )
+    names = ("plain", "mixed", "twin", "bridged")
+    asked = [(w.choices.draw(names), w.choices.draw(w.things)) for _ in range(6)]
+    return Program({f"{i}": partial(w.check, *each) for i, each in enumerate(asked)})
 
 
 @scenario
 def crowd(w: World) -> Program:
-    """Many share what has to be fetched for all of them."""
-    names = ("brief", "inline", "slow", "twin", "open")
+    """All share one fetch of the model level."""
 
     def judge() -> None:
-        if w.is_undisturbed and w.has_database and (w.queries, w.hops) != (1, 1):
-            w.problem(f"{w.queries} queries in {w.hops} hops")
+        if w.is_undisturbed and w.shares_fetch and w.queries != 1:
+            w.problem(f"{w.queries} queries")
 
+    names = ("brief", "inline", "slow", "twin", "open")
     tasks = {
         f"{name} {thing}": partial(w.check, name, thing) for name in names for thing in w.things
     }
@@ -127,104 +113,35 @@ async def change(w: World, name: str, thing: Model, *, value: bool) -> None:
     await w.check(name, thing)
 
 
-def changing(w: World, *values: bool) -> Program:
+@scenario
+def changes(w: World) -> Program:
     name, thing = choose(w)
     tasks = {
         task: partial(in_turn, *[partial(w.check, name, w.again(thing))] * 3) for task in "abc"
     }
-    changes = [partial(change, w, name, thing, value=value) for value in values]
-    return Program({**tasks, "changer": partial(in_turn, *changes)})
-
-
-@scenario
-def revoke(w: World) -> Program:
-    return changing(w, False)
-
-
-@scenario
-def grant(w: World) -> Program:
-    return changing(w, False, True)
-
-
-@scenario
-def to_and_fro(w: World) -> Program:
-    return changing(w, *(w.choices.chance(0.5) for _ in range(4)))
-
-
-def flagging(w: World, flag: str, *values: bool) -> Program:
-    """A flag of the user changes, and nobody clears anything."""
-    name, thing = choose(w)
-
-    async def change() -> None:
-        for value in values:
-            await w.breathe()
-            w.flag(flag, value=value)
-            await w.check(name, thing)
-
-    def change_in_thread() -> None:
-        for value in values:
-            w.pause()
-            w.flag(flag, value=value)
-            w.check_sync(name, thing)
-
-    ask = partial(in_turn, *[partial(w.check, name, thing)] * 3)
-    if w.choices.chance(0.5):
-        return Program({"a": ask, "b": ask, "changer": change})
-    return Program({"a": ask, "b": ask}, {"changer": change_in_thread})
-
-
-@scenario
-def deactivate(w: World) -> Program:
-    return flagging(w, "active", False, True, False, True)
-
-
-@scenario
-def promote(w: World) -> Program:
-    w.verbosity = 0  # the logs of superusers are others
-    return flagging(w, "superuser", True, False, True, False)
+    values = w.choices.draw([(False,), (False, True), (False, True, False)])
+    steps = [partial(change, w, name, thing, value=value) for value in values]
+    return Program({**tasks, "changer": partial(in_turn, *steps)})
 
 
 # Faults
 
 
 @scenario
-def failing_query(w: World) -> Program:
-    """A query fails; who has asked for it gets the error, and may ask again."""
-    w.fails_at = w.choices.draw((1, 2, 3, 4))
+def failures(w: World) -> Program:
+    """A query fails, or an access method; who has asked for it gets the error and may ask again."""
     name, thing = choose(w)
-
-    async def ask() -> None:
-        for _ in range(2):
-            await w.tolerantly(w.check(name, thing))
-
-    return Program(dict.fromkeys("abc", ask))
-
-
-@scenario
-def failing_methods(w: World) -> Program:
-    names = (*FAILING, "slow", "plain")
+    names: tuple[str, ...] = (name,)
+    if w.choices.chance(0.5):
+        w.fails_at = w.choices.draw((1, 2, 3, 4))
+    else:
+        names = (*FAILING, "slow", "plain")
 
     async def ask() -> None:
         for _ in range(3):
-            await w.tolerantly(w.check(w.choices.draw(names), w.things[0]))
+            await w.tolerantly(w.check(w.choices.draw(names), thing))
 
     return Program(dict.fromkeys("abc", ask))
-
-
-@scenario
-def time_limits(w: World) -> Program:
-    """Some wait for ever, but for a time limit; others ask the same meanwhile."""
-    name, thing = choose(w)
-
-    async def hang() -> None:
-        await w.tolerantly(w.limited(w.check("hanging", thing)))
-        await w.check(name, thing)
-
-    async def hurry() -> None:
-        await w.tolerantly(w.limited(w.check(name, thing)))
-        await w.check(name, thing)
-
-    return Program({"a": hang, "b": hurry, "c": hurry, "d": partial(w.check, name, thing)})
 
 
 # Logs
@@ -232,25 +149,27 @@ def time_limits(w: World) -> Program:
 
 @scenario
 def own_logs(w: World) -> Program:
+    """Tasks have logs of one name active at once."""
+
     async def ask() -> None:
         with w.own_log(w.user):
             await w.check(*choose(w))
-            with w.own_log(w.user):
+            with w.own_log(w.user, "inner"):
                 await w.tolerantly(w.check("raising", w.things[0]))
             await w.check(*choose(w))
 
     return Program(dict.fromkeys("abc", ask))
 
 
+@scenario
+def helpers(w: World) -> Program:
+    """What tasks and threads write for an access method is in the log of its check."""
+    thing = w.choices.draw(w.things)
+    ask = partial(in_turn, *[partial(w.check, "helped", thing)] * 2)
+    return Program(dict.fromkeys("abc", ask))
+
+
 # Threads
-
-
-def asking(w: World, count: int = 3) -> Callable[[], None]:
-    def ask() -> None:
-        for _ in range(count):
-            w.check_sync(*choose(w))
-
-    return ask
 
 
 @scenario
@@ -277,26 +196,13 @@ def threads_and_tasks(w: World) -> Program:
     name, thing = choose(w)
 
     def ask() -> None:
-        for _ in range(2):
-            w.check_sync(name, w.again(thing))
+        w.check_sync(name, w.again(thing))
+        w.check_sync(*choose(w))
 
     changes = partial(change, w, name, thing, value=False)
     return Program(
         {"a": partial(w.check, name, thing), "b": partial(w.check, *choose(w)), "changer": changes},
-        {"c": ask, "d": asking(w, 2)},
-    )
-
-
-@scenario
-def several_loops(w: World) -> Program:
-    name, thing = choose(w)
-    ask = partial(w.check, name, thing)
-    return Program(
-        {"a": ask, "b": partial(change, w, name, thing, value=False)},
-        loops={
-            "second": {"c": ask, "d": partial(w.check, *choose(w))},
-            "third": {"e": ask, "f": ask},
-        },
+        {"c": ask, "d": ask},
     )
 
 
@@ -308,12 +214,8 @@ def blocked_thread(w: World) -> Program:
     """The thread is blocked by code that waits for a task which may need that thread."""
     name, thing = choose(w)
 
-    def block() -> None:
-        w.pause()
-        async_to_sync(w.check)(name, thing)
-
     async def bridge() -> None:
-        await sync_to_async(block)()
+        await sync_to_async(async_to_sync(w.check))(name, thing)
 
     return Program(
         {
@@ -360,31 +262,21 @@ def anything(w: World) -> Program:
     async def act() -> None:
         for _ in range(w.choices.draw((2, 3, 4))):
             name, thing = w.choices.draw(names), w.again(w.choices.draw(w.things))
-            deed = w.choices.draw(range(13))
-            if deed == 0:
-                await change(w, name, thing, value=w.choices.chance(0.5))
-            elif deed == 1:
-                w.delete_caches(w.user)
-            elif deed == 2:
-                await w.aclear(w.user)
-            elif deed == 3:
-                await w.tolerantly(w.check(w.choices.draw(FAILING), thing))
-            elif deed == 4:
-                await w.tolerantly(w.limited(w.check(name, thing)))
-            elif deed == 5:
-                with w.own_log(w.user):
+            match w.choices.draw(range(9)):
+                case 0:
+                    await change(w, name, thing, value=w.choices.chance(0.5))
+                case 1:
+                    w.delete_caches(w.user)
+                case 2:
+                    await w.tolerantly(w.check(w.choices.draw(FAILING), thing))
+                case 3:
+                    with w.own_log(w.user):
+                        await w.check(name, thing)
+                case 4:
+                    await asyncio.gather(w.check(name, thing), w.check(*choose(w)))
+                case 5:
+                    await w.check(name, None)
+                case _:
                     await w.check(name, thing)
-            elif deed == 6:
-                await asyncio.gather(w.check(name, thing), w.check(*choose(w)))
-            elif deed == 7:
-                await w.check(name, None)
-            elif deed == 8:
-                await w.check_several(names, thing)
-            elif deed == 9:
-                await w.check(name, thing, w.copied(w.user))
-            elif deed == 10 and w.has_database:
-                await w.check_set(w.things[0])
-            else:
-                await w.check(name, thing)
 
     return Program(dict.fromkeys("abcd", act))

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from asgiref.sync import sync_to_async
-from django.contrib.auth.backends import ModelBackend
+from django.contrib.auth.backends import BaseBackend, ModelBackend
 from django.contrib.auth.models import Group, Permission
 from django.contrib.contenttypes.models import ContentType
 from django.db import connections
 
 from tests.testapp.models import Gate, Thing, User
 
-from .here import here
 from .methods import KINDS, SOUND
+from .moments import here
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,34 +22,8 @@ if TYPE_CHECKING:
 USERS = (1, 2)
 
 
-class MemoryBackend(ModelBackend):
-    """Django's backend with its caches, but without a database."""
-
-    def _get_permissions(self, user_obj: Any, obj: Any, from_name: str) -> set[str]:
-        if not user_obj.is_active or obj is not None:
-            return set()
-        cache = f"_{from_name}_perm_cache"
-        if not hasattr(user_obj, cache):
-            here().pause()
-            found = self._read(user_obj, from_name)
-            here().pause()
-            setattr(user_obj, cache, found)
-        kept: set[str] = getattr(user_obj, cache)
-        return kept
-
-    async def _aget_permissions(self, user_obj: Any, obj: Any, from_name: str) -> set[str]:
-        return await sync_to_async(self._get_permissions)(user_obj, obj, from_name)
-
-    @staticmethod
-    def _read(user: Any, from_name: str) -> set[str]:
-        world = here()
-        world.query()
-        source = "held" if from_name == "user" else "held by group"
-        return {f"testapp.{name}" for name in KINDS if world.read(source, user.pk, name)}
-
-
-class LiveBackend(ModelBackend):
-    """A backend that keeps nothing, and does not need a thread."""
+class MemoryBackend(BaseBackend):
+    """Keeps nothing, and does not need a thread."""
 
     def has_perm(self, user_obj: Any, perm: str, obj: Any = None) -> bool:
         here().pause()
@@ -68,16 +41,20 @@ class LiveBackend(ModelBackend):
         return any(here().read(source, user.pk, name) for source in ("held", "held by group"))
 
 
+class OwnBackend(ModelBackend):
+    """One of a project, for whose answers there is no other way than to ask it."""
+
+    def has_perm(self, user_obj: Any, perm: str, obj: Any = None) -> bool:
+        here().pause()
+        return super().has_perm(user_obj, perm, obj)
+
+
 class Storage:
     """Keeps nothing: the values of the world are all there is."""
 
     backend: ClassVar[str] = f"{__name__}.MemoryBackend"
-    has_database: ClassVar[bool] = False
-    is_live: ClassVar[bool] = False
-    """Whether the backend reads them anew for each check."""
-
-    def begin(self) -> None:
-        """Prepare for a schedule."""
+    has_database: ClassVar[bool] = False  # or the backend reads the values anew for each check
+    shares_fetch: ClassVar[bool] = False  # checks at once need one query for the model level
 
     def end(self) -> None:
         """Put everything back in its place."""
@@ -92,16 +69,12 @@ class Storage:
         """Leave everything as it was."""
 
 
-class LiveStorage(Storage):
-    backend = f"{__name__}.LiveBackend"
-    is_live = True
-
-
 class DatabaseStorage(Storage):
     """Permissions in the database, and Django's own backend."""
 
     backend = "django.contrib.auth.backends.ModelBackend"
     has_database = True
+    shares_fetch = True
 
     def __init__(self) -> None:
         self._set_journal("WAL")  # in which a reader that is interrupted does not keep writers out
@@ -158,6 +131,11 @@ class DatabaseStorage(Storage):
             rows.model.objects.get_or_create(permission_id=permission, **given)
         else:
             rows.filter(permission_id=permission).delete()
+
+
+class OwnStorage(DatabaseStorage):
+    backend = f"{__name__}.OwnBackend"
+    shares_fetch = False
 
 
 def query(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:

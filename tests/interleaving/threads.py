@@ -1,20 +1,20 @@
 """Threads of which one runs at a time, and which change places only where the choices say so.
 
 They are real threads, with connections, thread-local values and contexts of their own, but each
-waits for its turn. So races between threads can be tried, and replayed, and a deadlock is seen at
+waits for its turn. So races between threads can be tried and replayed, and a deadlock is seen at
 once: nobody can go on.
 """
 
 from __future__ import annotations
 
 import contextvars
-import queue
 import sys
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from .choices import Choices
 
 PATIENCE = 60  # seconds; a schedule takes milliseconds
+TICK = 0.01  # seconds between two looks at a thread
+LOOKS = 5  # at the same place, after which it counts as stuck
 MANY = 100_000  # steps, in a schedule that has hundreds
 
 Condition = Callable[[], bool]
@@ -39,107 +41,94 @@ class Deadlock(Exception):
     """Nobody can go on."""
 
 
-class Carrier:
-    """A real thread, which carries one controlled thread after the other.
+class Call:
+    """A call of `async_to_sync`: its thread waits, and runs what comes back to it meanwhile."""
 
-    Database connections belong to real threads, and are dear to open.
-    """
-
-    def __init__(self) -> None:
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._is_free = threading.Event()
-        self._is_free.set()
-        self._thread = threading.Thread(target=self._work, daemon=True)
-        self._thread.start()
-
-    @property
-    def ident(self) -> int | None:
-        return self._thread.ident
-
-    def submit(self, job: Callable[[], None]) -> None:
-        self._is_free.clear()
-        self._jobs.put(job)
-
-    def join(self) -> None:
-        """Wait until nothing is left of the last job."""
-        self._is_free.wait(PATIENCE)
-
-    def stop(self, last: Callable[[], None]) -> None:
-        self._jobs.put(last)
-        self._jobs.put(None)
-        self._thread.join(PATIENCE)
-
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            job()
-            del job
-            if self._jobs.empty():
-                self._is_free.set()
+    def __init__(self, thread: Controlled) -> None:
+        self.thread = thread
+        self.works = 0
+        self.is_over = False
 
 
 class Controlled:
     """A thread that runs when it is its turn."""
 
-    def __init__(self, name: str, carrier: Carrier) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        self.carrier = carrier
+        self.ident: int | None = None
         self.ready: Condition | None = None  # what it waits for
         self.deadline: Callable[[], float | None] | None = None  # when it need not wait any longer
         self.is_idle = False  # it waits for work
+        self.is_away = False  # it waits for the last of its calls of `async_to_sync`
+        self.is_interrupted = False  # somewhere in the library
+        self.is_stuck = False  # it waits for a lock of the library, in another thread's turn
+        self.calls: list[Call] = []
         self.turn = threading.Lock()  # whoever may go on finds it released
         self.turn.acquire()
 
     def can_run(self) -> bool:
-        return self.ready is None or self.ready()
+        if self.is_away:
+            return self.calls[-1].works > 0
+        return not self.is_stuck and (self.ready is None or self.ready())
 
 
 class Threads:
     """All threads of one schedule."""
 
-    def __init__(self, choices: Choices, carriers: list[Carrier]) -> None:
+    def __init__(self, choices: Choices) -> None:
         self.choices = choices
         self.now = 0.0  # the time, for all event loops
         self.failure: BaseException | None = None
         self.preempt_in = ""  # where the code is that may be interrupted between any two lines
         self.preempt_rate = 0.0
-        self.describe: Callable[[], str] = str
-        self.hops: Callable[[], int] = int  # counts the pieces of work of the thread for all
         self.enter: Callable[[], object] = object  # each thread does this first,
         self.leave: Callable[[], object] = object  # and this in the end
-        self._carriers = carriers
-        self._free = list(reversed(carriers))
         self._alive: list[Controlled] = []
+        self._known: dict[int, Controlled] = {}  # by the number of the real thread
+        self._workers: dict[Executor, deque[Callable[[], None]]] = {}
+        self._lent: dict[Executor, Call] = {}
+        self._calls: dict[int, Call] = {}  # by the coroutine that asgiref makes of it
         self._turn: Controlled | None = None
         self._is_over = False
         self._quiet = 0
+        self._workers_count = 0
         self._all_ended = threading.Event()
 
     # Called from outside
 
     def run(self, name: str, function: Callable[[], object]) -> None:
         """Start a first thread, and wait until it and all that it has started have ended."""
-        first = self.spawn(name, function)
-        self._turn = first
-        first.turn.release()
-        if not self._all_ended.wait(PATIENCE):
-            report = self._report()
-            self._is_over = True
-            raise TimeoutError(f"A thread waits for something that is not controlled.\n{report}")
-        for carrier in self._carriers:
-            carrier.join()
+        self._hand_over(self.spawn(name, function))
+        seen: Any = None
+        looks = 0
+        while not self._all_ended.wait(TICK):
+            thread = self._turn
+            assert thread is not None
+            frame = sys._current_frames().get(thread.ident or 0)
+            now = thread, self.choices.steps, id(frame), frame and frame.f_lasti
+            looks = looks + 1 if now == seen else 0
+            seen = now
+            is_inside = frame and frame.f_code.co_filename.startswith(self.preempt_in)
+            others = [other for other in self._alive if other.is_interrupted]
+            if looks == LOOKS and is_inside and others and not self._is_over:
+                # It seems to want a lock that a thread holds which has been interrupted.
+                thread.is_stuck = True
+                self._hand_over(self._next())
+            elif looks * TICK > PATIENCE:
+                self._is_over = True
+                raise TimeoutError(f"A thread waits for what is not controlled.\n{self._report()}")
 
     # Called by the thread whose turn it is
 
     def spawn(self, name: str, function: Callable[[], object]) -> Controlled:
         """Start a thread; it begins when it gets its turn."""
-        if not self._free:
-            carrier = Carrier()
-            self._carriers.append(carrier)
-        else:
-            carrier = self._free.pop()
-        thread = Controlled(name, carrier)
+        thread = Controlled(name)
         self._alive.append(thread)
-        carrier.submit(lambda: contextvars.Context().run(self._work, thread, function))
+
+        def work() -> None:
+            contextvars.Context().run(self._work, thread, function)
+
+        threading.Thread(target=work, daemon=True).start()
         return thread
 
     def pause(self) -> None:
@@ -155,8 +144,7 @@ class Threads:
         is_idle: bool = False,
     ) -> None:
         """Let others run until something has happened, or the time has come."""
-        assert self._turn is not None
-        self._turn.is_idle = is_idle
+        self._known[threading.get_ident()].is_idle = is_idle
         self._wait(ready, deadline)
 
     @contextmanager
@@ -168,12 +156,115 @@ class Threads:
         finally:
             self._quiet -= 1
 
+    # Work for threads, from event loops
+
+    def submit(self, executor: Executor | None, work: Callable[[], None]) -> None:
+        """Give work to a thread that stands for the thread of an executor."""
+        if executor is None:
+            self._workers_count += 1
+            self.spawn(f"worker{self._workers_count}", work)
+        elif isinstance(executor, ThreadPoolExecutor):
+            if executor not in self._workers:
+                works = self._workers[executor] = deque()
+                self.spawn(f"hop{len(self._workers)}", lambda: self._serve(works))
+            self._workers[executor].append(work)
+        else:
+            self._lend(executor, work)
+
+    def _serve(self, works: deque[Callable[[], None]]) -> None:
+        while True:
+            self.wait_until(lambda: bool(works), is_idle=True)
+            works.popleft()()
+
+    def _lend(self, executor: Executor, work: Callable[[], None]) -> None:
+        """Give work to a thread that waits in `async_to_sync`, which runs it itself."""
+        is_taken = threading.Event()
+
+        def run() -> None:
+            thread = self._known[threading.get_ident()]
+            call = self._lent.setdefault(executor, thread.calls[-1])
+            is_taken.set()
+            thread.turn.acquire()
+            if self._is_over:
+                return
+            thread.is_away = False
+            try:
+                work()
+            finally:
+                call.works -= 1
+                if call.is_over and not call.works:
+                    thread.calls.pop()
+                else:
+                    thread.is_away = True
+                    self._hand_over(self._next())
+
+        executor.submit(run)
+        # The first time, it tells whose executor it is; nothing else can keep it from that.
+        if executor not in self._lent and not is_taken.wait(PATIENCE):
+            raise TimeoutError("Nobody takes the work.")
+        self._lent[executor].works += 1
+
+    def await_call(self, coroutine: object) -> None:
+        """Give up the turn: the thread is about to wait for an event loop."""
+        thread = self._known[threading.get_ident()]
+        self._calls[id(coroutine)] = self._begin_call(thread)
+        self._hand_over(self._next())
+
+    def call_of(self, coroutine: object) -> Call | None:
+        return self._calls.pop(id(coroutine), None)
+
+    def _begin_call(self, thread: Controlled) -> Call:
+        call = Call(thread)
+        thread.calls.append(call)
+        thread.is_away = True
+        return call
+
+    def end_call(self, call: Call) -> None:
+        """Let the thread go on that has waited for a call: it does so anyway."""
+        if not self._is_over:
+            thread = self._known[threading.get_ident()]
+            self._resume(call)
+            self._await_turn(thread)
+
+    def _resume(self, call: Call) -> None:
+        call.is_over = True
+        if call.works:
+            self._hand_over(call.thread)
+        else:
+            call.thread.calls.pop()
+            call.thread.is_away = False
+            self._turn = call.thread
+
+    @contextmanager
+    def counted_in(self, name: str) -> Iterator[None]:
+        """Count in this thread, if asgiref has started it for a call of the one whose turn it is.
+
+        From here to where that one waits, it runs nothing but asgiref.
+        """
+        if threading.get_ident() in self._known:
+            yield
+            return
+        assert self._turn is not None
+        call = self._begin_call(self._turn)
+        thread = self._turn = Controlled(name)
+        self._alive.append(thread)
+        with self._running(thread):
+            try:
+                yield
+            finally:
+                self._alive.remove(thread)
+                if not self._is_over:
+                    self._resume(call)
+
+    # The turns
+
     def _wait(self, ready: Condition | None, deadline: Callable[[], float | None] | None) -> None:
-        thread = self._turn
+        thread = self._known.get(threading.get_ident())
+        if thread is None:
+            return
         if self._is_over:
             raise Abandoned
-        assert thread is not None
-        assert thread.carrier.ident == threading.get_ident()
+        self._rejoin(thread)
         thread.ready, thread.deadline = ready, deadline
         following = self._next()
         if following is not thread:
@@ -184,21 +275,35 @@ class Threads:
         if self._is_over:
             raise Abandoned
 
+    def _await_turn(self, thread: Controlled) -> None:
+        thread.turn.acquire()
+        if self._is_over:
+            raise Abandoned
+
+    def _rejoin(self, thread: Controlled) -> None:
+        if thread.is_stuck:  # no more
+            thread.is_stuck = False
+            self._await_turn(thread)
+
     def _hand_over(self, following: Controlled) -> None:
         self._turn = following
         following.turn.release()
 
     def _next(self) -> Controlled:
         if self._is_over:
-            return self._alive[-1]
+            return self._last()
         if self.choices.steps > MANY:
             return self._give_up(Deadlock("It never ends."))
+        looks = 0
         while True:
+            stuck = [thread for thread in self._alive if thread.is_stuck]
+            if stuck:  # let them go on to where they see that it is not their turn, if they can
+                time.sleep(TICK / 10)
             able = [thread for thread in self._alive if thread.can_run()]
             times = [
-                time
+                when
                 for thread in self._alive
-                if thread.deadline is not None and (time := thread.deadline()) is not None
+                if thread.deadline is not None and (when := thread.deadline()) is not None
             ]
             # A timer may fire while there are other things to do: they may take long.
             if times and (not able or self.choices.chance(0.02)):
@@ -208,6 +313,9 @@ class Threads:
                 return able[self.choices.next("thread", [thread.name for thread in able])]
             if all(thread.is_idle for thread in self._alive):
                 return self._give_up(None)
+            looks += 1
+            if stuck and looks * TICK < PATIENCE:
+                continue
             return self._give_up(Deadlock("Nobody can go on."))
 
     def _give_up(self, failure: BaseException | None) -> Controlled:
@@ -215,178 +323,65 @@ class Threads:
             failure.add_note(self._report())
         self.failure = failure
         self._is_over = True
-        return self._alive[-1]
+        return self._last()
+
+    def _last(self) -> Controlled:
+        return next(t for t in reversed(self._alive) if not t.is_away and not t.is_stuck)
 
     def _work(self, thread: Controlled, function: Callable[[], object]) -> None:
         thread.turn.acquire()
+        with self._running(thread):
+            try:
+                if not self._is_over:
+                    self.enter()
+                    function()
+            except Abandoned:
+                pass
+            except BaseException as error:
+                self.failure = self.failure or error
+            finally:
+                self.leave()
+        self._alive.remove(thread)
+        if all(thread.is_away or thread.is_stuck for thread in self._alive):
+            # Whoever is still there, after a deadlock, waits for what will not come.
+            self._all_ended.set()
+        else:
+            self._hand_over(self._next())
+
+    @contextmanager
+    def _running(self, thread: Controlled) -> Iterator[None]:
+        ident = thread.ident = threading.get_ident()
+        self._known[ident] = thread
         traced = sys.gettrace()
         if self.preempt_rate:
             sys.settrace(self._trace)
         try:
-            if not self._is_over:
-                self.enter()
-                function()
-        except Abandoned:
-            pass
-        except BaseException as error:
-            self.failure = self.failure or error
+            yield
         finally:
             sys.settrace(traced)
-            self.leave()
-            self._alive.remove(thread)
-            self._free.append(thread.carrier)
-            if self._alive:
-                self._hand_over(self._next())
-            else:
-                self._all_ended.set()
+            del self._known[ident]
 
     def _trace(self, frame: FrameType, event: str, _argument: object) -> Any:
         return self._trace_line if frame.f_code.co_filename.startswith(self.preempt_in) else None
 
     def _trace_line(self, frame: FrameType, event: str, _argument: object) -> Any:
-        if event == "line" and self.choices.chance(self.preempt_rate):
-            self.pause()
+        if event == "line" and (thread := self._known.get(threading.get_ident())):
+            thread.is_interrupted = True
+            self._rejoin(thread)
+            if self.choices.chance(self.preempt_rate):
+                self.pause()
+            thread.is_interrupted = False
         return self._trace_line
 
     def _report(self) -> str:
         frames = sys._current_frames()
-        parts = [self.describe()]
+        parts = []
         for thread in self._alive:
-            frame = frames.get(thread.carrier.ident or 0)
             places = [
                 f"{Path(place.filename).name}:{place.lineno}"
-                for place in traceback.extract_stack(frame)
+                for place in traceback.extract_stack(frames.get(thread.ident or 0))
                 if place.filename != __file__
             ]
             waits = "has nothing to do" if thread.is_idle else f"is at {' > '.join(places)}"
             parts.append(f"Thread {thread.name} {waits}")
         return "\n".join(parts)
-
-
-class Lock:
-    """A re-entrant lock whose waiters let others run."""
-
-    def __init__(self, threads: Callable[[], Threads | None]) -> None:
-        self._threads = threads
-        self._holder: int | None = None
-        self._count = 0
-
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        me = threading.get_ident()
-        if self._holder not in (None, me):
-            threads = self._threads()
-            if not blocking or threads is None:
-                return False
-            threads.wait_until(lambda: self._holder is None)
-        self._holder = me
-        self._count += 1
-        return True
-
-    def release(self) -> None:
-        self._count -= 1
-        if self._count == 0:
-            self._holder = None
-
-    def __enter__(self) -> bool:
-        return self.acquire()
-
-    def __exit__(self, *_exception: object) -> None:
-        self.release()
-
-
-class _Work:
-    def __init__(self, function: Callable[[], Any]) -> None:
-        self.future: Future[Any] = Future()
-        self._function: Callable[[], Any] | None = function
-
-    def run(self) -> None:
-        function, self._function = self._function, None
-        assert function is not None
-        if not self.future.set_running_or_notify_cancel():
-            return
-        try:
-            result = function()
-        except BaseException as error:
-            self.future.set_exception(error)
-            if isinstance(error, Abandoned):
-                raise
-        else:
-            self.future.set_result(result)
-
-
-class ThreadExecutor(Executor):
-    """Stands in for `concurrent.futures.ThreadPoolExecutor`.
-
-    One thread does all the work, or, without a limit, each piece has a thread of its own.
-    """
-
-    def __init__(self, threads: Threads, name: str, max_workers: int | None = 1) -> None:
-        self._threads = threads
-        self._name = name
-        self._max_workers = max_workers
-        self._works: deque[_Work] = deque()
-        self._thread: Controlled | None = None
-        self._is_serving = False
-        self._is_shut = False
-        self.count = 0  # of pieces of work
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        if self._is_shut:
-            raise RuntimeError("cannot schedule new futures after shutdown")
-        work = _Work(lambda: fn(*args, **kwargs))
-        self.count += 1
-        if self._max_workers is None:
-            self._threads.spawn(f"{self._name}{self.count}", work.run)
-        else:
-            self._works.append(work)
-            if self._thread is None:
-                self._is_serving = True
-                self._thread = self._threads.spawn(self._name, self._serve)
-        return work.future
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        self._is_shut = True
-        if wait and self._thread is not None:
-            self._threads.wait_until(lambda: not self._is_serving)
-
-    def _serve(self) -> None:
-        while True:
-            self._threads.wait_until(lambda: bool(self._works) or self._is_shut, is_idle=True)
-            if not self._works:
-                self._is_serving = False
-                return
-            self._works.popleft().run()
-
-
-class CurrentThreadExecutor(Executor):
-    """Stands in for asgiref's: `async_to_sync` runs in its thread what comes back to it."""
-
-    def __init__(self, threads: Threads, old_executor: CurrentThreadExecutor | None = None) -> None:
-        self._threads = threads
-        self._old_executor = old_executor
-        self._works: deque[_Work] = deque()
-        self._is_over = False
-        self._ident = threading.get_ident()
-
-    def run_until_future(self, future: Future[Any]) -> None:
-        def end(_future: Future[Any]) -> None:
-            self._is_over = True
-
-        future.add_done_callback(end)
-        while True:
-            self._threads.wait_until(lambda: bool(self._works) or self._is_over)
-            if not self._works:
-                return
-            self._works.popleft().run()
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        if threading.get_ident() == self._ident:
-            raise RuntimeError("You cannot submit onto CurrentThreadExecutor from its own thread")
-        executor: CurrentThreadExecutor | None = self
-        while executor is not None and executor._is_over:
-            executor = executor._old_executor
-        if executor is None:
-            raise RuntimeError("CurrentThreadExecutor already quit or is broken")
-        work = _Work(lambda: fn(*args, **kwargs))
-        executor._works.append(work)
-        return work.future

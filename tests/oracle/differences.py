@@ -1,144 +1,42 @@
-"""Where djem 0.9.0a8 is meant to differ, each with the promise that says so, and its page."""
+"""Where djem 0.9.0a8 is meant to differ: what djem does, by the page that says otherwise."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-
-class Entry(NamedTuple):
-    djem: str  # what djem does
-    page: str  # of the documentation
-    promise: str  # what it says instead
-
-
-DIFFERENCES = {
-    # Access methods
-    "none": Entry(
-        "None counts as no method, and grants", "access-methods", "`None` means False too"
-    ),
-    "coroutine": Entry(
-        "the coroutine of an `async def` is true, and grants",
-        "access-methods",
-        "a coroutine is never an answer",
-    ),
-    "twin": Entry(
-        "a lone async twin is not known",
-        "access-methods",
-        "a lone async twin is run with `async_to_sync`",
-    ),
-    "no answer": Entry(
-        "functions and iterators are true, and grant",
-        "access-methods",
-        "they are refused, as coroutines are",
-    ),
-    "doubt": Entry(
-        "an answer is remembered before its truth value is asked, which may fail",
-        "access-methods",
-        "any other exception caches nothing",
-    ),
-    "log": Entry(
-        "`log` in a method is a KeyError where logging is off",
-        "access-methods",
-        "`user.log(...)` is always safe",
-    ),
-    "last log": Entry(
-        "`get_last_log` in a method is a KeyError before the first log",
-        "access-methods",
-        "methods work with logging off as with logging on",
-    ),
-    "own log": Entry(
-        "a method can end the log of its check, or leave one active above it",
-        "access-methods",
-        "leaves no log active; logs nest",
-    ),
-    "error": Entry(
-        "an exception leaves the log of the check active",
-        "logging",
-        "the log is ended with `RESULT: Error (...)`",
-    ),
-    "recursion": Entry(
-        "a check that enters itself overflows the stack",
-        "access-methods",
-        "raises `PermissionRecursionError`",
-    ),
-    "absence": Entry(
-        "that an object has no access method is remembered",
-        "caching",
-        "what is remembered is one decision per source; no method makes none",
-    ),
-    # The backend
-    "false object": Entry(
-        "an object that is false is no object",
-        "reference",
-        "the truth value of an object never matters",
-    ),
-    "no model": Entry(
-        "what is no model instance is an AttributeError", "reference", "this backend abstains"
-    ),
-    "lineage": Entry(
-        "sets leave out the permissions of parent models",
-        "reference",
-        "all permissions of its model and of the models it inherits from",
-    ),
-    "implicit": Entry(
-        "the backend itself asks access methods about superusers",
-        "reference",
-        "a superuser, without universal OLP, is granted without running access methods",
-    ),
-    "raw": Entry(
-        "the backend returns what the method returned", "reference", "always a real `bool`"
-    ),
-    "backend log": Entry(
-        "the backend itself needs an active log where logging is on",
-        "reference",
-        "works also when logging is on",
-    ),
-    "no mixin": Entry(
-        "users without the mixin are an AttributeError where logging is on",
-        "logging",
-        "users without `OLPMixin` get no logs and no errors",
-    ),
-    "async backend": Entry(
-        "a backend that has the async form alone is not asked",
-        "reference",
-        "every other backend has its say",
-    ),
-    # The cache
-    "unsaved": Entry(
-        "all unsaved objects share a decision", "caching", "unsaved objects are never cached"
-    ),
-    "key": Entry(
-        "decisions are shared by objects of equal key, whatever their model and database",
-        "caching",
-        "two models, two databases, or two classes never share one",
-    ),
-    "copy": Entry(
-        "caches and logs travel with a copy",
-        "caching",
-        "copying gives an instance with an empty cache and no logs",
-    ),
-    "clear": Entry(
-        "clearing stops at the first of Django's caches that is missing",
-        "caching",
-        "each of Django's cache attributes by itself",
-    ),
-    "flight": Entry(
-        "what is decided after a clear in the same check is stored",
-        "caching",
-        "what it computed is not stored after the clear",
-    ),
-    "drop": Entry(
-        "decisions outlive Django's caches that they rest on",
-        "caching",
-        "deleting one of Django's caches drops the decisions that rest on it",
-    ),
-    # Logs
-    "replay": Entry(
-        "a remembered decision comes without its lines", "logging", "replays the entries"
-    ),
-    "name": Entry(
-        "a check fails where a log of its name is active",
-        "logging",
-        "nested checks may have logs of one name",
-    ),
+PAGES = {
+    "access-methods": {
+        "none": "None counts as no method, and grants",
+        "coroutine": "the coroutine of an `async def` is true, and grants",
+        "twin": "a lone async twin is not known",
+        "no answer": "whatever is true grants: text, containers, functions, enum members, `Q`",
+        "reason": "the message of `PermissionDenied` is lost",
+        "doubt": "an answer is remembered before its truth value is asked, which may fail",
+        "log": "`log` in a method is a KeyError where logging is off",
+        "last log": "`get_last_log` in a method is a KeyError before the first log",
+        "own log": "a method can end the log of its check, or leave one active above it",
+        "recursion": "a check that enters itself overflows the stack",
+    },
+    "logging": {
+        "error": "an exception leaves the log of the check active",
+        "no mixin": "users without the mixin are an AttributeError where logging is on",
+        "replay": "a remembered decision comes without its lines",
+        "name": "a check fails where a log of its name is active",
+    },
+    "caching": {
+        "absence": "that an object has no access method is remembered",
+        "unsaved": "all unsaved objects share a decision",
+        "key": "decisions are shared by objects of equal key, whatever their model and database",
+        "copy": "caches and logs travel with a copy",
+        "clear": "clearing stops at the first of Django's caches that is missing",
+        "flight": "what is decided after a clear in the same check is stored",
+    },
+    "reference": {
+        "false object": "an object that is false is no object",
+        "no model": "what is no model instance is an AttributeError",
+        "lineage": "sets leave out the permissions of parent models",
+        "implicit": "the backend itself asks access methods about superusers",
+        "raw": "the backend returns what the method returned",
+        "backend log": "the backend itself needs an active log where logging is on",
+        "async backend": "a backend that has the async form alone is not asked",
+    },
 }
+DIFFERENCES = {name: text for texts in PAGES.values() for name, text in texts.items()}

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests import reference
 from tests.differential import expected
 from tests.differential.histories import PERMS_OF, History
-from tests.differential.results import outcome
 from tests.reference import BOTH, Log, Object
 
 from .differences import DIFFERENCES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from tests.differential.scripts import Script
 
 
@@ -60,9 +60,16 @@ class World(expected.World):
             return coroutine()
         return answer
 
-    def method(self, place: str, source: str, codename: str, script: Script | None) -> None:
+    def give_reason(self, reason: str, lines: list[reference.Entry]) -> None:
+        if reason:
+            self.differs("reason")
+
+    def decided(self, answer: Any) -> Any:
+        return answer
+
+    def method(self, place: str, source: str, codename: str, script: Script) -> None:
         super().method(place, source, codename, script)
-        if script is not None and script[0] == "twin":
+        if script[0] == "twin":
             self.differs("twin")
             del self.scripts[place, source, codename]
 
@@ -253,8 +260,10 @@ class Backend(reference.ObjectPermissionsBackend):
             store[name] = Known(answer, obj.key, user.lines > lines, is_defined)
             if is_defined and answer is None:
                 differs("none")
-            if callable(answer) or isinstance(answer, Iterator):
-                differs("no answer")
+            with suppress(reference.NotADecisionError, expected.Boom):
+                expected.World.decided(user.world, answer)
+                return answer
+            differs("no answer")
             return answer
         answer, key, has_lines, was_defined = user.known[name]
         if was_defined or method is not None:
@@ -272,19 +281,16 @@ class Backend(reference.ObjectPermissionsBackend):
 
 
 class Person(expected.Person):
-    def _question(self, name: str, *args: Any) -> Any:
+    def question(self, api: str, name: str, *args: Any) -> Any:
         if name == "backend_has_perm" and self.world.settings.verbosity:
             self.world.differs("backend log")
-        found = super()._question(name, *args)
+        found = super().question(api, name, *args)
         if name == "backend_has_perm" and type(found) is not bool:
             self.world.differs("raw")
         return found
 
-    def copy(self, how: str) -> Any:
-        return outcome(self._copy, how)
-
-    def _copy(self, how: str) -> None:
-        old, new = self.user, self._load()
+    def make_copy(self, how: str) -> None:
+        old, new = self.user, self.load()
         new.is_active, new.is_superuser = old.is_active, old.is_superuser
         # What both have from then on is in the same dictionaries, though there is nothing yet.
         if how == "copy" or old.known or old.active or old.finished or old.memory:
@@ -299,11 +305,3 @@ class Person(expected.Person):
             new.finished = copy.deepcopy(old.finished)
         new.memory = dict(old.memory)
         self.before, self.user = old, new
-
-    def drop(self, dropped: list[str]) -> list[str]:
-        if dropped and self.user.known:
-            self.world.differs("drop")
-        for source in BOTH:
-            if f"_{source}_perm_cache" in dropped:
-                del self.user.memory[source]
-        return dropped
