@@ -16,8 +16,17 @@ PACKAGE = Path(djem_async.__file__).parent
 LAYERS = (
     # The packages themselves import nothing.
     (
-        ("", "templatetags", "exceptions", "conf", "protocols")
-        + ("_context", "_entries", "_fetch", "_lineage", "_owned", "_pending")
+        "",
+        "templatetags",
+        "exceptions",
+        "conf",
+        "protocols",
+        "_context",
+        "_entries",
+        "_fetch",
+        "_lineage",
+        "_owned",
+        "_pending",
     ),
     ("_flow", "_hops", "_log_stack", "_store"),
     ("_lazy", "_running"),

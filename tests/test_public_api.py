@@ -69,6 +69,7 @@ models.OLPMixin.get_group_permissions(self, obj=None)
 models.OLPMixin.get_user_permissions(self, obj=None)
 models.OLPMixin.has_module_perms(self, app_label)
 models.OLPMixin.has_perm(self, perm, obj=None)
+models.OLPMixin.refresh_from_db(self, using=None, fields=None, from_queryset=None)
 protocols.AsyncGroupAccessMethod
 protocols.AsyncGroupAccessMethod.__call__(self, groups, /)
 protocols.AsyncUserAccessMethod

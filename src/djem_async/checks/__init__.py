@@ -193,10 +193,10 @@ def _check_access_method(model: type[Model], access: _AccessMethod) -> Iterator[
     known = _codenames(model)
     if access.codename not in known:
         guesses = get_close_matches(access.codename, known, n=1)
-        guess = f" Did you mean {guesses[0]}?" if guesses else ""
+        end = place_of(access.method) + (f" Did you mean {guesses[0]}?" if guesses else "")
         yield CheckWarning(
             f"{title} is for a permission that {model.__name__} does not have, so it may never be"
-            f" asked, and a permission that it was meant for is open.{place_of(access.method)}{guess}",
+            f" asked, and a permission that it was meant for is open.{end}",
             hint=f"Correct the name, or add {access.codename!r} to Meta.permissions.",
             obj=model,
             id="djem_async.W001",
