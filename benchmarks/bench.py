@@ -170,7 +170,8 @@ def main() -> None:
     words = arguments.rows.split(",")
     rows = [row for row in ROWS if any(word in row.name for word in words)]
     if problem := project.why_no_postgresql():
-        print("The rows on PostgreSQL are not measured:", problem)
+        print("Without the rows on PostgreSQL, nothing is written:", problem)
+        arguments.write = False
         rows = [row for row in rows if row.database == "sqlite"]
     results: dict[str, Any] = {
         "python": platform.python_version(),
