@@ -98,10 +98,8 @@ class _Line:
         items: list[_Waiting] = []
         try:
             while self._waiting:
-                items, self._waiting = (
-                    self._waiting[:_MOST_IN_A_HOP],
-                    self._waiting[_MOST_IN_A_HOP:],
-                )
+                items = self._waiting[:_MOST_IN_A_HOP]
+                del self._waiting[:_MOST_IN_A_HOP]
                 await _in_thread(partial(self._make, items))
                 _hand_over(items)
         except BaseException as error:

@@ -44,6 +44,7 @@ def examples(number: int) -> Any:
     return hypothesis_settings(
         max_examples=LONG or number,
         derandomize=not LONG,
+        print_blob=True,  # to repeat a failure
         database=None,
         deadline=None,
         suppress_health_check=[*HealthCheck],

@@ -88,7 +88,8 @@ def plain(_bench: Bench) -> PlainUser:
 
 
 def lazy(make: Callable[[Bench], Any], bench: Bench) -> Any:
-    return SimpleLazyObject(lambda: make(bench))
+    user = make(bench)  # or loading it would be a query, in the event loop
+    return SimpleLazyObject(lambda: user)
 
 
 # The reading is that of a check on a granted thing.
