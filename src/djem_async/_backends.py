@@ -197,7 +197,7 @@ def ask(check: Check | None, method: Forms, *args: object) -> Flow[bool]:
 
 def _ask_caches(check: Check, backend: Any, name: str, *args: Any) -> Flow[bool]:
     """Ask one of Django's backends, in place, once what it needs has been fetched."""
-    user, caches = check.user, check.generation.caches
+    user, caches = check.user, check.generation.caches_of(check.user)
     # As Django: nothing is fetched for an inactive user, and nothing is held.
     if not user.is_active or user.is_anonymous:
         return False
@@ -210,7 +210,7 @@ def _ask_caches(check: Check, backend: Any, name: str, *args: Any) -> Flow[bool]
 
 
 def _fetch(backend: ModelBackend, check: Check) -> None:
-    caches = check.generation.caches
+    caches = check.generation.caches_of(check.user)
     if "_perm_cache" in caches:
         return  # other checks have waited for the same thread
     fill_permission_caches(backend, check.user)

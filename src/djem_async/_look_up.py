@@ -46,7 +46,7 @@ def look_up(user: Any, perm: str, obj: Any = None) -> Known:
         held = True
         is_asked = is_asked and conf.DJEM_UNIVERSAL_OLP
     else:
-        perms = generation.caches.get("_perm_cache")
+        perms = generation.caches[False].get("_perm_cache")
         if perms is None:
             return None
         held = perm in perms

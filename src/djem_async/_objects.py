@@ -84,18 +84,6 @@ def check_by_methods(check: Check, perm: str, obj: Model) -> Flow[bool]:
 class _ObjectCheck:
     """One permission of one user on one object, see `djem_async._decision.ObjectCheck`."""
 
-    __slots__ = (
-        "_check",
-        "_decisions",
-        "_key",
-        "_logs",
-        "_methods",
-        "_obj",
-        "_perm",
-        "_sources",
-        "_user",
-    )
-
     def __init__(self, check: Check, perm: str, obj: Any, sources: Sequence[Source]) -> None:
         self._check = check
         self._user: Any = check.user
