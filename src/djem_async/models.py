@@ -80,8 +80,8 @@ def _rest(user: Any, perm: str, obj: Any, known: Known) -> Flow[bool]:
 def _will_fetch(user: Any) -> bool:
     """Tell whether a check will most likely fetch permissions."""
     is_fetched = "_perm_cache" in permission_cache(user).generation.caches[False]
-    are_stock = configured_backends().are_stock
-    return not is_fetched and are_stock and is_active(user) and not user.is_superuser
+    are_usual = configured_backends().are_usual
+    return not is_fetched and are_usual and is_active(user) and not user.is_superuser
 
 
 def _module_perms(check: Check, app_label: str) -> Flow[bool]:
