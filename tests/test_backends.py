@@ -6,17 +6,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.contrib.auth import authenticate, get_backends
-from django.contrib.auth.backends import BaseBackend
 from django.contrib.auth.models import AnonymousUser, Group
-from django.core.exceptions import ImproperlyConfigured, PermissionDenied
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.functional import SimpleLazyObject
 
 from djem_async.auth import ObjectPermissionsBackend
-from tests.conftest import grant, permission
+from tests.conftest import OUR_BACKEND, PERM, aallow, allow, grant, permission
 from tests.testapp.models import Gate, PlainUser, SpecialThing, Thing, ThingProxy, User
 
-PERM = "testapp.use_thing"
 SETS = ("get_user_permissions", "get_group_permissions", "get_all_permissions")
 
 
@@ -87,6 +84,7 @@ def test_the_truth_value_of_an_object_never_matters(
     access_methods(Thing, _user_can_use_thing=lambda self, user: answer, **falsy)
     assert not thing
     assert api(user).has_perm(PERM, thing) is answer
+    assert api(user).has_perms([PERM], thing) is answer
     assert backend.has_perm(user, PERM, thing) is answer
     for name in ("get_user_permissions", "get_all_permissions"):
         assert (PERM in getattr(backend, name)(user, thing)) is answer
@@ -131,11 +129,8 @@ class BothUser(SyncUser, AsyncUser):
 
 
 class Grants:
-    def has_perm(self, perm: str, obj: Any = None) -> bool:
-        return True
-
-    async def ahas_perm(self, perm: str, obj: Any = None) -> bool:
-        return True
+    has_perm = allow
+    ahas_perm = aallow
 
 
 class SyncOverride(SyncUser, Grants):
@@ -170,10 +165,7 @@ class GrantsModelLevel:
 
 @pytest.fixture
 def model_level_for_all(settings):
-    settings.AUTHENTICATION_BACKENDS = [
-        f"{__name__}.GrantsModelLevel",
-        "djem_async.auth.ObjectPermissionsBackend",
-    ]
+    settings.AUTHENTICATION_BACKENDS = [f"{__name__}.GrantsModelLevel", OUR_BACKEND]
 
 
 class ActiveAnonymousUser(AnonymousUser):
@@ -195,28 +187,6 @@ def test_inactive_users_are_denied(api, backend, thing, settings, kind, is_super
     settings.DJEM_UNIVERSAL_OLP = is_universal
     user = kind(pk=1, is_active=False, is_superuser=is_superuser)
     assert_denied(backend, api, user, thing)
-
-
-@pytest.mark.usefixtures("never", "verbosity")
-def test_superusers_are_granted_without_access_methods(api, backend, user, thing):
-    user.is_superuser = True
-    assert backend.has_perm(user, PERM, thing) is True
-    assert api(user).has_perm(PERM, thing) is True
-    for name in SETS:
-        assert getattr(backend, name)(user, thing) == ALL
-
-
-@pytest.mark.usefixtures("verbosity")
-def test_with_universal_olp_access_methods_decide_for_superusers(
-    api, backend, user, thing, settings, access_methods
-):
-    settings.DJEM_UNIVERSAL_OLP = True
-    access_methods(Thing, _user_can_use_thing=lambda self, user: False)
-    user.is_superuser = True
-    assert backend.has_perm(user, PERM, thing) is False
-    assert api(user).has_perm(PERM, thing) is False
-    assert api(user).has_perm("testapp.delete_thing", thing) is True
-    assert backend.get_all_permissions(user, thing) == ALL - {PERM}
 
 
 @pytest.fixture
@@ -314,81 +284,10 @@ def test_sets_have_the_permissions_of_the_model_and_its_parents(
     assert api(user).get_all_permissions(obj) == expected
 
 
-def test_sets_have_what_a_check_grants(api, backend, user, thing, access_methods):
-    def refuse(self: Any, user: Any) -> bool:
-        raise PermissionDenied
-
-    async def agree(self: Any, groups: Any) -> bool:
-        return True
-
-    access_methods(
-        Thing,
-        _user_can_use_thing=lambda self, user: False,
-        _agroup_can_use_thing=agree,
-        _user_can_change_thing=lambda self, user: True,
-        _group_can_change_thing=lambda self, groups: False,
-        _user_can_delete_thing=refuse,
-        _user_can_view_thing=lambda self, user: True,
-    )
-    user = grant(user, *ALL - {"testapp.view_thing"})
-    granted = {perm for perm in ALL if api(user).has_perm(perm, thing)}
-    assert granted == {PERM, "testapp.change_thing", "testapp.add_thing"}
-    assert backend.get_all_permissions(user, thing) == granted
-    # Each of the others ignores the methods of the other source.
-    assert backend.get_user_permissions(user, thing) == granted - {PERM}
-    by_group = {PERM, "testapp.add_thing", "testapp.delete_thing"}
-    assert backend.get_group_permissions(user, thing) == by_group
-
-
 @pytest.mark.django_db(databases=["default", "other"])
 def test_sets_for_objects_of_another_database_and_for_unsaved_ones(backend, user):
     assert backend.get_all_permissions(user, Thing.objects.using("other").create()) == {PERM}
     assert backend.get_all_permissions(user, Thing()) == {PERM}
-
-
-@pytest.mark.parametrize("name", SETS)
-def test_sets_leave_no_log_of_the_object(backend, user, thing, access_methods, settings, name):
-    settings.DJEM_PERM_LOG_VERBOSITY = 1
-    access_methods(
-        Thing,
-        _user_can_use_thing=lambda self, user: not user.log("called"),
-        _group_can_use_thing=lambda self, groups: not user.log("called"),
-    )
-    user.start_log("active meanwhile")
-    assert getattr(backend, name)(user, thing) == {PERM}
-    assert user.end_log() == ("active meanwhile", [])
-    with pytest.raises(KeyError, match="No log found"):
-        user.get_log(f"auto-{PERM}-{thing.pk}")
-    with pytest.raises(KeyError, match="No active log"):
-        user.log("outside")
-    assert "RESULT: Permission Granted" in user.get_log(f"auto-{PERM}")
-    assert "RESULT: Permission Denied" in user.get_log("auto-testapp.change_thing")
-
-
-# Next to Django's backends
-
-
-@pytest.mark.parametrize("is_first", [True, False])
-def test_signing_in_works_in_either_order(db, client, rf, settings, is_first):
-    if is_first:
-        settings.AUTHENTICATION_BACKENDS = settings.AUTHENTICATION_BACKENDS[::-1]
-    user = User.objects.create_user("user.name", password="secret")
-    found = authenticate(rf.post("/"), username="user.name", password="secret")
-    assert found == user
-    assert found.backend == "django.contrib.auth.backends.ModelBackend"
-    assert authenticate(rf.post("/"), username="user.name", password="wrong") is None
-    client.force_login(user)
-    assert client.session["_auth_user_backend"] == found.backend
-
-
-def test_it_authenticates_nobody_and_loads_no_users(api, backend):
-    """Django takes every subclass of `BaseBackend` for a backend that loads users."""
-    _, configured = get_backends()
-    assert type(configured) is ObjectPermissionsBackend
-    assert not isinstance(configured, BaseBackend)
-    assert not hasattr(configured, "get_user")
-    assert not hasattr(configured, "aget_user")
-    assert backend.authenticate(None, username="user.name", password="secret") is None
 
 
 @pytest.mark.parametrize("name", ["has_perm", *SETS])
