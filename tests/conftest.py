@@ -15,7 +15,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth.models import Permission
 from django.db import connections
 
@@ -151,6 +151,13 @@ def decorated(method: Any) -> Any:
         return method(*args, **kwargs)
 
     return wrapper
+
+
+@pytest.fixture
+def connections_of_threads() -> Iterator[None]:
+    """Close the connections that checks have opened in asgiref's thread."""
+    yield
+    asyncio.run(sync_to_async(connections.close_all)())
 
 
 # Without the database

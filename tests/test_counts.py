@@ -9,26 +9,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth.models import Group
-from django.db import connection, connections
+from django.db import connection
 
 from benchmarks.counting import Counts, counting
 from djem_async.access import nonblocking
-from tests.conftest import grant
+from tests.conftest import PERM, grant, stored
 from tests.testapp.models import Thing, User
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-PERM = "testapp.use_thing"
-
-
-@pytest.fixture(autouse=True)
-def _connections_of_threads() -> Iterator[None]:
-    """Close the connections that checks have opened in asgiref's thread."""
-    yield
-    asyncio.run(sync_to_async(connections.close_all)())
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("connections_of_threads"),
+]
 
 
 @pytest.fixture
@@ -57,9 +51,7 @@ PLAIN = pytest.param({"_user_can_use_thing": decide}, id="plain def")
 
 
 def things(number: int) -> list[Thing]:
-    """Make things that look as if they had been fetched."""
-    names = ["id", "name", "owner_id"]
-    return [Thing.from_db("default", names, [pk, "thing", None]) for pk in range(1, number + 1)]
+    return [stored(pk) for pk in range(1, number + 1)]
 
 
 async def counted(work: Callable[[], Awaitable[Any]]) -> Counts:

@@ -14,62 +14,24 @@ from django.db import connections
 from django.utils import translation
 
 from benchmarks.counting import counting
+from tests.conftest import PATIENCE, PERM, known_user, stored
 from tests.testapp.models import Thing, User
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
-
-PERM = "testapp.use_thing"
-PATIENCE = 10  # seconds, for what takes none
-
-
-def thing(pk: int) -> Thing:
-    return Thing.from_db("default", ["id", "name", "owner_id"], [pk, "thing", None])
+    from collections.abc import Awaitable, Callable
 
 
 @pytest.fixture
-def user() -> User:
-    """A user whose model-level permissions are cached."""
-    user = User(pk=1, username="user.name")
-    user._perm_cache, user._user_perm_cache, user._group_perm_cache = {PERM}, {PERM}, set()
-    return user
-
-
-@pytest.fixture
-def check(user: User, access_methods: Any) -> Callable[..., Awaitable[bool]]:
+def check(access_methods: Any) -> Callable[..., Awaitable[bool]]:
     """Check an object whose access method is the given function."""
-    methods: dict[int, Callable[[], Any]] = {}
+    user, methods = known_user(), dict[int, Any]()
     access_methods(Thing, _user_can_use_thing=lambda self, user: methods[self.pk]())
 
     def check(method: Callable[[], Any]) -> Awaitable[bool]:
         methods[pk := len(methods) + 1] = method
-        return user.ahas_perm(PERM, thing(pk))
+        return user.ahas_perm(PERM, stored(pk))
 
     return check
-
-
-class Gate:
-    """Holds up a method until it is opened."""
-
-    def __init__(self) -> None:
-        self._reached, self._opened = threading.Event(), threading.Event()
-
-    def pass_through(self) -> bool:
-        self._reached.set()
-        return self._opened.wait(PATIENCE)
-
-    async def reached(self) -> None:
-        assert await asyncio.to_thread(self._reached.wait, PATIENCE)
-
-    def open(self) -> None:
-        self._opened.set()
-
-
-@pytest.fixture
-def gate() -> Iterator[Gate]:
-    gate = Gate()
-    yield gate
-    gate.open()
 
 
 async def started(awaitable: Any) -> asyncio.Task[Any]:
@@ -173,19 +135,19 @@ async def test_context_travels_into_each_method_and_back(check, settings, variab
 
 
 @pytest.mark.parametrize("count", [1, 3])
-async def test_async_to_sync_in_methods_does_not_deadlock(user, access_methods, count):
+async def test_async_to_sync_in_methods_does_not_deadlock(access_methods, count):
     def descend(self: Thing, user: User) -> bool:
         async def further() -> list[bool]:
             return await asyncio.gather(
-                *(user.ahas_perm(PERM, thing(self.pk * 10 + n)) for n in range(1, count + 1))
+                *(user.ahas_perm(PERM, stored(self.pk * 10 + n)) for n in range(1, count + 1))
             )
 
         places.append(place())
         return self.pk > 1_000 or all(async_to_sync(further)())
 
-    places: list[Any] = []
+    user, places = known_user(), list[Any]()
     access_methods(Thing, _user_can_use_thing=descend)
-    checks = [user.ahas_perm(PERM, thing(pk)) for pk in range(1, count + 1)]
+    checks = [user.ahas_perm(PERM, stored(pk)) for pk in range(1, count + 1)]
     assert await settled(*checks) == [True] * count
     assert {ident for ident, _ in places} == {(await sync_to_async(place)())[0]}
 
@@ -237,13 +199,6 @@ async def test_other_code_for_the_thread_has_its_turn(check, gate):
     gate.open()
     await settled(first, *others)
     assert made == ["other", *["check"] * 3]
-
-
-async def test_eager_tasks_share_hops(check):
-    # From Python 3.12 on a task may begin at once, in the middle of the one that creates it.
-    asyncio.get_running_loop().set_task_factory(getattr(asyncio, "eager_task_factory", None))
-    tasks = [asyncio.create_task(check(lambda n=n: n % 2)) for n in range(50)]
-    assert await settled(*tasks) == [False, True] * 25
 
 
 # Exceptions

@@ -18,9 +18,8 @@ import pytest
 from asgiref.sync import async_to_sync, iscoroutinefunction
 
 from djem_async.auth import ObjectPermissionsBackend
+from tests.conftest import PERM, known_user
 from tests.testapp.models import Thing, User
-
-PERM = "testapp.use_thing"
 
 CHECKS: dict[str, Callable[[Any, Any], Any]] = {
     "ahas_perm": lambda user, thing: user.ahas_perm(PERM),
@@ -170,8 +169,7 @@ async def test_check_can_be_driven_by_hand_and_asked_while_it_runs(access_method
             raise
         return True
 
-    user, thing, ended, error = User(pk=1), Thing(), list[Any](), ValueError("x")
-    user._perm_cache, user._user_perm_cache, user._group_perm_cache = {PERM}, {PERM}, set()
+    user, thing, ended, error = known_user(), Thing(), list[Any](), ValueError("x")
     access_methods(Thing, _user_can_use_thing=wait)
 
     def begun() -> Any:
