@@ -122,6 +122,11 @@ def user(db: None) -> User:
 
 
 @pytest.fixture
+def superuser(db: None) -> User:
+    return User.objects.create_superuser("super")
+
+
+@pytest.fixture
 def thing(db: None) -> Thing:
     return Thing.objects.create(name="a thing")
 

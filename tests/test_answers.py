@@ -22,13 +22,11 @@ from django.utils.functional import lazystr
 
 from djem_async.access import nonblocking
 from djem_async.exceptions import NotADecisionError
-from tests.conftest import grant
+from tests.conftest import PERM, grant
 from tests.testapp.models import OtherThing, Thing, User
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-PERM = "testapp.use_thing"
 
 
 State = enum.IntEnum("State", {"CLOSED": 0, "OPEN": 1})

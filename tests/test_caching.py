@@ -96,28 +96,6 @@ def test_enum_member_shares_the_decision_of_its_text(api, user, thing, method):
     assert len(method.calls) == 1
 
 
-def test_each_source_has_its_own_decision(api, user, thing, access_methods):
-    by_user, by_group = Method(False), Method(True)
-    access_methods(Thing, _user_can_use_thing=by_user, _group_can_use_thing=by_group)
-    for _ in range(2):
-        assert PERM in api(user).get_group_permissions(thing)
-        assert PERM not in api(user).get_user_permissions(thing)
-        assert api(user).has_perm(PERM, thing)
-    assert len(by_user.calls) == len(by_group.calls) == 1
-
-
-def test_each_permission_and_each_user_instance_has_its_own_decision(api, user, access_methods):
-    user = grant(user, "testapp.change_thing")
-    by_use = Method(True)
-    access_methods(Thing, _user_can_use_thing=by_use, _user_can_change_thing=Method(False))
-    for _ in range(2):
-        assert api(user).has_perm(PERM, saved(pk=1)) is True
-        assert api(user).has_perm("testapp.change_thing", saved(pk=1)) is False
-    by_use.answer = False
-    assert api(User.objects.get(pk=user.pk)).has_perm(PERM, saved(pk=1)) is False
-    assert api(user).has_perm(PERM, saved(pk=1)) is True
-
-
 ROWS: list[Callable[[], Any]] = [
     *(lambda pk=pk: saved(pk=pk) for pk in (1, 2, "1", True, 1.0, Decimal(1))),
     lambda: saved(pk=1, alias="other"),

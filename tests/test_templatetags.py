@@ -15,6 +15,7 @@ from django.utils.functional import SimpleLazyObject
 
 from djem_async.exceptions import AsyncMethodError, NotADecisionError
 
+from .conftest import aallow, adeny
 from .testapp.models import Thing, User
 
 USE = "user 'testapp.use_thing' thing"
@@ -37,19 +38,6 @@ def ask(request):
         return template(arguments, request.param).render(Context(context))
 
     return render
-
-
-@pytest.fixture
-def superuser(db):
-    return User.objects.create_superuser("super")
-
-
-async def aallow(*_args):
-    return True
-
-
-async def adeny(*_args):
-    return False
 
 
 def test_both_levels_decide(ask, user, thing, access_methods, settings, superuser):
