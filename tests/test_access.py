@@ -125,6 +125,9 @@ async def test_a_sync_check_that_needs_an_async_method_raises_on_an_event_loop(
         with pytest.raises(error, match=r"aallow.*await user\.ahas_perm"):
             universal_superuser.has_perm(PERM, Thing())
     assert await sync_to_async(universal_superuser.has_perm)(PERM, Thing()) is True
+    source = form.removeprefix("a")
+    access_methods(Thing, **{f"_{source}_can_use_thing": deny, f"_a{source}_can_use_thing": aallow})
+    assert universal_superuser.has_perm(PERM, Thing()) is False  # by its own form
 
 
 # What they are given

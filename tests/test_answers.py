@@ -172,13 +172,6 @@ def test_a_coroutine_returned_by_an_async_method_does_not_grant(checks, answer):
     assert True not in checks(native(lambda: a_coroutine(answer)))
 
 
-def test_a_check_returned_without_await_does_not_grant(api, user, thing, access_methods):
-    denied = lambda self, user: user.ahas_perm("testapp.delete_thing", self)  # noqa: E731
-    access_methods(Thing, _user_can_use_thing=denied)
-    wanted = False if api.mode == "async" else NotADecisionError
-    assert outcome(api(user).has_perm, PERM, thing) is wanted
-
-
 def test_an_unawaited_check_inside_a_method_raises(api, user, thing, access_methods):
     async def method(self: Any, user: Any) -> Any:
         return not user.ahas_perm("testapp.change_thing")

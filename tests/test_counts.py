@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
-from django.contrib.auth.models import Group
 from django.db import connection
 
 from benchmarks.counting import Counts, counting
@@ -132,24 +131,6 @@ def test_cached_answer_costs_nothing(fresh, access_methods, settings, methods, v
     with counting() as counts:
         assert all(user.has_perm(PERM, obj) for obj in objects)
     assert (counts.queries, counts.hops) == (0, 0)
-
-
-def test_queries_of_methods_are_made_once(api, fresh, access_methods):
-    access_methods(
-        Thing,
-        _user_can_use_thing=lambda self, user: Thing.objects.filter(owner=user).exists(),
-        _group_can_use_thing=lambda self, groups: groups.filter(name="staff").exists(),
-    )
-    user = fresh()
-    user.groups.add(Group.objects.create(name="staff"))
-    (thing,) = things(1)
-    with counting() as counts:
-        assert api(user).has_perm(PERM, thing) is True
-        assert counts.queries == 3
-        assert api(user).has_perm(PERM, thing) is True
-        assert api(user).has_perm("testapp.change_thing", thing) is False
-        assert PERM in api(user).get_all_permissions()
-        assert counts.queries == 3
 
 
 @pytest.mark.parametrize("methods", IN_PLACE)

@@ -10,7 +10,7 @@ from django.contrib.auth.models import AbstractUser, Group
 from django.test.utils import isolate_apps
 
 from djem_async.models import OLPMixin
-from tests.conftest import PERM, adeny, deny, grant, permission
+from tests.conftest import PERM, adeny, deny, permission
 from tests.testapp.models import Thing, User
 
 if TYPE_CHECKING:
@@ -43,14 +43,6 @@ def user_class(*bases: type, **attributes: Any) -> type[Any]:
 @pytest.mark.parametrize("on_object", [False, True])
 def test_has_perms_needs_all_permissions(api, user, thing, perms, granted, kind, on_object):
     assert api(user).has_perms(kind(perms), *[thing] * on_object) is granted
-
-
-def test_has_perms_asks_access_methods(api, user, thing, access_methods):
-    user = grant(user, DELETE)
-    access_methods(Thing, _user_can_delete_thing=lambda self, user: False)
-    assert api(user).has_perms([PERM, DELETE]) is True
-    assert api(user).has_perms([PERM, DELETE], thing) is False
-    assert api(user).has_perms([PERM], obj=thing) is True
 
 
 def test_has_perms_stops_at_the_first_denial(api, user):

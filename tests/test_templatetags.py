@@ -158,21 +158,6 @@ def test_malformed_templates_are_syntax_errors(tag):
             Template(opening + rest)
 
 
-def test_tags_nest_and_loop_and_escape(user, thing, access_methods):
-    access_methods(Thing, _user_can_use_thing=lambda self, _user: self.name != "b")
-    things = [thing, *(Thing.objects.create(name=name) for name in ("b", "<c>"))]
-    source = (
-        "{% load djem_async %}{% for thing in things %}"
-        "{% ifperm user 'testapp.use_thing' thing %}{{ thing }}"
-        "{% ifnotperm user 'testapp.change_thing' thing %}!{% endifnotperm %}"
-        "{% ifperm user 'testapp.change_thing' thing %}?{% endifperm %}"
-        "{% else %}-{% endifperm %}{% endfor %}"
-    )
-
-    shown = Template(source).render(Context({"user": user, "things": things}))
-    assert shown == "a thing!-&lt;c&gt;!"
-
-
 def test_blocks_are_found_by_template_inheritance(user, thing):
     parent = Template(
         "{% load djem_async %}{% ifperm user 'testapp.use_thing' thing %}"

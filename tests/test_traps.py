@@ -1,16 +1,11 @@
 """What goes wrong in libraries for object-level permissions.
 
-Most traps are tested elsewhere:
-
-* `ahas_perm` as a union of permission sets, and superusers (`tests.test_decision_matrix`);
-* backends with sync rules only (`tests.test_other_backends`), signing in by a backend without
-  `get_user` (`tests.test_apps`);
-* decisions shared by objects or by copies of a user (`tests.test_caching`);
-* falsy objects (`tests.test_backends`), answers such as a `Q` (`tests.test_answers`);
-* users without logs, logs left active (`tests.test_permission_logs`), contexts that grow
-  (`tests.test_memory`);
-* an async method under a sync check on an event loop (`tests.test_access`), two users in an async
-  view (`tests.test_middleware`).
+Most traps are tested elsewhere: unions of permission sets and superusers (`test_decision_matrix`),
+backends with sync rules only (`test_other_backends`) or without `get_user` (`test_apps`), decisions
+shared by objects or copies (`test_caching`), falsy objects (`test_backends`), answers such as a `Q`
+(`test_answers`), users without logs and logs left active (`test_permission_logs`), contexts that
+grow (`test_memory`), async methods under a sync check (`test_access`), and two users in an async
+view (`test_middleware`).
 """
 
 from __future__ import annotations
@@ -23,7 +18,7 @@ import pytest
 from django.contrib.auth.models import AnonymousUser
 
 from djem_async.auth import ObjectPermissionsBackend
-from tests.conftest import PATIENCE, PERM, aallow, deny
+from tests.conftest import PATIENCE, PERM
 from tests.testapp.models import Thing, ThingProxy
 
 
@@ -95,13 +90,3 @@ async def test_logs_of_gathered_tasks_do_not_mix(universal_superuser, access_met
     # Unsaved objects: their logs have one name.
     logs = await asyncio.gather(*(check(Thing(name=name)) for name in "aba"))
     assert logs == [[name] * 3 for name in "aba"]
-
-
-async def test_a_sync_check_of_a_method_in_both_forms_needs_no_event_loop(
-    universal_superuser, access_methods
-):
-    """On a disconnect under ASGI, `async_to_sync` fails in a sync view, as it does here."""
-    for source in ("user", "group"):
-        forms = {f"_{source}_can_use_thing": deny, f"_a{source}_can_use_thing": aallow}
-        access_methods(Thing, **forms)
-    assert universal_superuser.has_perm(PERM, Thing()) is False

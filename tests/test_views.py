@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 from asgiref.sync import AsyncToSync, async_to_sync, iscoroutinefunction, markcoroutinefunction
-from django.contrib.auth.decorators import login_not_required, login_required
+from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import AnonymousUser, Permission
 from django.contrib.contenttypes.models import ContentType
 from django.contrib.sessions.models import Session
@@ -175,21 +175,6 @@ def test_default_403_is_read_when_the_view_runs(site):
     with pytest.raises(ImproperlyConfigured, match="DJEM_DEFAULT_403"):
         site.get("/")
     assert not site.has_run
-
-
-def test_login_required_middleware(site, user):
-    middleware = "django.contrib.auth.middleware.LoginRequiredMiddleware"
-    site.settings.MIDDLEWARE = [*site.settings.MIDDLEWARE, middleware]
-    site.require("testapp.use_thing", route="", raise_exception=True)
-    assert site.get("/").url == "/login/?next=/"
-    assert site.get("/", user).status_code == 200
-
-    if site.kind == "function":  # Django's own mixin does not tell the middleware its login page
-        site.require("testapp.use_thing", route="", login_url="/in/", raise_exception=True)
-        assert site.get("/").url == "/in/?next=/"
-
-    site.serve(login_not_required(site.view("testapp.use_thing", raise_exception=True)))
-    assert site.get("/").status_code == 403
 
 
 def test_user_and_access_method_decide(visit, user, thing, access_methods):
