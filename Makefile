@@ -70,7 +70,7 @@ coverage:
 matrix: .venv/.dev $(WHEEL)
 	$(ALL_PYTHONS); $(BIN)/nox --no-error-on-missing-interpreters $(if $(TAGS),--tags $(TAGS)) -- $(or $(DATABASES),sqlite)
 
-# In an environment of its own. The results in the repository are renewed if nothing is chosen.
+# In an environment of its own. Updates the results in benchmarks/, unless a variable is set.
 bench: .venv/bench/.made
 	.venv/bench/bin/python -m benchmarks.bench $(if $(QUICK),--quick) $(if $(CPU),--cpu) \
 		$(if $(ROWS),--rows=$(ROWS)) $(if $(QUICK)$(CPU)$(ROWS),,--write)

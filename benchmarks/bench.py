@@ -1,14 +1,13 @@
-"""Measures djem_async side by side with its peers: ``python -m benchmarks.bench --help``.
+"""Measures djem_async next to its peers: `python -m benchmarks.bench --help`.
 
-Each contender is a process of its own that lives as long as the run. In a round, each of them
-measures a row once, beginning with another one each time; ratios are those of one round, and what
-is reported is the median of the rounds.
+Each library is a process of its own that lives as long as the run. A round measures a row once in
+each process, beginning with another one every time. Ratios are those of one round; their median is
+what is reported.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import platform
@@ -17,256 +16,186 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from http.client import HTTPConnection
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
 from benchmarks import report
-from benchmarks.client import requests_per_second
-from benchmarks.rows import FLOOR, OURS, ROWS, Goal, Row
+from benchmarks.rows import OURS, ROWS, Row
 from benchmarks.shop import project
 
 ROOT = Path(__file__).resolve().parents[1]
-# Where the contenders of the row "asgi" have their views.
-VIEWS = {
-    OURS: (OURS, "checked"),
-    "unchecked": (OURS, "unchecked"),
-    FLOOR: (OURS, "floor"),
-    "djem": ("djem", "thread"),
-    "guardian": ("guardian", "thread"),
-    "guardian, mixin": ("guardian", "mixin"),
-    "rules": ("rules", "place"),
-}
 QUICK_ROUNDS = 3
-QUICK_SECONDS = 0.03
+PACKAGES = ("Django", "djem", "django-guardian", "rules", "asgiref", "uvicorn", "psycopg")
 
 
-def start(module: str, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+def start(task: str, library: str, database: str, name: str) -> subprocess.Popen[str]:
     path = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
     environment = os.environ | {"PYTHONPATH": path, "PYTHONHASHSEED": "0"}
-    # What is installed has been compiled, so this checkout has to be, too.
+    # Installed packages have been compiled, so this checkout has to be, too.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     return subprocess.Popen(
-        [sys.executable, "-m", f"benchmarks.{module}", *arguments],
+        [sys.executable, "-m", "benchmarks.worker", task, library, database, name],
         cwd=ROOT,
         env=environment,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        **options,
     )
 
 
 class Contender:
-    """A worker process with its database, and the server that may be started beside it."""
+    """A library with its database: a process that measures, and a server if a row needs one."""
 
-    def __init__(self, name: str, database: str, directory: Path) -> None:
-        self.name, self.database = name, database
-        file = f"djem_bench_{os.getpid()}_{name}"
-        self.file = str(directory / file) if database == "sqlite" else file
-        project.make_database(database, self.file)
-        self.process = start("worker", name, database, self.file, stdin=subprocess.PIPE)
+    def __init__(self, library: str, database: str, directory: Path) -> None:
+        self.library, self.database = library, database
+        name = f"djem_bench_{os.getpid()}_{library}"
+        self.name = str(directory / name) if database == "sqlite" else name
+        project.create_database(database, self.name)
+        self.process = start("measure", library, database, self.name)
         self.server: subprocess.Popen[str] | None = None
-        self.port = 0
 
     def wait(self) -> None:
-        ready = self.answer()
-        self.session, self.product = ready["session"], ready["product"]
+        self.ready = json.loads(self.answer(self.process))
 
-    def answer(self) -> Any:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
+    def answer(self, process: subprocess.Popen[str]) -> str:
+        assert process.stdout is not None
+        line = process.stdout.readline()
         if not line:
-            raise SystemExit(f"The worker of {self.name} on {self.database} has failed.")
-        return json.loads(line)
+            raise SystemExit(f"The process of {self.library} on {self.database} has failed.")
+        return line
 
-    def measure(self, row: str, seconds: float, *, count: bool) -> Any:
+    def measure(self, row: Row, seconds: float, *, count: bool) -> dict[str, Any]:
+        if row.name == "startup":
+            process = start("startup", self.library, self.database, self.name)
+            figure, _ = process.communicate()
+            return {"figure": float(figure)}
+        if row.name == "requests":
+            return {"figure": self.requests(seconds)}
         assert self.process.stdin is not None
-        question = json.dumps({"row": row, "seconds": seconds, "count": count})
+        question = json.dumps({"row": row.name, "seconds": seconds, "count": count})
         print(question, file=self.process.stdin, flush=True)
-        return self.answer()
+        return dict(json.loads(self.answer(self.process)))
 
-    def serve(self) -> None:
+    def requests(self, seconds: float) -> float:
         if self.server is None:
-            self.server = start("serve", self.name, self.database, self.file)
-            assert self.server.stdout is not None
-            self.port = int(self.server.stdout.readline())
+            self.server = start("serve", self.library, self.database, self.name)
+            self.port = int(self.answer(self.server))
+        path = f"/{self.ready['product']}/"
+        headers = {"Cookie": f"sessionid={self.ready['session']}"}
+        began = time.perf_counter()
+
+        def keep_asking(_: int) -> int:
+            connection = HTTPConnection("127.0.0.1", self.port)
+            answered = 0
+            while time.perf_counter() < began + seconds:
+                connection.request("GET", path, headers=headers)
+                response = connection.getresponse()
+                assert response.status == 200, response.read()
+                response.read()
+                answered += 1
+            connection.close()
+            return answered
+
+        with ThreadPoolExecutor(project.CONNECTIONS) as pool:
+            answered = sum(pool.map(keep_asking, range(project.CONNECTIONS)))
+        return answered / (time.perf_counter() - began)
 
     def stop(self) -> None:
         for process in (self.process, self.server):
             if process is not None:
                 process.kill()
                 process.wait()
-        project.drop_database(self.database, self.file)
+        project.drop_database(self.database, self.name)
 
 
-class Bench:
-    def __init__(self, stack: ExitStack, *, quick: bool) -> None:
-        self.quick = quick
-        self.stack = stack
-        self.directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        self.contenders: dict[tuple[str, str], Contender] = {}
-
-    def start(self, rows: list[Row]) -> None:
-        """Start all that the rows need, at the same time."""
-        needed = {
-            (VIEWS[name][0] if row.name == "asgi" else name, row.database)
-            for row in rows
-            if row.name != "startup"
-            for name in row.contenders
-        }
-        for name, database in sorted(needed):
-            contender = Contender(name, database, self.directory)
-            self.stack.callback(contender.stop)
-            self.contenders[name, database] = contender
-        for contender in self.contenders.values():
-            contender.wait()
-
-    def run(self, row: Row) -> dict[str, Any]:
-        rounds = min(row.rounds, QUICK_ROUNDS) if self.quick else row.rounds
-        found: list[dict[str, float]] = []
-        counts: dict[str, list[int]] = {}
-        for number in range(rounds):
-            turn = number % len(row.contenders)
-            figures: dict[str, float] = {}
-            for name in row.contenders[turn:] + row.contenders[:turn]:
-                answer = self.sample(row, name, count=not number)
-                figures |= answer["figures"]
-                counts |= answer.get("counts", {})
-            found.append(figures)
-        return summary(row, found, counts)
-
-    def sample(self, row: Row, name: str, *, count: bool) -> Any:
-        seconds = min(row.seconds, QUICK_SECONDS) if self.quick else row.seconds
-        if row.name == "startup":
-            if count:
-                startup(name)  # once for nothing: it compiles what is imported
-            return {"figures": {name: startup(name)}}
-        if row.name == "asgi":
-            return {"figures": {name: self.requests(name, row.database, row.seconds)}}
-        return self.contenders[name, row.database].measure(row.name, seconds, count=count)
-
-    def requests(self, name: str, database: str, seconds: float) -> float:
-        name, view = VIEWS[name]
-        contender = self.contenders[name, database]
-        contender.serve()
-        path = f"/{view}/{contender.product}/"
-        seconds = seconds / 4 if self.quick else seconds
-        asked = requests_per_second(contender.port, path, contender.session, seconds)
-        return asyncio.run(asked)
-
-
-def startup(name: str) -> float:
-    process = start("startup", OURS if OURS in name else "django")
-    output, _ = process.communicate()
-    return float(output)
-
-
-def spread(values: list[float]) -> dict[str, float]:
-    """Return the median, and between which limits the middle half of the values lies."""
-    low, high = (values * 2 if len(values) == 1 else values)[0:2]
-    if len(values) > 1:
-        low, _, high = quantiles(values, n=4, method="inclusive")
-    return {"median": median(values), "low": low, "high": high}
+def run(row: Row, contenders: dict[str, Contender], *, quick: bool) -> dict[str, Any]:
+    """Measure a row in some rounds, after one that warms up and counts."""
+    names = [OURS, *row.peers]
+    seconds = row.seconds / 3 if quick else row.seconds
+    counts = {
+        name: contenders[name].measure(row, seconds, count=True).get("count") for name in names
+    }
+    rounds: list[dict[str, float]] = []
+    for number in range(min(row.rounds, QUICK_ROUNDS) if quick else row.rounds):
+        turn = number % len(names)
+        rounds.append(
+            {
+                name: contenders[name].measure(row, seconds, count=False)["figure"]
+                for name in names[turn:] + names[:turn]
+            }
+        )
+    return summary(row, rounds, counts)
 
 
 def summary(
-    row: Row, rounds: list[dict[str, float]], counts: dict[str, list[int]]
+    row: Row, rounds: list[dict[str, float]], counts: dict[str, list[int] | None]
 ) -> dict[str, Any]:
+    """Return the medians of the figures, and of the ratios with the middle half of them."""
     return {
         "name": row.name,
-        "title": row.title,
         "database": row.database,
-        "unit": row.unit,
-        "note": row.note,
-        "rounds": len(rounds),
-        "figures": {name: spread([each[name] for each in rounds]) for name in rounds[0]},
-        "counts": {name: {"queries": q, "hops": h} for name, (q, h) in counts.items()},
-        "goals": [judged(goal, rounds) for goal in row.goals],
-        "count_goals": [
-            {
-                "figure": goal.figure,
-                "queries": goal.queries,
-                "hops": goal.hops,
-                "met": counts[goal.figure][0] <= goal.queries
-                and counts[goal.figure][1] <= goal.hops,
-            }
-            for goal in row.counts
-        ],
+        "figures": {name: rounded(median(each[name] for each in rounds)) for name in counts},
+        "ratios": {
+            peer: spread([each[OURS] / each[peer] for each in rounds]) for peer in row.peers
+        },
+        "counts": {name: count for name, count in counts.items() if count is not None},
     }
 
 
-def judged(goal: Goal, rounds: list[dict[str, float]]) -> dict[str, Any]:
-    ratios = [each[goal.figure] / (each[goal.per] if goal.per else 1) for each in rounds]
-    result = {"title": goal.title, "is_ratio": goal.per is not None, **spread(ratios)}
-    if goal.limit is None:
-        return result
-    # Above 1, the goal is missed by this factor.
-    to_goal = [
-        ratio / goal.limit if goal.kind == "at most" else goal.limit / ratio for ratio in ratios
-    ]
-    return {
-        **result,
-        "kind": goal.kind,
-        "limit": goal.limit,
-        "to_goal": spread(to_goal),
-        "met": median(to_goal) <= 1,
-    }
+def spread(values: list[float]) -> list[float]:
+    low, middle, high = quantiles(values * 2 if len(values) == 1 else values, method="inclusive")
+    return [rounded(low), rounded(middle), rounded(high)]
 
 
-def machine() -> dict[str, Any]:
-    packages = ["django", "djem", "django-guardian", "rules", "asgiref", "uvicorn", "psycopg"]
-    return {
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "cores": os.cpu_count(),
-        "packages": {name: version(name) for name in packages},
-    }
+def rounded(value: float) -> float:
+    return float(f"{value:.3g}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a short form, for trying out")
-    parser.add_argument("--rows", default="", help="only rows with one of these words: warm,asgi")
-    parser.add_argument(
-        "--cpu", action="store_true", help="measure CPU time, where other work makes times useless"
-    )
-    parser.add_argument("--write", action="store_true", help="renew the results in the repository")
-    parser.add_argument("--json", type=Path, help="write the results to this file")
+    parser.add_argument("--quick", action="store_true", help="three short rounds, to try it out")
+    parser.add_argument("--rows", default="", help="only rows with one of these words: warm,cold")
+    parser.add_argument("--cpu", action="store_true", help="measure CPU time, on a busy machine")
+    parser.add_argument("--write", action="store_true", help="update the results in benchmarks/")
     arguments = parser.parse_args()
     if arguments.cpu:
         os.environ["BENCH_CLOCK"] = "cpu"
-    # So that what was started is stopped, and databases are dropped, also if this is ended early.
+    # So that processes are stopped and databases are dropped, also if this is ended early.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    words = [word for word in arguments.rows.split(",") if word]
-    rows = [row for row in ROWS if not words or any(word in row.name for word in words)]
-    began = time.perf_counter()
-    missing: list[str] = []
+    words = arguments.rows.split(",")
+    rows = [row for row in ROWS if any(word in row.name for word in words)]
     if problem := project.why_no_postgresql():
-        missing = [f"{row.title} (PostgreSQL): {problem}" for row in rows if is_postgresql(row)]
-        rows = [row for row in rows if not is_postgresql(row)]
+        print("Without the rows on PostgreSQL, nothing is written:", problem)
+        arguments.write = False
+        rows = [row for row in rows if row.database == "sqlite"]
+    results: dict[str, Any] = {
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
+        "rows": [],
+    }
     with ExitStack() as stack:
-        bench = Bench(stack, quick=arguments.quick)
-        bench.start(rows)
-        results: dict[str, Any] = {"machine": machine(), "quick": arguments.quick, "rows": []}
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        contenders: dict[str, dict[str, Contender]] = {}
         for row in rows:
-            row_began = time.perf_counter()
-            result = bench.run(row)
-            result["seconds"] = round(time.perf_counter() - row_began, 1)
+            of_database = contenders.setdefault(row.database, {})
+            for name in (OURS, *row.peers):
+                if name not in of_database:
+                    of_database[name] = Contender(name, row.database, directory)
+                    stack.callback(of_database[name].stop)
+        for of_database in contenders.values():
+            for contender in of_database.values():
+                contender.wait()
+        for row in rows:
+            result = run(row, contenders[row.database], quick=arguments.quick)
             results["rows"].append(result)
-            print(report.table(result), flush=True)
-    results["not_measured"] = missing
-    results["seconds"] = round(time.perf_counter() - began)
-    print(report.conclusion(results))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=1) + "\n")
+            print(report.text(row, result), flush=True)
     if arguments.write:
         report.write(results)
-
-
-def is_postgresql(row: Row) -> bool:
-    return row.database == "postgresql"
 
 
 if __name__ == "__main__":

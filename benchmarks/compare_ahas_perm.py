@@ -1,13 +1,13 @@
-"""What ``has_perm()`` and ``await ahas_perm()`` answer for an object, library by library.
+"""What `has_perm()` and `await ahas_perm()` return for an object, library by library.
 
     python benchmarks/compare_ahas_perm.py
 
-Every library gets a process of its own and the same situation: a user has
-``inventory.delete_product`` at the model level, and at the object level, in the way the
-library wants it said, an active product must not be deleted and an inactive one may be.
+Each library runs in a process of its own, in the same situation: a user has `shop.open_product` at
+the model level. At the object level, in the library's own way, the permission must be granted for
+an open product and denied for a closed one.
 
 The libraries are installed, at the versions below, into a temporary virtual environment, unless
-the environment that runs this has them already. This checkout of djem_async needs no installing.
+they are installed already. This checkout of djem_async needs no installation.
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ import tempfile
 import venv
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
 DJANGO = "5.2"  # the series
 PINNED = {
     "djem": "0.9.0a8",
@@ -30,18 +28,9 @@ PINNED = {
     "rules": "3.5",
     "bridgekeeper": "0.9",
 }
-# The app and the authentication backend of each.
-LIBRARIES = {
-    "djem": ("djem", "djem.auth.ObjectPermissionsBackend"),
-    "django-guardian": ("guardian", "guardian.backends.ObjectPermissionBackend"),
-    "rules": ("rules", "rules.permissions.ObjectPermissionBackend"),
-    "bridgekeeper": ("bridgekeeper", "bridgekeeper.backends.RulePermissionBackend"),
-    "djem_async": ("djem_async", "djem_async.auth.ObjectPermissionsBackend"),
-}
 HEADER = """\
 | | to be denied: `has_perm` | `await ahas_perm` | to be granted: `has_perm` | `await ahas_perm` |
 |---|---|---|---|---|"""
-PERM = "inventory.delete_product"
 
 
 def main() -> None:
@@ -63,7 +52,7 @@ def is_complete() -> bool:
 
 
 def environment(directory: Path) -> str:
-    """Make a virtual environment with all libraries, and return its Python."""
+    """Create a virtual environment with all libraries, and return its Python."""
     venv.create(directory, with_pip=True)
     python = str(directory / ("Scripts" if os.name == "nt" else "bin") / "python")
     pins = [f"{library}=={pinned}" for library, pinned in PINNED.items()]
@@ -73,7 +62,7 @@ def environment(directory: Path) -> str:
 
 
 def table(python: str) -> str:
-    return "\n".join([HEADER, *(row(python, library) for library in LIBRARIES)])
+    return "\n".join([HEADER, *(row(python, library) for library in [*PINNED, "djem_async"])])
 
 
 def row(python: str, library: str) -> str:
@@ -91,108 +80,39 @@ def cell(answer: bool, *, must_be: bool) -> str:
 
 def answers(library: str) -> list[tuple[bool, bool]]:
     """Ask one library, and return what each answer must be and what it is."""
-    product_model = project(library)
+    root = Path(__file__).resolve().parents[1]
+    sys.path[:0] = [str(root), str(root / "src")]
+    from benchmarks.shop import project
+
+    project.set_up(library.removeprefix("django-"), "sqlite", ":memory:")
 
     from asgiref.sync import async_to_sync
-    from django.contrib.auth.models import User
-
-    person = User.objects.create_user("anna")
-    person.user_permissions.add(permission(product_model))
-    products = {
-        False: product_model.objects.create(active=True),
-        True: product_model.objects.create(active=False),
-    }
-    allow_inactive(library, person, products[True])
-
-    found: list[tuple[bool, bool]] = []
-    for must_be, product in products.items():
-        # A new instance for each check, so that none is answered from a cache.
-        user, auser = (User.objects.get(pk=person.pk) for _ in range(2))
-        found.append((must_be, bool(user.has_perm(PERM, product))))
-        # Sync parts come back to this thread, and to its database in memory.
-        found.append((must_be, bool(async_to_sync(auser.ahas_perm)(PERM, product))))
-    return found
-
-
-def project(library: str) -> Any:
-    """Set up a project that uses the library, and return its only model."""
-    import django
-    from django.apps import AppConfig
-    from django.conf import settings
-
-    class Inventory(AppConfig):
-        name = "__main__"
-        label = "inventory"
-        path = str(ROOT)
-
-    globals()["Inventory"] = Inventory
-    app, backend = LIBRARIES[library]
-    settings.configure(
-        INSTALLED_APPS=[
-            "django.contrib.auth",
-            "django.contrib.contenttypes",
-            app,
-            "__main__.Inventory",
-        ],
-        AUTHENTICATION_BACKENDS=["django.contrib.auth.backends.ModelBackend", backend],
-        DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
-        DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
-        ANONYMOUS_USER_NAME=None,  # of django-guardian
-        USE_TZ=True,
-    )
-    django.setup()
-
-    from django.core.management import call_command
-    from django.db import connection, models
-
-    class Product(models.Model):
-        active = models.BooleanField()
-
-        class Meta:
-            app_label = "inventory"
-
-        def __str__(self) -> str:
-            return "active" if self.active else "inactive"
-
-        # What djem and djem_async ask. The others take no notice of it.
-        def _user_can_delete_product(self, user: Any) -> bool:
-            return not self.active
-
-    call_command("migrate", verbosity=0)
-    with connection.schema_editor() as editor:
-        editor.create_model(Product)
-    return Product
-
-
-def permission(model: Any) -> Any:
     from django.contrib.auth.models import Permission
-    from django.contrib.contenttypes.models import ContentType
+    from django.core.management import call_command
 
-    content_type = ContentType.objects.get_for_model(model)
-    return Permission.objects.create(content_type=content_type, codename="delete_product")
+    from benchmarks.shop.models import Product, User
 
-
-def allow_inactive(library: str, user: Any, inactive_product: Any) -> None:
-    """Say in the library's own way that inactive products may be deleted."""
+    call_command("migrate", run_syncdb=True, verbosity=0)
+    pk = User.objects.create_user("anna").pk
+    User.objects.get(pk=pk).user_permissions.add(Permission.objects.get(codename="open_product"))
+    products = [Product.objects.create(is_open=is_open) for is_open in (False, True)]
     if library == "django-guardian":
         from guardian.shortcuts import assign_perm
 
-        assign_perm(PERM, user, inactive_product)
-    elif library == "rules":
-        import rules
-
-        rules.add_perm(PERM, rules.predicate(lambda _user, product: not product.active))
-    elif library == "bridgekeeper":
-        from bridgekeeper import perms
-        from bridgekeeper.rules import Attribute
-
-        perms[PERM] = Attribute("active", False)
+        assign_perm("shop.open_product", User.objects.get(pk=pk), products[1])
+    found: list[tuple[bool, bool]] = []
+    for product in products:
+        # A new instance for each check, so that none is answered from a cache.
+        user, auser = (User.objects.get(pk=pk) for _ in range(2))
+        found.append((product.is_open, bool(user.has_perm("shop.open_product", product))))
+        # Sync parts come back to this thread, and to its database in memory.
+        answer = async_to_sync(auser.ahas_perm)("shop.open_product", product)
+        found.append((product.is_open, bool(answer)))
+    return found
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        # One library, in the process that the table has started for it.
-        sys.path.insert(0, str(ROOT / "src"))
         print(json.dumps(answers(sys.argv[1])))
     else:
         main()

@@ -1,10 +1,8 @@
-"""One contender in one process: measures the row it is told to, as often as it is told to.
+"""One library in a process of its own: `python -m benchmarks.worker TASK LIBRARY DATABASE NAME`.
 
-    python -m benchmarks.worker CONTENDER DATABASE NAME
-
-It reads a JSON object from each line of its input, ``{"row": …, "seconds": …}``, and answers with
-one: ``figures`` (what was measured, by name) and, if asked for, ``counts`` (queries and thread
-hops, by the same names).
+The task is `measure` (the rows that standard input names, a JSON object in each line), `serve`
+(the project with uvicorn) or `startup` (how long starting Django takes). So that this can be told,
+nothing imports Django before a task has begun.
 """
 
 from __future__ import annotations
@@ -13,6 +11,7 @@ import asyncio
 import gc
 import json
 import os
+import socket
 import sys
 import time
 import tracemalloc
@@ -20,157 +19,177 @@ from collections.abc import Awaitable, Callable
 from contextlib import contextmanager
 from functools import partial
 from inspect import iscoroutinefunction
-from itertools import repeat
-from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import floor
 from benchmarks.shop import project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-APP = "shop"
-# Where the machine has other work, the time of the CPU says more than that on the wall.
 clock = time.process_time if os.environ.get("BENCH_CLOCK") == "cpu" else time.perf_counter
-SHORT = 0.002  # seconds, in which a loop is seldom interrupted
-Figures = dict[str, float]
-Row = dict[str, Any]
-Check = Callable[[Any], Awaitable[bool]]  # of an object
-Ask = Callable[[Any], Check]  # what a user is checked with
-Work = Callable[[list[Any]], Awaitable[None]]  # what to do with fresh users
-Loops = dict[str, tuple[Any, ...]]  # each a function and its arguments, but for how often
-
-
-# The loops of the warm rows. Nothing may stand between them and what they measure.
-
-
-async def await_checks(number: int, user: Any, perm: str, obj: Any) -> None:
-    for _ in repeat(None, number):
-        await user.ahas_perm(perm, obj)
-
-
-async def await_model_level(number: int, user: Any, perm: str) -> None:
-    for _ in repeat(None, number):
-        await user.ahas_perm(perm)
-
-
-async def await_checks_in_thread(number: int, user: Any, perm: str, obj: Any) -> None:
-    from asgiref.sync import sync_to_async
-
-    for _ in repeat(None, number):
-        await sync_to_async(user.has_perm)(perm, obj)
-
-
-def call_checks(number: int, user: Any, perm: str, obj: Any) -> None:
-    for _ in repeat(None, number):
-        user.has_perm(perm, obj)
-
-
-def do_nothing(number: int) -> None:
-    for _ in repeat(None, number):
-        pass
+PLAIN, NONBLOCKING, LOGGING = "shop.open_product", "shop.touch_product", "shop.log_product"
+SETTINGS: dict[str, dict[str, Any]] = {
+    "warm_defined": {"DJEM_UNIVERSAL_OLP": False, "DJEM_PERM_LOG_VERBOSITY": 0},
+    "logged_1": {"DJEM_PERM_LOG_VERBOSITY": 1},
+    "logged_2": {"DJEM_PERM_LOG_VERBOSITY": 2},
+}
+Run = Callable[[], Any]  # what is timed: some checks, with all that they need prepared
 
 
 class Worker:
-    """The contender, its rows in the database, and the event loop that measures it."""
+    """The library with its rows in the database, and the event loop that measures it."""
 
-    def __init__(self, contender: str) -> None:
+    def __init__(self, library: str) -> None:
         from benchmarks.shop.models import Product, User
 
-        self.contender = contender
+        self.library = library
         self.runner = asyncio.Runner()
-        self.User = User
-        self.products = list(Product.objects.order_by("pk")[: project.PRODUCTS])
-        self.loops: dict[tuple[str, str], tuple[FunctionType, int]] = {}
+        self.users = User.objects.order_by("pk")
+        self.products = list(Product.objects.order_by("pk"))
 
-    def users(self, number: int) -> list[Any]:
-        """Fetch users who have not been checked."""
-        return list(self.User.objects.order_by("pk")[:number])
-
-    def check(self, user: Any, perm: str, obj: Any) -> Awaitable[bool]:
-        """Check in async code, in the way that is right with this library."""
-        if self.contender == "djem_async":
-            answer: Awaitable[bool] = user.ahas_perm(perm, obj)
-            return answer
+    def acheck(self, user: Any) -> Callable[..., Awaitable[bool]]:
+        """Return what is awaited for a check with this library."""
         from asgiref.sync import sync_to_async
 
-        return sync_to_async(user.has_perm)(perm, obj)
+        has_async_api = self.library in {"djem_async", "django"}
+        return user.ahas_perm if has_async_api else sync_to_async(user.has_perm)
 
-    def checked_user(self, perm: str, obj: Any) -> Any:
-        """Fetch a user, and check him in both forms, so that all that can be warm is."""
-        (user,) = self.users(1)
-        assert user.has_perm(perm, obj)
-        assert self.runner.run(self._asked(user, perm, obj))
-        return user
-
-    async def _asked(self, user: Any, perm: str, obj: Any) -> bool:
-        return await self.check(user, perm, obj)
-
-    def each(self, row: str, seconds: float, loops: Loops) -> Figures:
-        """Time loops side by side: the fastest of many short runs, less that of an empty loop."""
-        for name, (loop, *args) in loops.items():
-            if (row, name) not in self.loops:
-                # A loop for each, because Python adapts code to the types that it meets.
-                function = FunctionType(loop.__code__.replace(), loop.__globals__)
-                once = min(self.time(function, 50, *args) for _ in range(3)) / 50
-                self.loops[row, name] = function, max(5, min(100_000, int(SHORT / once)))
-        taken: Figures = dict.fromkeys(loops, float("inf"))
-        empty: Figures = dict.fromkeys(loops, float("inf"))
-        with no_collection():
-            until = time.perf_counter() + seconds * len(loops)
+    def measure(self, row: str, seconds: float) -> float:
+        """Return how long a check takes, at best, or how large something is."""
+        gc.collect()
+        if row in SIZES:
+            return SIZES[row](self)
+        with defined(**SETTINGS.get(row, {})):
+            number, until = 1, time.perf_counter() + seconds
+            while (best := self.time(TIMES[row](self, number))) < 0.001 and number < 500:
+                number *= 2
             while time.perf_counter() < until:
-                for name, (_, *args) in loops.items():
-                    loop, number = self.loops[row, name]
-                    taken[name] = min(taken[name], self.time(loop, number, *args) / number)
-                    empty[name] = min(empty[name], self.time(do_nothing, number) / number)
-        return {name: taken[name] - empty[name] for name in loops}
+                best = min(best, self.time(TIMES[row](self, number)))
+        return best / number
 
-    def time(self, loop: Callable[..., Any], *args: Any) -> float:
-        """Time a function, or a coroutine from within."""
-        if iscoroutinefunction(loop):
-            return self.runner.run(timed(loop(*args)))
+    def time(self, run: Run) -> float:
+        async def timed() -> float:
+            began = clock()
+            await run()
+            return clock() - began
+
+        if iscoroutinefunction(run):
+            return self.runner.run(timed())
         began = clock()
-        loop(*args)
+        run()
         return clock() - began
 
-    def count(self, work: Callable[[], Awaitable[Any]]) -> tuple[int, int]:
+    def count(self, row: str) -> tuple[int, int] | None:
+        """Return the queries and the thread hops of a check that is not the first of its kind."""
         from benchmarks.counting import counting
 
-        async def counted() -> tuple[int, int]:
+        if row in SIZES:
+            return None
+        with defined(**SETTINGS.get(row, {})):
+            run = TIMES[row](self, 1)
             with counting() as counts:
-                await work()
-            return counts.queries, counts.hops
-
-        return self.runner.run(counted())
-
-    def count_sync(self, work: Callable[[], Any]) -> tuple[int, int]:
-        from benchmarks.counting import counting
-
-        with counting() as counts:
-            work()
+                self.time(run)
         return counts.queries, counts.hops
 
 
-async def timed(work: Awaitable[Any]) -> float:
-    began = clock()
-    await work
-    return clock() - began
+# The rows
 
 
-@contextmanager
-def no_collection() -> Iterator[None]:
+def one_by_one(
+    kind: str, worker: Worker, number: int, perm: str = PLAIN, *, is_async: bool = True
+) -> Run:
+    """Check one user several times: the model level, one object, or new objects."""
+    user, objects = worker.users[0], worker.products
+    known: tuple[Any, ...] = (perm,) if kind == "model" else (perm, objects[0])
+    assert user.has_perm(perm)
+    assert user.has_perm(*known)
+    questions = (
+        [(perm, obj) for obj in objects[1 : number + 1]] if kind == "new" else [known] * number
+    )
+    check, acheck = user.has_perm, worker.acheck(user)
+
+    def run() -> None:
+        for question in questions:
+            check(*question)
+
+    async def arun() -> None:
+        for question in questions:
+            await acheck(*question)
+
+    return arun if is_async else run
+
+
+def cold(worker: Worker, number: int) -> Run:
+    """Check one object for new users, one after the other."""
+    users, obj = list(worker.users[:number]), worker.products[0]
+
+    async def run() -> None:
+        for user in users:
+            await worker.acheck(user)(PLAIN, obj)
+
+    return run
+
+
+def gathered(size: int, worker: Worker, number: int) -> Run:
+    """Check many objects at once for new users, one after the other."""
+    users, objects = list(worker.users[:number]), worker.products[:size]
+
+    async def run() -> None:
+        for user in users:
+            acheck = worker.acheck(user)
+            await asyncio.gather(*(acheck(PLAIN, obj) for obj in objects))
+
+    return run
+
+
+def user_memory(worker: Worker) -> float:
+    """Return how many bytes a user takes that is fetched and never checked."""
+    return round(min(allocated(lambda: list(worker.users.all())) for _ in "123") / project.USERS)
+
+
+def decision_memory(worker: Worker) -> float:
+    """Return how many bytes each further decision takes, not counting its object."""
+    user, (first, *objects) = worker.users[0], worker.products
+    user.has_perm(PLAIN, first)
+
+    def decide() -> None:
+        for obj in objects:
+            user.has_perm(PLAIN, obj)
+
+    return allocated(decide) / len(objects)
+
+
+def allocated(work: Callable[[], Any]) -> int:
+    tracemalloc.start()
+    kept = work()
     gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    del kept
+    return size
+
+
+TIMES: dict[str, Callable[[Worker, int], Run]] = {
+    "warm_async": partial(one_by_one, "repeated"),
+    "warm_sync": partial(one_by_one, "repeated", is_async=False),
+    "warm_defined": partial(one_by_one, "repeated", is_async=False),
+    "model_async": partial(one_by_one, "model"),
+    "model_sync": partial(one_by_one, "model", is_async=False),
+    "logged_1": partial(one_by_one, "repeated", perm=LOGGING, is_async=False),
+    "logged_2": partial(one_by_one, "repeated", perm=LOGGING, is_async=False),
+    "cold": cold,
+    "new_sync": partial(one_by_one, "new", is_async=False),
+    "new_async": partial(one_by_one, "new"),
+    "new_nonblocking": partial(one_by_one, "new", perm=NONBLOCKING),
+    "gathered_200": partial(gathered, 200),
+    "gathered_1000": partial(gathered, 1_000),
+}
+SIZES = {"user_memory": user_memory, "decision_memory": decision_memory}
 
 
 @contextmanager
 def defined(**values: Any) -> Iterator[None]:
-    """Define settings as a settings module would, and not as `override_settings` does."""
+    """Define settings as a settings module does, which are faster than `override_settings`."""
     from django.conf import settings
     from django.core.signals import setting_changed
 
@@ -185,345 +204,55 @@ def defined(**values: Any) -> Iterator[None]:
             setting_changed.send(sender=None, setting=name, value=None, enter=False)
 
 
-# The rows. Each returns its figures, and its counts if they are asked for.
+# The tasks
 
 
-def warm_async(worker: Worker, seconds: float, *, count: bool) -> Row:
-    perm, obj = f"{APP}.inline_product", worker.products[0]
-    user = worker.checked_user(perm, obj)
-    name = worker.contender
-    if name == "djem_async":
-        loops: Loops = {
-            name: (await_checks, user, perm, obj),
-            "floor": (await_checks, floor.Warm(perm, obj), perm, obj),
-            "bare floor": (await_checks, floor.WarmForOne(perm), perm, obj),
-        }
-    else:
-        loops = {name: (await_checks_in_thread, user, perm, obj)}
-    figures = worker.each("warm_async", seconds, loops)
-    counts = {name: worker.count(lambda: worker.check(user, perm, obj))} if count else {}
-    return {"figures": figures, "counts": counts}
-
-
-def warm_sync(worker: Worker, seconds: float, *, count: bool) -> Row:
-    perm, obj = f"{APP}.inline_product", worker.products[0]
-    user = worker.checked_user(perm, obj)
-    name = worker.contender
-    loops: Loops = {name: (call_checks, user, perm, obj)}
-    if name == "djem_async":
-        loops["floor"] = (call_checks, floor.Warm(perm, obj), perm, obj)
-        loops["bare floor"] = (call_checks, floor.WarmForOne(perm), perm, obj)
-    figures = worker.each("warm_sync", seconds, loops)
-    if name in {"djem", "djem_async"}:
-        with defined(DJEM_UNIVERSAL_OLP=False, DJEM_PERM_LOG_VERBOSITY=0):
-            user = worker.checked_user(perm, obj)
-            loops = {f"{name}, settings defined": (call_checks, user, perm, obj)}
-            figures |= worker.each("warm_sync", seconds, loops)
-    counts = {name: worker.count_sync(lambda: user.has_perm(perm, obj))} if count else {}
-    return {"figures": figures, "counts": counts}
-
-
-def warm_model_level(worker: Worker, seconds: float, *, count: bool) -> Row:
-    perm = f"{APP}.inline_product"
-    (user,) = worker.users(1)
-    assert user.has_perm(perm)
-    name = worker.contender
-    worker.runner.run(await_model_level(1, user, perm))
-    figures = worker.each("model_level", seconds, {name: (await_model_level, user, perm)})
-    counts = {name: worker.count(lambda: user.ahas_perm(perm))} if count else {}
-    return {"figures": figures, "counts": counts}
-
-
-def logged(verbosity: int) -> Callable[..., Row]:
-    def warm_logged(worker: Worker, seconds: float, *, count: bool) -> Row:
-        perm, obj = f"{APP}.logged_product", worker.products[0]
-        name = worker.contender
-        with defined(DJEM_PERM_LOG_VERBOSITY=verbosity):
-            user = worker.checked_user(perm, obj)
-            loops: Loops = {f"{name}, has_perm": (call_checks, user, perm, obj)}
-            counts = {}
-            if name == "djem_async":
-                loops[f"{name}, ahas_perm"] = (await_checks, user, perm, obj)
-                if count:
-                    awaited = worker.count(lambda: worker.check(user, perm, obj))
-                    counts[f"{name}, ahas_perm"] = awaited
-            figures = worker.each(f"verbosity_{verbosity}", seconds, loops)
-        return {"figures": figures, "counts": counts}
-
-    return warm_logged
-
-
-def kinds(worker: Worker) -> dict[str, str]:
-    """Name the kinds of access method that make a difference, each with its permission."""
-    if worker.contender == "djem_async":
-        names = {"nonblocking": "inline", "async def": "async", "plain def": "plain"}
-        return {f"djem_async, {name}": f"{APP}.{kind}_product" for name, kind in names.items()}
-    return {worker.contender: f"{APP}.inline_product"}
-
-
-def asking(worker: Worker, perm: str) -> Ask:
-    return lambda user: partial(worker.check, user, perm)
-
-
-def ways(worker: Worker) -> dict[str, Ask]:
-    """Name what is measured with fresh users, each with how it checks."""
-    found = {name: asking(worker, perm) for name, perm in kinds(worker).items()}
-    if worker.contender == "djem_async":
-        inline, plain = f"{APP}.inline_product", f"{APP}.plain_product"
-        found["floor"] = lambda user: partial(floor.Cold(user).ahas_perm, inline)
-        found["floor, plain def"] = lambda user: partial(
-            floor.Cold(user).ahas_perm_in_thread, plain
-        )
-    return found
-
-
-def fastest(seconds: float, once: Callable[[], float]) -> float:
-    """Measure at least twice, and for as long as it may take; return the least."""
-    with no_collection():
-        until = time.perf_counter() + seconds
-        best = min(once(), once())
-        while time.perf_counter() < until:
-            best = min(best, once())
-    return best
-
-
-def in_each_way(
-    worker: Worker, seconds: float, work: Callable[[Ask], tuple[Work, int]], *, count: bool
-) -> Row:
-    """Measure work that needs fresh users."""
-    figures: Figures = {}
-    counts: dict[str, tuple[int, int]] = {}
-    for perm in kinds(worker).values():
-        worker.checked_user(perm, worker.products[0])
-    for name, ask in ways(worker).items():
-        function, users = work(ask)
-
-        def once(function: Work = function, users: int = users) -> float:
-            return worker.runner.run(timed(function(worker.users(users)))) / users
-
-        figures[name] = fastest(seconds, once)
-        if count:
-            fresh = worker.users(1)
-            counts[name] = worker.count(lambda work=function, users=fresh: work(users))
-    return {"figures": figures, "counts": counts}
-
-
-def cold(worker: Worker, seconds: float, *, count: bool) -> Row:
-    """Fresh users and one object, one after the other."""
-    obj = worker.products[0]
-
-    def work(ask: Ask) -> tuple[Work, int]:
-        async def one_by_one(users: list[Any]) -> None:
-            for user in users:
-                await ask(user)(obj)
-
-        return one_by_one, 10
-
-    return in_each_way(worker, seconds, work, count=count)
-
-
-def gathered(number: int) -> Callable[..., Row]:
-    def gather_row(worker: Worker, seconds: float, *, count: bool) -> Row:
-        """Many objects at once, and one fresh user."""
-        products = worker.products[:number]
-
-        def work(ask: Ask) -> tuple[Work, int]:
-            async def all_at_once(users: list[Any]) -> None:
-                check = ask(*users)
-                await asyncio.gather(*map(check, products))
-
-            return all_at_once, 1
-
-        return in_each_way(worker, seconds, work, count=count)
-
-    return gather_row
-
-
-def growth(worker: Worker, seconds: float, *, count: bool) -> Row:
-    """What one of many gathered checks takes, with a thousand of them and with more."""
-    figures: Figures = {}
-    known = floor.Warm("", worker.products[0])
-
-    async def all_at_once(check: Any, perm: str, products: list[Any]) -> None:
-        await asyncio.gather(*(check(perm, obj) for obj in products))
-
-    perms = {name: perm for name, perm in kinds(worker).items() if "plain" not in name}
-    for title, number, times in (("1,000", 1_000, 5), ("many", many(seconds), 1)):
-        products = in_memory(number)
-        known.answers = {("", type(obj), "default", obj.pk): True for obj in products}
-        for name, perm in {**perms, "floor": ""}.items():
-            taken = 0.0
-            for user in worker.users(times):
-                check = user.ahas_perm if perm else known.ahas_perm
-                with no_collection():
-                    taken += worker.runner.run(timed(all_at_once(check, perm, products)))
-            figures[f"{name}, among {title}"] = taken / number / times
-    return {"figures": figures, "counts": {}}
-
-
-def stall(worker: Worker, seconds: float, *, count: bool) -> Row:
-    """The longest time for which other tasks have to wait while a thousand objects are checked."""
-    perm = f"{APP}.plain_product"
-    worker.checked_user(perm, worker.products[0])
-
-    async def longest(work: Awaitable[Any] | None) -> float:
-        worst = 0.0
-        task = asyncio.ensure_future(work) if work is not None else None
-        until = time.perf_counter() + 0.05
-        while not task.done() if task is not None else time.perf_counter() < until:
-            before = time.perf_counter()
-            await asyncio.sleep(0.001)
-            worst = max(worst, time.perf_counter() - before - 0.001)
-        if task is not None:
-            await task
-        return worst
-
-    async def all_at_once(user: Any) -> None:
-        await asyncio.gather(*(worker.check(user, perm, obj) for obj in worker.products))
-
-    found: list[float] = []
-    for user in worker.users(3):
-        with no_collection():
-            found.append(worker.runner.run(longest(all_at_once(user))))
-    with no_collection():
-        idle = min(worker.runner.run(longest(None)) for _ in range(3))
-    return {"figures": {worker.contender: min(found), f"{worker.contender}, idle": idle}}
-
-
-def many(seconds: float) -> int:
-    """Return a large number of objects, and a smaller one for the short form."""
-    return 100_000 if seconds >= 0.1 else 5_000
-
-
-def in_memory(number: int) -> list[Any]:
-    """Make products that look as if they had been fetched."""
-    from benchmarks.shop.models import Product
-
-    names = ["id", "name", "is_open"]
-    return [Product.from_db("default", names, [pk, "", True]) for pk in range(1, number + 1)]
-
-
-def creation(worker: Worker, seconds: float, *, count: bool) -> Row:
-    """Fetching users, in this model and in a plain one, on the same rows and in turns."""
-    from benchmarks.shop.models import PlainUser
-
-    models = {worker.contender: worker.User, "plain AbstractUser": PlainUser}
-    best: Figures = dict.fromkeys(models, float("inf"))
-    number = 100  # in which a run is seldom interrupted
-    with no_collection():
-        until = time.perf_counter() + seconds * 2
-        while time.perf_counter() < until:
-            for name in [*models, *reversed(models)]:
-                began = clock()
-                list(models[name]._default_manager.order_by("pk")[:number])
-                best[name] = min(best[name], clock() - began)
-    return {"figures": {name: best[name] / number for name in best}}
-
-
-def user_memory(worker: Worker, seconds: float, *, count: bool) -> Row:
-    """What each further user takes, in this model and in a plain one."""
-    from benchmarks.shop.models import PlainUser
-
-    figures: Figures = {}
-    for name, model in ((worker.contender, worker.User), ("plain AbstractUser", PlainUser)):
-
-        def fetch(number: int, model: Any = model) -> list[Any]:
-            return list(model._default_manager.order_by("pk")[:number])
-
-        few, many = project.USERS // 2, project.USERS
-        more = [allocated(lambda n=n, fetch=fetch: fetch(n)) for n in (few, many) for _ in "123"]
-        # Objects take multiples of eight bytes. What is beside that is of the queries.
-        figures[name] = 8 * round((min(more[3:]) - min(more[:3])) / (many - few) / 8)
-    return {"figures": figures}
-
-
-def decision_memory(worker: Worker, seconds: float, *, count: bool) -> Row:
-    perm = f"{APP}.inline_product"
-    figures: Figures = {}
-    sizes = {"1,000": 1_000, "many": many(seconds)}
-    if worker.contender != "djem_async":
-        del sizes["many"]  # it would take long, and is not compared
-    for title, number in sizes.items():
-        products = in_memory(number)
-        (user,) = worker.users(1)
-        extra = in_memory(1)
-
-        def decide(user: Any = user, products: list[Any] = products) -> None:
-            for obj in products:
-                user.has_perm(perm, obj)
-
-        # What is kept once for each user and permission is no part of a decision.
-        user.has_perm(perm, extra[0])
-        figures[f"{worker.contender}, one of {title}"] = allocated(decide) / number
-    return {"figures": figures}
-
-
-def allocated(work: Callable[[], Any]) -> int:
-    """Return by how many bytes the memory in use has grown."""
-    gc.collect()
-    tracemalloc.start()
-    try:
-        before, _ = tracemalloc.get_traced_memory()
-        kept = work()
-        gc.collect()
-        after, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    del kept
-    return after - before
-
-
-ROWS: dict[str, Callable[..., Row]] = {
-    "warm_async": warm_async,
-    "warm_sync": warm_sync,
-    "warm_model_level": warm_model_level,
-    "warm_verbosity_1": logged(1),
-    "warm_verbosity_2": logged(2),
-    "cold": cold,
-    "gather_200": gathered(200),
-    "gather_1000": gathered(1_000),
-    "growth": growth,
-    "stall": stall,
-    "creation": creation,
-    "user_memory": user_memory,
-    "decision_memory": decision_memory,
-}
-
-
-def new_session() -> str:
-    """Sign the first user in, and return the key of the session."""
-    from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
-    from django.contrib.sessions.backends.db import SessionStore
-
-    from benchmarks.shop.models import User
-
-    user = User.objects.order_by("pk")[0]
-    session = SessionStore()
-    session[SESSION_KEY] = str(user.pk)
-    session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
-    session[HASH_SESSION_KEY] = user.get_session_auth_hash()
-    session.create()
-    return str(session.session_key)
-
-
-def main(contender: str, database: str, name: str) -> None:
+def measure(library: str, database: str, name: str) -> None:
     # What the libraries print must not get between the answers.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    project.set_up(contender, database, name)
-    project.fill(contender)
-    worker = Worker(contender)
-    answer: dict[str, Any] = {"session": new_session(), "product": worker.products[0].pk}
+    project.set_up(library, database, name)
+    project.fill(library)
+    gc.disable()  # it runs ahead of a measurement, and not in the middle of it
+    worker = Worker(library)
+    answer: dict[str, Any] = {"session": project.sign_in(), "product": worker.products[0].pk}
     with worker.runner:
-        while True:
-            print(json.dumps(answer), file=answers, flush=True)
-            line = sys.stdin.readline()
-            if not line:
-                return
+        print(json.dumps(answer), file=answers, flush=True)
+        for line in sys.stdin:
             asked = json.loads(line)
-            row = ROWS[asked["row"]]
-            answer = row(worker, asked["seconds"], count=asked["count"])
+            answer = {"figure": worker.measure(asked["row"], asked["seconds"])}
+            if asked["count"]:
+                answer["count"] = worker.count(asked["row"])
+            print(json.dumps(answer), file=answers, flush=True)
+
+
+def serve(library: str, database: str, name: str) -> None:
+    # With a pool: every request has a thread, and so a connection, of its own, and connecting to
+    # PostgreSQL would be most of what is measured.
+    project.set_up(library, database, name, pool=True)
+
+    import uvicorn
+    from django.core.asgi import get_asgi_application
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    # As asyncio does for sockets that it opens itself: no waiting for acknowledgements.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    print(listener.getsockname()[1], flush=True)
+    config = uvicorn.Config(
+        get_asgi_application(), loop="asyncio", http="h11", lifespan="off", log_level="warning"
+    )
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def startup(library: str, database: str, name: str) -> None:
+    began = time.process_time()
+    project.set_up(library, database, name)
+
+    from django.contrib.auth import get_backends
+
+    get_backends()
+    print(time.process_time() - began)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    {"measure": measure, "serve": serve, "startup": startup}[sys.argv[1]](*sys.argv[2:])

@@ -1,1 +1,1 @@
-"""The project that every contender has: the same models, each with its own means."""
+"""The project that is measured: the same models for every library, set up in its own way."""

@@ -1,4 +1,4 @@
-"""Settings, database and rows of one contender."""
+"""The settings and the database of the project, for one library."""
 
 from __future__ import annotations
 
@@ -6,43 +6,33 @@ import os
 from pathlib import Path
 from typing import Any
 
-CONTENDERS = {
+# The app and the authentication backend of each library.
+LIBRARIES = {
     "djem_async": ("djem_async", "djem_async.auth.ObjectPermissionsBackend"),
     "djem": ("djem", "djem.auth.ObjectPermissionsBackend"),
     "django": (None, None),
     "guardian": ("guardian", "guardian.backends.ObjectPermissionBackend"),
+    "bridgekeeper": ("bridgekeeper", "bridgekeeper.backends.RulePermissionBackend"),
     "rules": ("rules", "rules.permissions.ObjectPermissionBackend"),
 }
-POSTGRESQL = {
-    "host": os.environ.get("PGHOST", "127.0.0.1"),
-    "port": os.environ.get("PGPORT", "5432"),
-    "user": os.environ.get("PGUSER", "postgres"),
-    "password": os.environ.get("PGPASSWORD", ""),
-}
+# For every connection to PostgreSQL, as libpq reads them.
+os.environ.setdefault("PGHOST", "127.0.0.1")
+os.environ.setdefault("PGUSER", "postgres")
 CONNECTIONS = 8
 USERS = 200
 PRODUCTS = 1_000
 
 
-def database_settings(database: str, name: str, *, pool: bool) -> dict[str, Any]:
-    if database == "sqlite":
-        return {"ENGINE": "django.db.backends.sqlite3", "NAME": name}
-    server = {key.upper(): value for key, value in POSTGRESQL.items()}
-    # As many connections as there are requests at a time, so that none waits for one.
-    options = {"pool": {"min_size": CONNECTIONS, "max_size": CONNECTIONS}} if pool else {}
-    return {"ENGINE": "django.db.backends.postgresql", "NAME": name, "OPTIONS": options, **server}
-
-
-def set_up(contender: str, database: str, name: str, *, pool: bool = False) -> None:
-    """Configure and start Django for one contender on one database."""
+def set_up(library: str, database: str, name: str, *, pool: bool = False) -> None:
+    """Configure and start Django."""
     import django
     from django.conf import settings
 
-    app, backend = CONTENDERS[contender]
+    app, backend = LIBRARIES[library]
     settings.configure(
-        CONTENDER=contender,
+        LIBRARY=library,
         SECRET_KEY="only for measuring",
-        DATABASES={"default": database_settings(database, name, pool=pool)},
+        DATABASES={"default": _database(database, name, pool=pool)},
         INSTALLED_APPS=[
             "django.contrib.auth",
             "django.contrib.contenttypes",
@@ -59,7 +49,7 @@ def set_up(contender: str, database: str, name: str, *, pool: bool = False) -> N
             "django.contrib.auth.backends.ModelBackend",
             *([backend] if backend else []),
         ],
-        # Without migrations, the tables are made at once.
+        # Without migrations, all tables are created at once.
         MIGRATION_MODULES=dict.fromkeys(("auth", "contenttypes", "sessions", "guardian", "shop")),
         AUTH_USER_MODEL="shop.User",
         ROOT_URLCONF="benchmarks.shop.urls",
@@ -69,50 +59,63 @@ def set_up(contender: str, database: str, name: str, *, pool: bool = False) -> N
         ANONYMOUS_USER_NAME=None,  # of django-guardian
     )
     django.setup()
-    if contender == "rules":
+    if library == "rules":
         import rules
 
-        for kind in ("plain", "inline", "async"):
-            rules.add_perm(f"shop.{kind}_product", rules.predicate(_is_open))
+        rules.add_perm("shop.open_product", rules.predicate(lambda _user, product: product.is_open))
+    if library == "bridgekeeper":
+        from bridgekeeper import perms
+        from bridgekeeper.rules import Attribute
+
+        perms["shop.open_product"] = Attribute("is_open", True)
 
 
-def _is_open(_user: object, product: Any) -> bool:
-    return product is None or product.is_open
+def _database(database: str, name: str, *, pool: bool) -> dict[str, Any]:
+    if database == "sqlite":
+        return {"ENGINE": "django.db.backends.sqlite3", "NAME": name}
+    # As many connections as there are requests at a time, so that none waits for one.
+    options = {"pool": {"min_size": CONNECTIONS, "max_size": CONNECTIONS}} if pool else {}
+    return {"ENGINE": "django.db.backends.postgresql", "NAME": name, "OPTIONS": options}
 
 
-def fill(contender: str) -> None:
-    """Make the tables, and the same rows for every contender."""
+def fill(library: str) -> None:
+    """Create the tables and the rows: every user has some permissions, and more from two groups."""
     from django.contrib.auth.models import Group, Permission
     from django.core.management import call_command
 
     from .models import Product, User
 
     call_command("migrate", run_syncdb=True, verbosity=0)
-    # Permissions as many people have them: some of their own, more from two groups.
     permissions = list(Permission.objects.order_by("pk"))
     own = [each for each in permissions if each.content_type.model == "product"]
     groups = [Group.objects.create(name=name) for name in ("Editors", "Viewers")]
     for group, some in zip(groups, (permissions[:12], permissions[8:20]), strict=True):
         group.permissions.set(some)
-    User.objects.bulk_create(User(username=f"user{number}") for number in range(USERS))
-    users = list(User.objects.order_by("pk"))
-    for model, column, others in (
-        (User.user_permissions.through, "permission_id", own),
-        (User.groups.through, "group_id", groups),
-    ):
-        model.objects.bulk_create(
-            model(**{"user_id": user.pk, column: other.pk}) for user in users for other in others
-        )
+    users = [User.objects.create(username=f"user{number}") for number in range(USERS)]
+    for user in users:
+        user.user_permissions.set(own)
+        user.groups.set(groups)
     Product.objects.bulk_create(Product(name=f"product {number}") for number in range(PRODUCTS))
-    if contender == "guardian":
+    if library == "guardian":
         from guardian.shortcuts import assign_perm
 
-        first = Product.objects.order_by("pk")[0]
+        product = Product.objects.earliest("pk")
         for user in users:
-            assign_perm("shop.inline_product", user, first)
+            assign_perm("shop.open_product", user, product)
 
 
-def make_database(database: str, name: str) -> None:
+def sign_in() -> str:
+    """Return the key of a session of the first user."""
+    from django.test import Client
+
+    from .models import User
+
+    client = Client()
+    client.force_login(User.objects.earliest("pk"))
+    return client.cookies["sessionid"].value
+
+
+def create_database(database: str, name: str) -> None:
     if database == "postgresql":
         _maintain(f'CREATE DATABASE "{name}"')
 
@@ -125,13 +128,13 @@ def drop_database(database: str, name: str) -> None:
 
 
 def why_no_postgresql() -> str | None:
-    """Return None if PostgreSQL can be used, else what is wrong."""
+    """Return what is wrong with PostgreSQL, None if it can be used."""
     import psycopg
 
     try:
         _maintain("SELECT 1")
     except psycopg.Error as error:
-        return f"PostgreSQL at {POSTGRESQL['host']}:{POSTGRESQL['port']}: {error}".splitlines()[0]
+        return str(error).splitlines()[0]
     return None
 
 
@@ -139,5 +142,5 @@ def _maintain(statement: str) -> None:
     import psycopg
 
     name = os.environ.get("PGDATABASE", "postgres")
-    with psycopg.connect(dbname=name, autocommit=True, connect_timeout=3, **POSTGRESQL) as server:
+    with psycopg.connect(dbname=name, autocommit=True, connect_timeout=3) as server:
         server.execute(statement)

@@ -120,11 +120,12 @@ def log_remembered(user: Any, perm: str, obj: Any, decision: Decision, *, held: 
         Whether that was possible. If not, nothing was done, and the check has to be made.
     """
     header: tuple[object, ...] = ()
+    pk: object = getattr(obj, "pk", None)
     if conf.DJEM_PERM_LOG_VERBOSITY > 1:
         header = perm, user.get_username(), user.pk
         if obj is not None:
             try:
-                header = *header, str(obj), obj.pk
+                header = *header, str(obj), pk
             except Exception:  # noqa: BLE001 - it fails in the check, too, which logs that
                 return False
     is_universal, result = conf.DJEM_UNIVERSAL_OLP, _RESULTS[decision.granted]
@@ -132,12 +133,12 @@ def log_remembered(user: Any, perm: str, obj: Any, decision: Decision, *, held: 
     if obj is None:
         logs = [(f"auto-{perm}", (*implicit, result), header)]
     elif implicit and not is_universal:
-        logs = [(f"auto-{perm}-{obj.pk}", (*implicit, result), header)]
+        logs = [(f"auto-{perm}-{pk}", (*implicit, result), header)]
     else:
         entries = (*implicit, _MODEL_LEVEL_RESULTS[held], *decision.entries, result)
         logs = [
             (f"auto-{perm}", (*implicit, _RESULTS[held]), ()),
-            (f"auto-{perm}-{obj.pk}", entries, header),
+            (f"auto-{perm}-{pk}", entries, header),
         ]
     finish(log_store(user), *logs)
     return True

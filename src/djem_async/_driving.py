@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from functools import partial, wraps
 from inspect import isawaitable
+from threading import Event
 from typing import Any, TypeVar, cast
 
 from asgiref.sync import async_to_sync, markcoroutinefunction
@@ -74,26 +75,15 @@ async def arun_in_thread(flow: Flow[T]) -> T:
     Returns:
         What the flow returns.
     """
-    waiter = _Waiter()
+    is_cancelled = Event()
     try:
-        call, result = await call_in_thread(partial(_run_in_thread, flow, waiter))
+        call, result = await call_in_thread(partial(_run_in_thread, flow, is_cancelled))
     finally:
-        waiter.is_gone = True
+        is_cancelled.set()  # the thread goes on
     return result if call is None else await arun(flow, call)
 
 
-class _Waiter:
-    """Who waits for what a thread does, which goes on when they go."""
-
-    is_gone = False
-
-    def check(self) -> None:
-        """Cancel what runs for nobody."""
-        if self.is_gone:
-            raise asyncio.CancelledError
-
-
-def _run_in_thread(flow: Flow[T], waiter: _Waiter) -> tuple[Call | None, Any]:
+def _run_in_thread(flow: Flow[T], is_cancelled: Event) -> tuple[Call | None, Any]:
     """Run a flow up to the first call that belongs on the event loop.
 
     Returns:
@@ -104,13 +94,16 @@ def _run_in_thread(flow: Flow[T], waiter: _Waiter) -> tuple[Call | None, Any]:
         while call.blocking and not _is_async(call):
             try:
                 answer = _call(call)
-                waiter.check()
-                if _is_awaitable(answer):
-                    return Call(None, _resolved, (answer,), scope=call.scope), None
+                is_awaitable = _is_awaitable(answer)
             except BaseException as error:  # noqa: BLE001 - the flow decides what it means
                 call = flow.throw(error)
             else:
-                call = flow.send(answer)
+                if is_cancelled.is_set():
+                    call = flow.throw(asyncio.CancelledError())
+                elif is_awaitable:
+                    return Call(None, _resolved, (answer,), scope=call.scope), None
+                else:
+                    call = flow.send(answer)
     except StopIteration as end:
         return None, end.value
     return call, None

@@ -9,6 +9,7 @@ meanwhile stand in line and are made together after it, each in a context of its
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
 _MOST_IN_A_HOP: Final = 100  # other code wants the thread as well
-_HANDED_OVER_TOGETHER: Final = 12  # so that none waits long for slow neighbours
 
 _Lines: TypeAlias = "dict[Hashable, _Line]"
 _lines: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, _Lines]] = WeakKeyDictionary()
@@ -73,6 +73,8 @@ class _Line:
         self._context = context
         self._close = close
         self._waiting: list[_Waiting] = []
+        self._made: deque[_Waiting] = deque()
+        self._is_waking = False
         self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
 
@@ -92,36 +94,38 @@ class _Line:
         if all(item.is_done for item in self._waiting) or self._loop.is_closed():
             self._close()
         else:
-            self._task = self._loop.create_task(self._run(), context=self._context.copy())
+            self._task = self._context.copy().run(self._loop.create_task, self._run())
 
     async def _run(self) -> None:
         items: list[_Waiting] = []
         try:
             while self._waiting:
-                items, self._waiting = (
-                    self._waiting[:_MOST_IN_A_HOP],
-                    self._waiting[_MOST_IN_A_HOP:],
-                )
+                items = self._waiting[:_MOST_IN_A_HOP]
+                del self._waiting[:_MOST_IN_A_HOP]
                 await _in_thread(partial(self._make, items))
-                _hand_over(items)
+                self._hand_over()
         except BaseException as error:
-            _hand_over([*items, *self._waiting], error)
+            for item in (*items, *self._waiting):
+                item.hand_over(error)
             if not isinstance(error, Exception):
                 raise
         finally:
             self._close()
 
     def _make(self, items: list[_Waiting]) -> None:
-        for start in range(0, len(items), _HANDED_OVER_TOGETHER):
-            together = items[start : start + _HANDED_OVER_TOGETHER]
-            for item in together:
-                item.make()
-            self._loop.call_soon_threadsafe(_hand_over, together)
+        for number, item in enumerate(items, 1):
+            item.make()
+            self._made.append(item)
+            # The next may wait for what follows from this one. The loop runs as soon as it does, or
+            # in some milliseconds, and then hands over all that have been made by then.
+            if number < len(items) and not self._is_waking:
+                self._is_waking = True
+                self._loop.call_soon_threadsafe(self._hand_over)
 
-
-def _hand_over(items: list[_Waiting], error: BaseException | None = None) -> None:
-    for item in items:
-        item.hand_over(error)
+    def _hand_over(self) -> None:
+        self._is_waking = False
+        while self._made:
+            self._made.popleft().hand_over()
 
 
 class _Waiting:
@@ -171,7 +175,7 @@ class _Waiting:
     def hand_over(self, error: BaseException | None = None) -> None:
         """Wake up who waits for the call."""
         if not self.is_done:
-            self._error = self._error or error
+            self._error = error if self._error is None else self._error
             self.future.set_result(None)
 
     def result(self) -> Any:

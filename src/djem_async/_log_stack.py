@@ -89,6 +89,16 @@ def innermost(store: LogStore, logs: tuple[ActiveLog, ...] | None = None) -> Act
     return None
 
 
+def log_to_end(store: LogStore) -> ActiveLog | None:
+    """Return the log that this context may end now, None if there is none."""
+    for log in reversed(active_logs.get()):
+        if log.store() is store:
+            # In place of one that has ended with a cancelled check, no other must be ended.
+            found: ActiveLog = log
+            return found if found.is_open and found.name is not None else None
+    return None
+
+
 def begin(log: ActiveLog) -> None:
     """Make a log the innermost of this context."""
     active_logs.set((*still_active(active_logs.get()), log))

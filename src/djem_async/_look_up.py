@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db.models import Model
@@ -12,7 +12,7 @@ from ._backends import configured_backends
 from ._check_logs import log_remembered
 from ._lazy import plain_text
 from ._log_stack import innermost, log_store, write
-from ._store import SILENT, PermissionCache
+from ._store import SILENT, PermissionCache, type_of
 from ._twins import are_ours
 from .conf import conf
 
@@ -52,12 +52,11 @@ def look_up(user: Any, perm: str, obj: Any = None) -> Known:
         held = perm in perms
     decision = SILENT[held]
     if held and is_asked:
-        kind = cast("Any", type(obj))
+        kind = type_of(obj)
         if not issubclass(kind, Model) or obj._state.adding:
             return None
         pk: Any = obj.pk
-        table = perm, cast("Any", kind), obj._state.db, cast("Any", type(pk)), None
-        decisions = generation.decisions.get(table)
+        decisions = generation.decisions.get((perm, kind, obj._state.db, type_of(pk), None))
         found = None if decisions is None else decisions.get(pk)
         if found is None:
             return None if conf.DJEM_PERM_LOG_VERBOSITY else "ask"
@@ -80,7 +79,7 @@ def learn(check: Check) -> None:
         return
     epoch, backends = settings.epoch, configured_backends()
     user: Any = check.user
-    kind = cast("Any", type(user))
+    kind = type_of(user)
     if (
         backends.are_stock
         and backends.have_caches

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db.models import Model
@@ -15,9 +15,16 @@ from ._flow import Call, Flow, decision_of
 from ._lazy import is_lazy, loaded, plain_text
 from ._log_stack import ActiveLog, innermost, log_store, write
 from ._running import Check
-from ._store import SILENT, Decision, object_key
+from ._store import SILENT, Decision, object_key, type_of
 from ._twins import Forms, are_ours, required_forms
-from .access import SOURCES, Source, find_access_methods, is_nonblocking, names_for, nonblocking
+from .access import (
+    SOURCES,
+    Source,
+    all_names_for,
+    find_access_methods,
+    is_nonblocking,
+    nonblocking,
+)
 from .conf import conf
 from .logs import Loggable
 
@@ -98,8 +105,7 @@ class _ObjectCheck:
         # Without one, nothing is remembered: another instance of the row may not have the methods
         # that this one has of its own.
         own: dict[str, Any] = obj.__dict__
-        has_own = any(name in own for names in names_for(perm) for name in names)
-        self._key = None if has_own else object_key(obj)
+        self._key = object_key(obj) if all_names_for(perm).isdisjoint(own) else None
         self._methods: dict[Source, Forms] = {}
         self._decisions: dict[Source, Decision] = {}
         is_loggable = issubclass(type(self._user), Loggable)
@@ -141,7 +147,7 @@ class _ObjectCheck:
 
     def methods(self) -> Sequence[Source]:
         obj, found = self._obj, self._check.generation.forms
-        place = self._perm, cast("Any", type(obj))
+        place = self._perm, type_of(obj)
         names = None if self._key is None else found.get(place)
         try:
             if names is None:
@@ -154,7 +160,9 @@ class _ObjectCheck:
         return [source for source in self._sources if source in self._methods]
 
     def ask(self, source: Source) -> Flow[bool]:
-        decision = self._recall(self._slot(source))
+        slot = self._slot(source)
+        # That of all has been looked up before.
+        decision = None if slot is None and self._sources is SOURCES else self._recall(slot)
         if decision is None:
             decision = yield from self._decision(source)
         self._decisions[source] = decision

@@ -147,8 +147,12 @@ class _UserCode:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        # Else a coroutine that was dropped is being closed, in whatever context.
-        if innermost_call.get() is self:
+        # Else a coroutine that was dropped is being closed, in whatever context. A hop that was
+        # cancelled may have left its own calls here.
+        inner = innermost_call.get()
+        while inner is not None and inner is not self:
+            inner = inner.outer
+        if inner is self:
             call, logs = self._before
             innermost_call.set(call)
             active_logs.set(self._left_active(logs))

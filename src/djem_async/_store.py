@@ -16,7 +16,7 @@ from uuid import UUID
 from ._owned import Owned, owned
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
 
     from ._entries import Entries
 
@@ -78,6 +78,10 @@ _EXACT: Final = frozenset({int, str, bytes, UUID})
 # Subclasses of the exact types may have an equality of their own, as `bool` has. The rest can be
 # equal and written differently.
 _INEXACT: Final = (type(None), int, str, bytes, float, Decimal, datetime, time)
+
+
+type_of: Final[Callable[[object], Any]] = type
+"""`type`, which type checkers would look into."""
 
 
 Decisions: TypeAlias = "dict[Hashable, dict[Hashable, Decision]]"

@@ -34,15 +34,6 @@ def _distance(instance: object, name: str) -> int | None:
     return None
 
 
-def is_declared(kind: type, name: str) -> bool:
-    """Tell whether a class or one that it inherits from defines a name."""
-    # Not by `hasattr`: what is for instances alone may not be found on the class.
-    for base in kind.__mro__:  # noqa: SIM110 - `any` takes three times as long
-        if name in base.__dict__:
-            return True
-    return False
-
-
 def attribute(instance: object, name: str, default: object) -> Any:
     """Look up an attribute.
 
@@ -50,7 +41,7 @@ def attribute(instance: object, name: str, default: object) -> Any:
         AttributeError: It is defined, but fails, say a property with a mistake in it.
     """
     found: object = getattr(instance, name, default)
-    if found is default and is_declared(type(instance), name):
+    if found is default and _distance(instance, name) is not None:
         return getattr(instance, name)
     return found
 
@@ -114,9 +105,11 @@ def follows_sync(instance: object, name: str) -> bool:
     Returns:
         Whether the object, or a class of its that is listed ahead of ours, has the sync form alone.
     """
-    own = vars(instance)
+    own = instance.__dict__
     if name in own:
         return f"a{name}" not in own
+    if is_ours(getattr(type(instance), name, None)):
+        return False
     for base in type(instance).__mro__:
         names = vars(base)
         if name in names:

@@ -147,6 +147,16 @@ def names_for(perm: str) -> tuple[tuple[str, str], ...]:
     return tuple(method_names(source, perm.rpartition(".")[2]) for source in SOURCES)
 
 
+@lru_cache(maxsize=1024)
+def all_names_for(perm: str) -> frozenset[str]:
+    """Name all access methods for a permission.
+
+    Args:
+        perm: The permission, ``app_label.codename``.
+    """
+    return frozenset(name for names in names_for(perm) for name in names)
+
+
 class MethodNames(NamedTuple):
     """The names of the forms of an access method; None for one that is undefined or out of date."""
 

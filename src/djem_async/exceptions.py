@@ -18,8 +18,8 @@ class AsyncMethodError(SynchronousOnlyOperation):
 
 
 class NotADecisionError(TypeError):
-    """A method answered a check with something that can never be meant as an answer.
+    """A method answered a check with something that isn't a decision.
 
-    An awaitable in a sync check, a generator, or a function that nobody called: each is
-    truthy, so reading it as an answer would grant.
+    A `Q`, a text, a response, a function that nobody called or an awaitable in a sync check: each
+    is truthy, so reading it as an answer would grant. Return a `bool` instead.
     """

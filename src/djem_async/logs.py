@@ -8,7 +8,16 @@ from ._context import active_logs
 from ._driving import twin_of
 from ._entries import Entries, Entry, entries_of
 from ._lazy import plain_text
-from ._log_stack import ActiveLog, begin, finish, finished_here, innermost, leave, log_store
+from ._log_stack import (
+    ActiveLog,
+    begin,
+    finish,
+    finished_here,
+    innermost,
+    leave,
+    log_store,
+    log_to_end,
+)
 from ._twins import ours
 
 if TYPE_CHECKING:
@@ -80,7 +89,7 @@ class Loggable:
             KeyError: No log is active in this context.
         """
         store = log_store(self)
-        log = innermost(store)
+        log = log_to_end(store)
         if log is None or log.name is None:
             raise KeyError("No active log to finish.")
         leave(log)
@@ -110,8 +119,8 @@ class Loggable:
         Raises:
             KeyError: No log is active in this context.
         """
-        log = innermost(log_store(self))
-        if log is None or log.name is None:
+        log = log_to_end(log_store(self))
+        if log is None:
             raise KeyError("No active log to discard.")
         leave(log)
 

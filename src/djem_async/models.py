@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, Self, cast, overload
+from typing import TYPE_CHECKING, Any, Self, cast, overload
 
 from ._backends import answers, collect, configured_backends
 from ._decision import first_grant
@@ -58,12 +58,6 @@ class _ModelLevelCache:
         if not is_set and self._name != "_perm_cache":
             raise AttributeError(self._name)
         cache.drop_model_level(self._name)
-
-
-class _PermissionsUser(Protocol):
-    """What `OLPMixin` needs of the classes listed after it."""
-
-    async def ahas_perms(self, perm_list: Iterable[str], obj: Model | None = ...) -> bool: ...
 
 
 def _check(user: Any, perm: str, obj: Model | None) -> Flow[bool]:
@@ -174,7 +168,7 @@ class OLPMixin(Loggable):
         Raises:
             ValueError: ``perm_list`` is a string or cannot be iterated over.
         """
-        return await cast("_PermissionsUser", super()).ahas_perms(perm_list, obj)
+        return bool(await cast("Any", super()).ahas_perms(perm_list, obj))
 
     def get_user_permissions(self, obj: Model | None = None) -> set[str]:
         """Return the permissions that the user has directly, from all backends.
