@@ -8,11 +8,14 @@ loop itself are ``async def``.
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import os
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth.models import Permission
 from django.db import connections
 
@@ -20,8 +23,13 @@ from djem_async._context import active_logs
 from tests.testapp.models import Thing, User
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+
+PERM = "testapp.use_thing"
+MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
+OUR_BACKEND = "djem_async.auth.ObjectPermissionsBackend"
+PATIENCE = 10  # seconds, for what takes none
 
 DATABASE_FIXTURES = {"db", "transactional_db"}
 
@@ -114,5 +122,105 @@ def user(db: None) -> User:
 
 
 @pytest.fixture
+def superuser(db: None) -> User:
+    return User.objects.create_superuser("super")
+
+
+@pytest.fixture
 def thing(db: None) -> Thing:
     return Thing.objects.create(name="a thing")
+
+
+def allow(*_: Any) -> bool:
+    return True
+
+
+def deny(*_: Any) -> bool:
+    return False
+
+
+async def aallow(*_: Any) -> bool:
+    await asyncio.sleep(0)
+    return True
+
+
+async def adeny(*_: Any) -> bool:
+    return False
+
+
+def decorated(method: Any) -> Any:
+    """Wrap a function as decorators do."""
+
+    @functools.wraps(method)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return method(*args, **kwargs)
+
+    return wrapper
+
+
+@pytest.fixture
+def connections_of_threads() -> Iterator[None]:
+    """Close the connections that checks have opened in asgiref's thread."""
+    yield
+    asyncio.run(sync_to_async(connections.close_all)())
+
+
+# Without the database
+
+
+@pytest.fixture
+def universal_superuser(settings: Any) -> User:
+    """One whom access methods concern, with every model-level permission."""
+    settings.DJEM_UNIVERSAL_OLP = True
+    return User(pk=1, username="user.name", is_superuser=True)
+
+
+def set_caches(user: Any) -> None:
+    """Fill Django's caches: the user may use things."""
+    user._perm_cache, user._user_perm_cache, user._group_perm_cache = {PERM}, {PERM}, set()
+
+
+def known_user(pk: int = 1) -> User:
+    """Make a user who may use things, as if that had been fetched."""
+    user = User(pk=pk, username="user.name")
+    user._state.adding, user._state.db = False, "default"
+    set_caches(user)
+    return user
+
+
+def stored(pk: int = 1, name: str = "thing") -> Thing:
+    """Make a thing as if it had been fetched."""
+    return Thing.from_db("default", ["id", "name", "owner_id"], [pk, name, None])
+
+
+def assert_nothing_active(user: Any) -> None:
+    for use in (User.end_log, lambda user: user.log("line")):
+        with pytest.raises(KeyError, match="No active log"):
+            use(user)
+
+
+class Gate:
+    """Holds up the first to come until it is opened."""
+
+    def __init__(self) -> None:
+        self._first = threading.Lock()
+        self._reached, self._opened = threading.Event(), threading.Event()
+
+    def pass_through(self) -> bool:
+        if self._first.acquire(blocking=False):
+            self._reached.set()
+            assert self._opened.wait(PATIENCE)
+        return True
+
+    async def reached(self) -> None:
+        assert await asyncio.to_thread(self._reached.wait, PATIENCE)
+
+    def open(self) -> None:
+        self._opened.set()
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    gate = Gate()
+    yield gate
+    gate.open()

@@ -5,7 +5,6 @@
 
 import copy
 import itertools
-import pickle
 from typing import Any
 
 import django
@@ -43,12 +42,8 @@ def main() -> None:
 
     def check(user: Any) -> bool:
         (decision,) = {user.has_perm(PERM, group), async_to_sync(user.ahas_perm)(PERM, group)}
-        for form in ("get_all_permissions", "get_user_permissions"):
-            for found in (
-                getattr(user, form)(group),
-                async_to_sync(getattr(user, f"a{form}"))(group),
-            ):
-                assert user.is_superuser or (PERM in found) is decision, (form, found)
+        sets = user.get_all_permissions(group), async_to_sync(user.aget_all_permissions)(group)
+        assert user.is_superuser or all((PERM in found) is decision for found in sets)
         return decision
 
     def access_method(self: Group, user: User) -> bool:
@@ -65,10 +60,8 @@ def main() -> None:
             assert calls == [user]
             user.first_name = "Ann"
             assert not check(user)  # remembered
-            for copied in (copy.copy, copy.deepcopy, lambda user: pickle.loads(pickle.dumps(user))):
-                assert check(copied(user))
-            user = stored()
-            user.first_name, user.is_active = "Ann", False
+            assert check(copy.deepcopy(user))
+            user.is_active = False
             assert not check(user)
             user = stored()
             user.is_superuser = True

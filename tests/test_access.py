@@ -6,48 +6,22 @@ import asyncio
 import functools
 import threading
 from contextvars import ContextVar
-from enum import StrEnum
 from typing import Any, NamedTuple
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import Group
-from django.core.exceptions import PermissionDenied, SynchronousOnlyOperation
-from django.db.models import QuerySet, TextChoices
+from django.core.exceptions import SynchronousOnlyOperation
+from django.db.models import QuerySet
 from django.utils.functional import SimpleLazyObject
 
 from djem_async.access import nonblocking
-from djem_async.exceptions import AsyncMethodError, NotADecisionError, PermissionRecursionError
-from tests.conftest import grant
-from tests.testapp.models import SpecialThing, Thing, ThingProxy, User
+from djem_async.exceptions import AsyncMethodError, NotADecisionError
+from tests.conftest import PERM, aallow, adeny, allow, decorated, deny, grant
+from tests.testapp.models import SpecialThing, Thing, ThingProxy
 
-PERM = "testapp.use_thing"
 SOURCES = ("user", "group")
 FORMS = ("user", "auser", "group", "agroup")
-
-
-def allow(self: Any, argument: Any) -> bool:
-    return True
-
-
-def deny(self: Any, argument: Any) -> bool:
-    return False
-
-
-async def aallow(self: Any, argument: Any) -> bool:
-    await asyncio.sleep(0)
-    return True
-
-
-async def adeny(self: Any, argument: Any) -> bool:
-    return False
-
-
-@pytest.fixture
-def superuser(settings) -> User:
-    """Holds every model-level permission, without the database."""
-    settings.DJEM_UNIVERSAL_OLP = True
-    return User(pk=1, username="user.name", is_active=True, is_superuser=True)
 
 
 # Names
@@ -61,44 +35,11 @@ def test_a_method_is_found_by_its_name(api, user, thing, access_methods, form):
     assert api(user).get_all_permissions(thing) == {"testapp.delete_thing"}
 
 
-class Perm(StrEnum):
-    USE = PERM
-
-
-class Choice(TextChoices):
-    USE = PERM
-
-
-@pytest.mark.parametrize("perm", [Perm.USE, Choice.USE])
-@pytest.mark.parametrize("verbosity", [0, 2])
-def test_an_enum_member_is_the_permission_of_its_text(
-    api, user, thing, access_methods, settings, perm, verbosity
-):
-    settings.DJEM_PERM_LOG_VERBOSITY = verbosity
-    asked: list[Any] = []
-    access_methods(Thing, _user_can_use_thing=lambda self, user: asked.append(self) or False)
-    assert api(user).has_perm(perm) is True
-    for each in (perm, PERM):
-        assert api(user).has_perm(each, thing) is False
-        assert api(user).has_perms([each], thing) is False
-    assert asked == [thing]
-    if verbosity:
-        assert f"Permission: {PERM}\n" in user.get_log(f"auto-{PERM}-{thing.pk}")
-
-
 # Kinds of attributes
 
 
 def shifted(self: Any, answer: Any, argument: Any) -> Any:
     return answer
-
-
-def decorated(method: Any) -> Any:
-    @functools.wraps(method)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        return method(*args, **kwargs)
-
-    return wrapper
 
 
 class Toggle(NamedTuple):
@@ -177,13 +118,16 @@ def test_a_twin_that_is_not_async_is_refused(api, user, thing, access_methods):
 
 @pytest.mark.parametrize("form", FORMS)
 async def test_a_sync_check_that_needs_an_async_method_raises_on_an_event_loop(
-    superuser, access_methods, form
+    universal_superuser, access_methods, form
 ):
     access_methods(Thing, **{f"_{form}_can_use_thing": aallow})
     for error in (AsyncMethodError, SynchronousOnlyOperation):
         with pytest.raises(error, match=r"aallow.*await user\.ahas_perm"):
-            superuser.has_perm(PERM, Thing())
-    assert await sync_to_async(superuser.has_perm)(PERM, Thing()) is True
+            universal_superuser.has_perm(PERM, Thing())
+    assert await sync_to_async(universal_superuser.has_perm)(PERM, Thing()) is True
+    source = form.removeprefix("a")
+    access_methods(Thing, **{f"_{source}_can_use_thing": deny, f"_a{source}_can_use_thing": aallow})
+    assert universal_superuser.has_perm(PERM, Thing()) is False  # by its own form
 
 
 # What they are given
@@ -242,7 +186,9 @@ request_id: ContextVar[str] = ContextVar("request_id", default="none")
 
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("kind", ["def", "nonblocking", "async def"])
-async def test_only_a_plain_method_leaves_the_event_loop(superuser, access_methods, kind, source):
+async def test_only_a_plain_method_leaves_the_event_loop(
+    universal_superuser, access_methods, kind, source
+):
     seen: list[Any] = []
 
     def method(self: Any, argument: Any) -> bool:
@@ -256,7 +202,7 @@ async def test_only_a_plain_method_leaves_the_event_loop(superuser, access_metho
     mark = {"def": method, "nonblocking": nonblocking(decorated(method)), "async def": native}
     access_methods(Thing, **{f"_{source}_can_use_thing": mark[kind]})
     request_id.set("of the caller")
-    assert await superuser.ahas_perm(PERM, Thing()) is True
+    assert await universal_superuser.ahas_perm(PERM, Thing()) is True
     thread, context = seen
     assert (thread == threading.get_ident()) is (kind != "def")
     assert context == "of the caller"
@@ -321,30 +267,3 @@ def test_stop_iteration_is_an_error_and_does_not_hang(api, user, thing, access_m
     access_methods(Thing, **answering(StopIteration(True))[form])
     with pytest.raises(RuntimeError, match="StopIteration"):
         api(user).has_perm(PERM, thing)
-
-
-@pytest.mark.parametrize("form", ASKED)
-@pytest.mark.parametrize("verbosity", [0, 1])
-def test_permission_denied_denies_and_its_message_is_logged(
-    api, user, thing, access_methods, settings, form, verbosity
-):
-    settings.DJEM_PERM_LOG_VERBOSITY = verbosity
-    access_methods(Thing, **answering(PermissionDenied("It isn't yours."))[form])
-    for _ in range(2):  # the second is cached
-        user.start_log("mine")
-        assert api(user).has_perm(PERM, thing) is (form == "user before group")
-        user.end_log()
-        log = user.get_log(f"auto-{PERM}-{thing.pk}" if verbosity else "mine", raw=True)
-        assert [entry for entry in log if not entry.tags] == ["It isn't yours."]
-
-
-def test_a_long_chain_of_checks_raises_a_clear_error(api, superuser, access_methods):
-    def next_one(self: Any, user: Any) -> bool:
-        return user.has_perm(PERM, Thing(pk=self.pk + 1))
-
-    async def anext_one(self: Any, user: Any) -> bool:
-        return await user.ahas_perm(PERM, Thing(pk=self.pk + 1))
-
-    access_methods(Thing, _user_can_use_thing=next_one, _auser_can_use_thing=anext_one)
-    with pytest.raises(PermissionRecursionError, match="use_thing"):
-        api(superuser).has_perm(PERM, Thing(pk=1))

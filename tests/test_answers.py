@@ -22,13 +22,11 @@ from django.utils.functional import lazystr
 
 from djem_async.access import nonblocking
 from djem_async.exceptions import NotADecisionError
-from tests.conftest import grant
+from tests.conftest import PERM, grant
 from tests.testapp.models import OtherThing, Thing, User
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-PERM = "testapp.use_thing"
 
 
 State = enum.IntEnum("State", {"CLOSED": 0, "OPEN": 1})
@@ -172,13 +170,6 @@ def test_a_coroutine_is_awaited_or_refused(api, checks, answer, awaited):
 @pytest.mark.parametrize("answer", [False, None, "no"])
 def test_a_coroutine_returned_by_an_async_method_does_not_grant(checks, answer):
     assert True not in checks(native(lambda: a_coroutine(answer)))
-
-
-def test_a_check_returned_without_await_does_not_grant(api, user, thing, access_methods):
-    denied = lambda self, user: user.ahas_perm("testapp.delete_thing", self)  # noqa: E731
-    access_methods(Thing, _user_can_use_thing=denied)
-    wanted = False if api.mode == "async" else NotADecisionError
-    assert outcome(api(user).has_perm, PERM, thing) is wanted
 
 
 def test_an_unawaited_check_inside_a_method_raises(api, user, thing, access_methods):

@@ -11,10 +11,9 @@ from django.test import AsyncClient, Client
 from django.urls import path
 
 from djem_async.auth import ObjectPermissionsBackend
+from tests.conftest import MODEL_BACKEND, OUR_BACKEND
 from tests.testapp.models import User
 
-MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
-OUR_BACKEND = "djem_async.auth.ObjectPermissionsBackend"
 ORDERS = [[MODEL_BACKEND, OUR_BACKEND], [OUR_BACKEND, MODEL_BACKEND]]
 
 

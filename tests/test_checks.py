@@ -24,6 +24,7 @@ from djem_async import protocols
 from djem_async.access import nonblocking
 from djem_async.auth import ObjectPermissionsBackend
 from djem_async.models import Loggable, OLPMixin
+from tests.conftest import MODEL_BACKEND, OUR_BACKEND, decorated
 from tests.testapp.models import Supplier, Thing, User
 
 # Django's own checks ask MySQL and MariaDB for their version.
@@ -31,9 +32,6 @@ pytestmark = pytest.mark.django_db(databases=["default", "other"])
 
 # Model definitions of a test go to an app of Django's, emptied: an app without a user model.
 APP = "sessions"
-
-MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
-OUR_BACKEND = "djem_async.auth.ObjectPermissionsBackend"
 
 
 @pytest.fixture
@@ -156,14 +154,6 @@ def keyword_argument(self, user, *, more):
     return True
 
 
-def decorated(function):
-    @functools.wraps(function)
-    def wrapper(*args, **kwargs):
-        return function(*args, **kwargs)
-
-    return wrapper
-
-
 class Granting:
     """A callable object isn't bound, so it is called with the user alone."""
 
@@ -189,22 +179,27 @@ NO_METHODS = [
     *(None, True, "allow", models.BooleanField()),
     models.ManyToManyField(Group, related_name="+"),
 ]
+WRONG = [
+    *(no_argument, two_arguments, keyword_argument),
+    *(staticmethod(lambda: True), functools.partialmethod(method, 1)),
+]
+MISTAKES = [
+    *(("E002", f"_{source}_can_view_item", each) for source in ("user", "group") for each in WRONG),
+    *(("E003", f"_a{source}_can_view_item", method) for source in ("user", "group")),
+    *(("E005", "_user_can_view_item", each) for each in NO_METHODS),
+]
+HINTS = {"E002": "def {name}(self, {argument})", "E003": " {twin}", "E005": ""}
 
 
-@pytest.mark.parametrize("argument", ["user", "groups"])
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        *(no_argument, two_arguments, keyword_argument),
-        *(staticmethod(lambda: True), functools.partialmethod(method, 1)),
-    ],
-)
-def test_the_wrong_number_of_arguments_is_an_error(find_in, argument, wrong):
-    name = f"_{argument.removesuffix('s')}_can_view_item"
+@pytest.mark.parametrize(("number", "name", "wrong"), MISTAKES)
+def test_what_cannot_be_a_method_is_an_error(find_in, number, name, wrong):
     (message,) = find_in(**{name: wrong})
-    assert ids([message]) == ["E002"]
+    assert ids([message]) == [number]
     assert f"Item.{name}" in message.msg
-    assert f"def {name}(self, {argument})" in message.hint
+    argument = "groups" if "group" in name else "user"
+    hint = HINTS[number].format(name=name, argument=argument, twin=name.replace("_a", "_"))
+    assert hint in message.hint
+    assert ("`async def`" in message.hint) >= (number == "E003")
 
 
 @pytest.mark.parametrize(
@@ -215,22 +210,6 @@ def test_the_wrong_number_of_arguments_is_an_error(find_in, argument, wrong):
 )
 def test_what_can_be_called_with_one_argument_is_right(find_in, name, right):
     assert find_in(**{name: right}) == []
-
-
-@pytest.mark.parametrize("source", ["user", "group"])
-def test_a_twin_that_is_not_async_is_an_error(find_in, source):
-    (message,) = find_in(**{f"_a{source}_can_add_item": method})
-    assert ids([message]) == ["E003"]
-    assert f"Item._a{source}_can_add_item" in message.msg
-    assert "`async def`" in message.hint
-    assert f" _{source}_can_add_item" in message.hint
-
-
-@pytest.mark.parametrize("wrong", NO_METHODS, ids=lambda wrong: type(wrong).__name__)
-def test_an_attribute_that_is_not_a_method_is_an_error(find_in, wrong):
-    (message,) = find_in(_user_can_view_item=wrong)
-    assert ids([message]) == ["E005"]
-    assert "Item._user_can_view_item" in message.msg
 
 
 def test_each_method_is_reported_for_the_model_that_has_it(find_in, apps):
@@ -275,16 +254,16 @@ def test_a_method_for_an_unknown_permission_is_a_warning(find_in, name, guess):
     assert "Meta.permissions" in message.hint
 
 
-@pytest.mark.parametrize("action", ["add", "change", "delete", "view"])
-def test_the_default_permissions_are_known(find_in, action):
-    assert find_in(**{f"_user_can_{action}_item": method}) == []
-
-
-def test_other_permissions_of_a_model_are_known_and_dropped_ones_are_not(find_in):
-    meta = {"default_permissions": ("share",), "permissions": [("use", "Use")]}
-    names = ("share_item", "use", "add_item", "change_item", "delete_item", "view_item")
+@pytest.mark.parametrize(
+    ("default", "known"),
+    [(("add", "change", "delete", "view"), 4), (("share",), 0), ((), 0)],
+)
+def test_permissions_of_a_model_are_known_and_dropped_ones_are_not(find_in, default, known):
+    meta = {"default_permissions": default, "permissions": [("use", "Use")]}
+    names = ["use", *(f"{action}_item" for action in ("add", "change", "delete", "view"))]
+    names += ["share_item"] * ("share" in default)
     found = find_in(meta=meta, **{f"_user_can_{name}": method for name in names})
-    assert ids(found) == ["W001"] * 4
+    assert ids(found) == ["W001"] * (4 - known)
 
 
 def test_permissions_of_ancestors_are_known_and_those_of_descendants_are_not(apps):

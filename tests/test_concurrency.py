@@ -16,23 +16,23 @@ from django.template import Context, Template
 
 from djem_async.auth import ObjectPermissionsBackend
 from djem_async.exceptions import PermissionRecursionError
-from tests.conftest import grant
+from tests.conftest import (
+    OUR_BACKEND,
+    PERM,
+    Gate,
+    assert_nothing_active,
+    grant,
+    known_user,
+    set_caches,
+    stored,
+)
 from tests.testapp.models import OtherThing, Thing, ThingProxy, User
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-PERM = "testapp.use_thing"
-PATIENCE = 10  # seconds, for what takes none
-OUR_BACKEND = "djem_async.auth.ObjectPermissionsBackend"
+pytestmark = pytest.mark.usefixtures("connections_of_threads")
 transactional = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def _connections_of_threads() -> Iterator[None]:
-    """Close the connections that checks have opened in asgiref's thread."""
-    yield
-    asyncio.run(sync_to_async(connections.close_all)())
 
 
 def closing_connections(function: Callable[..., Any], *args: Any) -> Any:
@@ -54,59 +54,19 @@ async def in_form(form: str, user: User, name: str, *args: Any) -> Any:
     return await getattr(user, f"a{name}")(*args)
 
 
-def assert_nothing_active(user: User) -> None:
-    for use in (user.end_log, lambda: user.log("line")):
-        with pytest.raises(KeyError, match="No active log"):
-            use()
-
-
-class Hold:
-    """Holds up the first to come until it is released."""
-
-    def __init__(self) -> None:
-        self._first = threading.Lock()
-        self._reached, self._released = threading.Event(), threading.Event()
-
-    def wait(self) -> None:
-        if self._first.acquire(blocking=False):
-            self._reached.set()
-            assert self._released.wait(PATIENCE)
-
-    async def reached(self) -> None:
-        assert await asyncio.to_thread(self._reached.wait, PATIENCE)
-
-    def release(self) -> None:
-        self._released.set()
-
-    async def cancelled_inside(self, awaitable: Any) -> contextvars.Context:
-        """Begin something, cancel it while it is held up, and return its context."""
-        context = contextvars.copy_context()
-        task = asyncio.get_running_loop().create_task(awaitable, context=context)
-        await self.reached()
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        return context
-
-
-@pytest.fixture
-def hold() -> Iterator[Hold]:
-    hold = Hold()
-    yield hold
-    hold.release()
-
-
-def known_user(pk: int = 1) -> User:
-    user = User(pk=pk, username="user.name")
-    user._state.adding, user._state.db = False, "default"
-    user._perm_cache, user._user_perm_cache, user._group_perm_cache = {PERM}, {PERM}, set()
-    return user
+async def cancelled_inside(gate: Gate, awaitable: Any) -> contextvars.Context:
+    """Begin something, cancel it while it is held up, and return its context."""
+    context = contextvars.copy_context()
+    task = asyncio.get_running_loop().create_task(awaitable, context=context)
+    await gate.reached()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    return context
 
 
 def things(count: int) -> list[Thing]:
-    names = ["id", "name", "owner_id"]
-    rows = ([pk, f"thing {pk}", None] for pk in range(1, count + 1))
-    return [Thing.from_db("default", names, row) for row in rows]
+    return [stored(pk, f"thing {pk}") for pk in range(1, count + 1)]
 
 
 # Tasks and threads that share a user
@@ -250,7 +210,7 @@ async def test_task_that_outlives_its_check_may_make_the_same_check(access_metho
     async def later() -> bool:
         await over.wait()
         user.clear_perm_cache()
-        user._user_perm_cache, user._group_perm_cache = {PERM}, set()
+        set_caches(user)
         return await user.ahas_perm(PERM, thing)
 
     async def decide(self: Thing, user: User) -> bool:
@@ -348,13 +308,13 @@ def test_flag_that_an_access_method_flips_is_not_cached(api, user, thing, access
 @pytest.mark.parametrize("before", [True, False])
 @pytest.mark.parametrize(("form", "has_twin"), [("sync", 0), ("async", 0), ("async", 1)])
 async def test_decision_in_flight_is_not_stored_after_a_clear(
-    user, thing, hold, access_methods, form, has_twin, before
+    user, thing, gate, access_methods, form, has_twin, before
 ):
     state = {"granted": before}
 
     def decide(self: Thing, user: User) -> bool:
         granted = state["granted"]
-        hold.wait()
+        gate.pass_through()
         return granted
 
     async def adecide(self: Thing, user: User) -> bool:
@@ -363,11 +323,11 @@ async def test_decision_in_flight_is_not_stored_after_a_clear(
     twin = {"_auser_can_use_thing": adecide} if has_twin else {}
     access_methods(Thing, _user_can_use_thing=decide, **twin)
     check = asyncio.create_task(in_form(form, user, "has_perm", PERM, thing))
-    await hold.reached()
+    await gate.reached()
     state["granted"] = not before
     user.clear_perm_cache()
     assert await in_form("sync", user, "has_perm", PERM, thing) is not before
-    hold.release()
+    gate.open()
     assert await check is before
     for again in ("sync", "async"):
         assert await in_form(again, user, "has_perm", PERM, thing) is not before
@@ -376,18 +336,18 @@ async def test_decision_in_flight_is_not_stored_after_a_clear(
 class HeldBackend(ModelBackend):
     """Holds up whoever has fetched permissions; async checks run it in the thread."""
 
-    hold: Hold
+    gate: Gate
 
     def get_group_permissions(self, user_obj: Any, obj: Any = None) -> set[str]:
         permissions = super().get_group_permissions(user_obj, obj)
         if obj is None:
-            self.hold.wait()
+            self.gate.pass_through()
         return permissions
 
 
 @pytest.fixture
-def held_backend(settings: Any, monkeypatch: Any, hold: Hold) -> None:
-    monkeypatch.setattr(HeldBackend, "hold", hold, raising=False)
+def held_backend(settings: Any, monkeypatch: Any, gate: Gate) -> None:
+    monkeypatch.setattr(HeldBackend, "gate", gate, raising=False)
     settings.AUTHENTICATION_BACKENDS = [f"{__name__}.HeldBackend", OUR_BACKEND]
 
 
@@ -396,37 +356,21 @@ def held_backend(settings: Any, monkeypatch: Any, hold: Hold) -> None:
 @pytest.mark.parametrize("name", ["has_perm", "get_all_permissions", "has_module_perms"])
 @pytest.mark.parametrize("form", ["sync", "async"])
 async def test_permissions_in_flight_are_not_stored_after_a_clear(
-    user, thing, hold, held_backend, form, name, before
+    user, thing, gate, held_backend, form, name, before
 ):
     args = {"has_perm": [PERM, thing], "has_module_perms": ["testapp"]}.get(name, [])
     if not before:
         await in_thread(user.user_permissions.clear)
     check = asyncio.create_task(in_form(form, user, name, *args))
-    await hold.reached()
+    await gate.reached()
     await (in_thread(user.user_permissions.clear) if before else in_thread(grant, user, PERM))
     user.clear_perm_cache()
     assert await in_form("sync", user, "has_perm", PERM, thing) is not before
-    hold.release()
+    gate.open()
     assert bool(await check) is before
     for again in ("sync", "async"):
         assert await in_form(again, user, "has_perm", PERM, thing) is not before
         assert await in_form(again, user, "has_perm", PERM) is not before
-
-
-def test_check_nested_in_one_that_cleared_is_not_older_than_the_clear(api, user, access_methods):
-    outer, inner = things(2)
-    answers = [True, False]
-
-    def decide(self: Thing, user: User) -> bool:
-        if self == inner:
-            return answers.pop(0)
-        assert api(user).has_perm(PERM, inner) is True
-        user.clear_perm_cache()
-        return api(user).has_perm(PERM, inner)
-
-    access_methods(Thing, _user_can_use_thing=decide)
-    assert api(user).has_perm(PERM, outer) is False
-    assert api(user).has_perm(PERM, inner) is False
 
 
 # Cancelled checks
@@ -435,7 +379,7 @@ def test_check_nested_in_one_that_cleared_is_not_older_than_the_clear(api, user,
 @pytest.mark.parametrize("cleared", [True, False])
 @pytest.mark.parametrize("verbosity", [0, 2])
 async def test_thread_that_outlives_its_cancelled_check_replaces_nothing(
-    settings, hold, access_methods, verbosity, cleared
+    settings, gate, access_methods, verbosity, cleared
 ):
     settings.DJEM_PERM_LOG_VERBOSITY = verbosity
     user, (thing, other), state, ended = known_user(), things(2), {"granted": True}, list[Any]()
@@ -443,21 +387,21 @@ async def test_thread_that_outlives_its_cancelled_check_replaces_nothing(
     def decide(self: Thing, user: User) -> bool:
         granted = state["granted"]
         if granted:
-            hold.wait()
+            gate.pass_through()
             user.log("this goes nowhere")
             ended.append(user.has_perm(PERM, other))
         return granted
 
     access_methods(Thing, _user_can_use_thing=decide)
-    context = await hold.cancelled_inside(user.ahas_perm(PERM, thing))
+    context = await cancelled_inside(gate, user.ahas_perm(PERM, thing))
     context.run(assert_nothing_active, user)
     state["granted"] = False
     if cleared:
         user.clear_perm_cache()
-        user._perm_cache, user._user_perm_cache, user._group_perm_cache = {PERM}, {PERM}, set()
+        set_caches(user)
     assert await in_thread(user.has_perm, PERM, thing) is False
     following = context.run(asyncio.create_task, user.ahas_perm(PERM, thing))
-    hold.release()
+    gate.open()
     assert await following is False
     await sync_to_async(int)()  # the thread is through
     assert ended == [False]
@@ -469,13 +413,13 @@ async def test_thread_that_outlives_its_cancelled_check_replaces_nothing(
 @transactional
 @pytest.mark.parametrize("obj", ["model level", "object level"])
 async def test_permissions_fetched_by_a_cancelled_check_are_not_stored_after_a_clear(
-    user, thing, hold, held_backend, obj
+    user, thing, gate, held_backend, obj
 ):
     target = thing if obj == "object level" else None
-    await hold.cancelled_inside(user.ahas_perm(PERM, target))
+    await cancelled_inside(gate, user.ahas_perm(PERM, target))
     await in_thread(user.user_permissions.clear)
     user.clear_perm_cache()
-    hold.release()
+    gate.open()
     await sync_to_async(int)()  # the thread is through
     assert await user.ahas_perm(PERM, target) is False
     assert await in_thread(user.has_perm, PERM, target) is False
@@ -483,14 +427,14 @@ async def test_permissions_fetched_by_a_cancelled_check_are_not_stored_after_a_c
 
 @pytest.mark.parametrize("verbosity", [0, 1])
 async def test_check_that_timed_out_leaves_logs_alone_and_can_be_repeated(
-    settings, hold, access_methods, verbosity
+    settings, gate, access_methods, verbosity
 ):
     settings.DJEM_PERM_LOG_VERBOSITY = verbosity
     user, (outer, inner) = known_user(), things(2)
 
     async def decide(self: Thing, user: User) -> bool:
         if self == inner:
-            await sync_to_async(hold.wait)()
+            await sync_to_async(gate.pass_through)()
             return True
         user.log("before")
         with pytest.raises(TimeoutError):  # noqa: PT012
@@ -502,7 +446,7 @@ async def test_check_that_timed_out_leaves_logs_alone_and_can_be_repeated(
         return False
 
     async def expire(scope: asyncio.Timeout) -> None:
-        await hold.reached()
+        await gate.reached()
         scope.reschedule(0)
 
     access_methods(Thing, _user_can_use_thing=decide)
@@ -511,7 +455,7 @@ async def test_check_that_timed_out_leaves_logs_alone_and_can_be_repeated(
     lines = ["before", "after"]
     if verbosity:
         assert user.get_last_log(raw=True)[1:] == [*lines, "\nRESULT: Permission Denied"]
-    hold.release()
+    gate.open()
     assert await user.ahas_perm(PERM, inner) is True
     assert user.end_log() == ("mine", [] if verbosity else lines)
     assert_nothing_active(user)

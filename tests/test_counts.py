@@ -8,27 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
-from django.contrib.auth.models import Group
-from django.db import connection, connections
+from django.db import connection
 
 from benchmarks.counting import Counts, counting
 from djem_async.access import nonblocking
-from tests.conftest import grant
+from tests.conftest import PERM, grant, stored
 from tests.testapp.models import Thing, User
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-PERM = "testapp.use_thing"
-
-
-@pytest.fixture(autouse=True)
-def _connections_of_threads() -> Iterator[None]:
-    """Close the connections that checks have opened in asgiref's thread."""
-    yield
-    asyncio.run(sync_to_async(connections.close_all)())
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("connections_of_threads"),
+]
 
 
 @pytest.fixture
@@ -57,9 +50,7 @@ PLAIN = pytest.param({"_user_can_use_thing": decide}, id="plain def")
 
 
 def things(number: int) -> list[Thing]:
-    """Make things that look as if they had been fetched."""
-    names = ["id", "name", "owner_id"]
-    return [Thing.from_db("default", names, [pk, "thing", None]) for pk in range(1, number + 1)]
+    return [stored(pk) for pk in range(1, number + 1)]
 
 
 async def counted(work: Callable[[], Awaitable[Any]]) -> Counts:
@@ -140,24 +131,6 @@ def test_cached_answer_costs_nothing(fresh, access_methods, settings, methods, v
     with counting() as counts:
         assert all(user.has_perm(PERM, obj) for obj in objects)
     assert (counts.queries, counts.hops) == (0, 0)
-
-
-def test_queries_of_methods_are_made_once(api, fresh, access_methods):
-    access_methods(
-        Thing,
-        _user_can_use_thing=lambda self, user: Thing.objects.filter(owner=user).exists(),
-        _group_can_use_thing=lambda self, groups: groups.filter(name="staff").exists(),
-    )
-    user = fresh()
-    user.groups.add(Group.objects.create(name="staff"))
-    (thing,) = things(1)
-    with counting() as counts:
-        assert api(user).has_perm(PERM, thing) is True
-        assert counts.queries == 3
-        assert api(user).has_perm(PERM, thing) is True
-        assert api(user).has_perm("testapp.change_thing", thing) is False
-        assert PERM in api(user).get_all_permissions()
-        assert counts.queries == 3
 
 
 @pytest.mark.parametrize("methods", IN_PLACE)

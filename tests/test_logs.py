@@ -80,6 +80,8 @@ def test_any_class_can_log(api: Api, kind: type[Any]) -> None:
     other.discard_log()
     lines = ["first", "2", "None", "", "['a']", "lazy"]
     assert api(instance).end_log() == ("export", lines)
+    with pytest.raises(KeyError, match="No active log to finish"):
+        api(instance).end_log()
     assert instance.get_log("export") == instance.get_last_log() == "\n".join(lines)
     assert_no_logs(other)
 
@@ -116,19 +118,6 @@ def test_entries_logged_again_are_plain_lines(report: Plain) -> None:
         assert tagged(report.get_log(name, raw=True)) == [("line", tags)]
 
 
-def test_starting_a_log_suspends_the_active_one(api: Api, report: Plain) -> None:
-    for name in ("outer", "inner", "discarded"):
-        report.start_log(name)
-        report.log("before")
-        with pytest.raises(ValueError, match=r'^A log named "outer" is already active'):
-            report.start_log("outer")
-    report.discard_log()
-    report.log("after")
-    assert api(report).end_log() == ("inner", ["before", "after"])
-    report.log("last")
-    assert api(report).end_log() == ("outer", ["before", "last"])
-
-
 def assert_no_logs(report: Loggable, *, but_finished: bool = False) -> None:
     errors: list[tuple[Callable[[], object], str]] = [
         (report.end_log, "No active log to finish"),
@@ -141,16 +130,6 @@ def assert_no_logs(report: Loggable, *, but_finished: bool = False) -> None:
         with pytest.raises(KeyError) as caught:
             call()
         assert caught.value.args[0].startswith(message)
-
-
-def test_missing_logs_are_key_errors(api: Api, report: Plain) -> None:
-    report.start_log("x")
-    with pytest.raises(KeyError, match="Has it been finished"):
-        report.get_log("x")
-    report.discard_log()
-    assert_no_logs(report)
-    with pytest.raises(KeyError, match="No active log to finish"):
-        api(report).end_log()
 
 
 def save(self: Any) -> tuple[str, list[Entry]]:

@@ -12,27 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from djem_async.access import nonblocking
+from tests.conftest import PERM, known_user, set_caches, stored
 from tests.testapp.models import Thing, User
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-PERM = "testapp.use_thing"
 WARM_UP, MANY = 200, 1_000  # checks; a context keeps less than 200 logs
-
-
-def make_user(number: int = 1) -> User:
-    user = User(pk=number, username=f"user {number}")
-    set_caches(user)
-    return user
-
-
-def set_caches(user: User) -> None:
-    user._perm_cache, user._user_perm_cache, user._group_perm_cache = {PERM}, {PERM}, set()
-
-
-def make_thing(number: int = 1) -> Thing:
-    return Thing.from_db("default", ["id", "name", "owner_id"], [number, "thing", None])
 
 
 def log_and_decide(thing: Thing, user: User) -> bool:
@@ -118,11 +104,11 @@ async def test_context_keeps_no_user_alive_and_does_not_grow(
     settings.DJEM_PERM_LOG_VERBOSITY = verbosity
     check, method = ROUNDS[name]
     access_methods(Thing, _user_can_use_thing=method)
-    thing, alive = make_thing(), weakref.WeakSet[User]()
+    thing, alive = stored(), weakref.WeakSet[User]()
     for number in range(WARM_UP + MANY):
         if number == WARM_UP:
             before = size()
-        user = make_user(number)
+        user = known_user(number)
         alive.add(user)
         await check(user, thing)
         del user
@@ -139,7 +125,7 @@ async def test_context_taken_inside_a_check_keeps_nothing_alive(settings, access
         return True
 
     access_methods(Thing, _user_can_use_thing=decide)
-    user, thing = make_user(), make_thing()
+    user, thing = known_user(), stored()
     assert await user.ahas_perm(PERM, thing)
     references = [weakref.ref(user), weakref.ref(thing)]
     del user, thing
@@ -152,11 +138,11 @@ async def test_context_taken_inside_a_check_keeps_nothing_alive(settings, access
 async def test_user_keeps_no_object_alive_and_does_not_grow(settings, access_methods, verbosity):
     settings.DJEM_PERM_LOG_VERBOSITY = verbosity
     access_methods(Thing, _user_can_use_thing=decide_in_place)
-    user, alive = make_user(), weakref.WeakSet[Thing]()
+    user, alive = known_user(), weakref.WeakSet[Thing]()
     for number in range(WARM_UP + MANY):
         if number == WARM_UP:
             before = size()
-        for thing in (make_thing(number % 20), Thing(pk=number % 20)):
+        for thing in (stored(number % 20), Thing(pk=number % 20)):
             alive.add(thing)
             assert user.has_perm(PERM, thing)
             assert await user.ahas_perm(PERM, thing)
@@ -168,11 +154,11 @@ async def test_user_keeps_no_object_alive_and_does_not_grow(settings, access_met
 async def test_user_keeps_little_of_many_objects_after_a_clear(settings, access_methods, verbosity):
     settings.DJEM_PERM_LOG_VERBOSITY = verbosity
     access_methods(Thing, _user_can_use_thing=decide_in_place)
-    user, sizes = make_user(), list[int]()
+    user, sizes = known_user(), list[int]()
     for count in (1_500, 6_000):  # an instance keeps 1,000 logs
         for number in range(0, count, 2):
-            assert await user.ahas_perm(PERM, make_thing(number))
-            assert user.has_perm(PERM, make_thing(number + 1))
+            assert await user.ahas_perm(PERM, stored(number))
+            assert user.has_perm(PERM, stored(number + 1))
         user.clear_perm_cache()
         set_caches(user)
         sizes.append(size())

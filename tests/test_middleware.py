@@ -20,10 +20,10 @@ from django.utils.functional import SimpleLazyObject
 
 from djem_async.auth import permission_required
 
+from .conftest import MODEL_BACKEND
 from .testapp.models import User
 from .testapp.views import USE_THING, Site
 
-BACKEND = "django.contrib.auth.backends.ModelBackend"
 SHARED = "djem_async.middleware.SharedUserMiddleware"
 
 
@@ -94,8 +94,8 @@ def test_user_is_fetched_once_and_only_if_asked_for(site, user):
 @pytest.mark.parametrize("first", [[], [auser], [request_user]], ids=["", "auser", "user"])
 def test_signing_in_and_out_changes_both(site, user, first):
     other = User.objects.get(username="other")
-    sign_in = partial(login, user=other, backend=BACKEND)
-    asign_in = partial(alogin, user=other, backend=BACKEND)
+    sign_in = partial(login, user=other, backend=MODEL_BACKEND)
+    asign_in = partial(alogin, user=other, backend=MODEL_BACKEND)
     for change in (sign_in, asign_in, logout, alogout):
         *_, one, two = look(site, user, *first, change, auser, request_user)
         assert one is two

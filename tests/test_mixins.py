@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from django.contrib.auth.mixins import LoginRequiredMixin
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpResponse
 from django.views import View
-from django.views.generic import DetailView
 
-from djem_async.auth import PermissionRequiredMixin, permission_required
+from djem_async.auth import PermissionRequiredMixin
 from djem_async.exceptions import NotADecisionError
 
-from .conftest import grant
-from .testapp.models import Thing, User
+from .conftest import aallow, adeny, allow, deny, grant
+from .testapp.models import User
 from .testapp.views import USE_THING, Site, view_class
 
 CHANGE = "testapp.change_thing"
@@ -35,22 +33,6 @@ def serve(site):
         site.serve(type("V", (*bases, base), {}).as_view(), route)
 
     return serve
-
-
-def allow(*_args):
-    return True
-
-
-def deny(*_args):
-    return False
-
-
-async def aallow(*_args):
-    return True
-
-
-async def adeny(*_args):
-    return False
 
 
 def test_raise_exception_of_the_class_and_of_as_view(site, user):
@@ -209,32 +191,3 @@ def test_override_can_call_super(site, serve, user, thing, answer):
         assert site.get(f"/{thing.pk}/", user).status_code == (200 if answer else 403)
         assert [run.kwargs for run in site.runs] == [{"pk": thing}] * answer
         site.runs.clear()
-
-
-def test_login_required_mixin_and_decorator(settings, user, thing):
-    site = Site(settings, "class")
-    view = type(
-        "V", (LoginRequiredMixin, view_class("sync", site.runs, **OPEN)), {"login_url": "/a/"}
-    )
-    site.serve(permission_required((CHANGE, "pk"), login_url="/b/")(view.as_view()), "<int:pk>/")
-    assert site.get(f"/{thing.pk}/", user).url == f"/b/?next=/{thing.pk}/"
-    assert site.get(f"/{thing.pk}/", grant(user, CHANGE)).status_code == 200
-    site.serve(view.as_view())
-    assert site.get("/").url == "/a/?next=/"
-
-
-class ThingDetail(PermissionRequiredMixin, DetailView):
-    model = Thing
-    permission_required = [USE_THING]
-    template_name = "testapp/thing.html"
-
-    def get_context_data(self, **kwargs):
-        return super().get_context_data(user=self.request.user, **kwargs)
-
-
-def test_detail_view_finds_its_object_by_the_key_that_it_keeps(settings, user, thing):
-    site = Site(settings, "class")
-    site.serve(ThingDetail.as_view(), "<int:pk>/")
-    assert site.get(f"/{thing.pk}/", user).content.strip() == b"<b>a thing</b>"
-    assert site.get(f"/{thing.pk}/").status_code == 302
-    assert site.get("/0/", user).status_code == 404

@@ -340,9 +340,10 @@ def test_a_failed_query_caches_nothing(api):
     def fail(*args: Any) -> Any:
         raise DatabaseError("x")
 
-    with transaction.atomic(), connections["default"].execute_wrapper(fail):
-        with pytest.raises(DatabaseError, match="x"):
-            api(user).has_perm(PERM)
-    assert not caches(user)
+    for obj in (None, Thing(pk=1), None):
+        with transaction.atomic(), connections["default"].execute_wrapper(fail):
+            with pytest.raises(DatabaseError, match="x"):
+                api(user).has_perm(PERM, obj)
+        assert not caches(user)
     api(user).has_perm(PERM)
     assert caches(user) == held

@@ -1,4 +1,4 @@
-"""`OLPMixin`: Django's permission methods, universal OLP, and overrides in subclasses."""
+"""`OLPMixin`: `has_perms`, and overrides in subclasses."""
 
 from __future__ import annotations
 
@@ -7,20 +7,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import AbstractUser, Group
-from django.core.exceptions import PermissionDenied
 from django.test.utils import isolate_apps
 
-from djem_async.models import Loggable, OLPMixin
-from tests.conftest import grant, permission
+from djem_async.models import OLPMixin
+from tests.conftest import PERM, adeny, deny, permission
 from tests.testapp.models import Thing, User
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PERM = "testapp.use_thing"
 DELETE = "testapp.delete_thing"
-DJANGOS = "django.contrib.auth.backends.ModelBackend"
-OURS = "djem_async.auth.ObjectPermissionsBackend"
 
 
 def user_class(*bases: type, **attributes: Any) -> type[Any]:
@@ -31,42 +27,6 @@ def user_class(*bases: type, **attributes: Any) -> type[Any]:
     names = {"__module__": __name__, "Meta": type("Meta", (), meta), **attributes}
     with isolate_apps("tests.testapp"):
         return type("StrictUser", bases, names)
-
-
-# As Django's
-
-
-def test_permissions_of_a_user_and_of_groups(api, user):
-    group = Group.objects.create(name="staff")
-    group.permissions.add(permission(DELETE))
-    assert api(user).has_perm(PERM) is True
-    assert api(user).has_perm(DELETE) is False
-    user.groups.add(group)
-    user.clear_perm_cache()
-    assert api(user).has_perm(DELETE) is True
-    assert api(user).has_perm("testapp.no_such_permission") is False
-    assert api(user).get_group_permissions() == {DELETE}
-    assert api(user).get_user_permissions() == {PERM}
-    assert api(user).get_all_permissions() == {PERM, DELETE}
-    assert api(user).has_module_perms("testapp") is True
-    assert api(user).has_module_perms("auth") is False
-
-
-@pytest.mark.parametrize("is_universal", [False, True])
-def test_an_active_superuser_has_every_permission_at_the_model_level(
-    api, user, settings, is_universal
-):
-    settings.DJEM_UNIVERSAL_OLP = is_universal
-    user.is_superuser = True
-    assert api(user).has_perm("no.such_permission") is True
-    assert api(user).has_perms([PERM, "no.such_permission"]) is True
-    assert api(user).has_module_perms("no_such_app") is True
-    assert api(user).get_all_permissions() > {PERM, DELETE}
-    user.is_active = False
-    user.clear_perm_cache()
-    assert api(user).has_perm(PERM) is False
-    assert api(user).has_module_perms("testapp") is False
-    assert api(user).get_all_permissions() == set()
 
 
 @pytest.mark.parametrize(
@@ -85,14 +45,6 @@ def test_has_perms_needs_all_permissions(api, user, thing, perms, granted, kind,
     assert api(user).has_perms(kind(perms), *[thing] * on_object) is granted
 
 
-def test_has_perms_asks_access_methods(api, user, thing, access_methods):
-    user = grant(user, DELETE)
-    access_methods(Thing, _user_can_delete_thing=lambda self, user: False)
-    assert api(user).has_perms([PERM, DELETE]) is True
-    assert api(user).has_perms([PERM, DELETE], thing) is False
-    assert api(user).has_perms([PERM], obj=thing) is True
-
-
 def test_has_perms_stops_at_the_first_denial(api, user):
     def perms() -> Iterator[str]:
         yield DELETE
@@ -105,41 +57,6 @@ def test_has_perms_stops_at_the_first_denial(api, user):
 def test_has_perms_refuses_what_is_not_an_iterable_of_permissions(api, user, perms):
     with pytest.raises(ValueError, match="must be an iterable of permissions"):
         api(user).has_perms(perms)
-
-
-# Universal OLP
-
-
-def test_superusers_are_subject_to_access_methods_only_with_universal_olp(
-    api, user, thing, access_methods, settings
-):
-    user.is_superuser = True
-    access_methods(Thing, _user_can_delete_thing=lambda self, user: self.name == "good")
-    good = Thing.objects.create(name="good")
-    for is_universal in (False, True, False):
-        settings.DJEM_UNIVERSAL_OLP = is_universal
-        assert api(user).has_perm(DELETE, thing) is not is_universal
-        assert api(user).has_perm(DELETE, good) is True
-        assert api(user).has_perm(PERM, thing) is True  # no access method
-        assert api(user).has_perms([PERM, DELETE], thing) is not is_universal
-        assert (DELETE in api(user).get_all_permissions(thing)) is not is_universal
-
-
-class Vetoes:
-    def has_perm(self, user_obj: Any, perm: str, obj: Any = None) -> bool:
-        raise PermissionDenied
-
-
-@pytest.mark.parametrize("backends", [[f"{__name__}.Vetoes", OURS], []])
-def test_only_universal_olp_asks_the_backends_about_superusers(
-    api, user, thing, settings, backends
-):
-    settings.AUTHENTICATION_BACKENDS = [*backends, DJANGOS]
-    user.is_superuser = True
-    for is_universal in (False, True):
-        settings.DJEM_UNIVERSAL_OLP = is_universal
-        assert api(user).has_perm(PERM) is True
-        assert api(user).has_perm(PERM, thing) is not is_universal
 
 
 # Overrides in a subclass
@@ -177,14 +94,6 @@ def test_an_overridden_has_perm_is_called_by_every_check(
     assert api(user).has_perm(DELETE, obj=thing) is is_staff
 
 
-def never(self: Any, *args: Any, **kwargs: Any) -> bool:
-    return False
-
-
-async def anever(self: Any, *args: Any, **kwargs: Any) -> bool:
-    return False
-
-
 METHODS = {
     "has_perm": (PERM,),
     "has_perms": ([PERM],),
@@ -201,7 +110,7 @@ def test_an_overridden_sync_method_is_called_by_both_apis(api, user, name):
     group.permissions.add(permission(PERM))
     args = METHODS[name]
     assert getattr(api(user), name)(*args)
-    empty = never if name.startswith("has") else lambda self, obj=None: set()
+    empty = deny if name.startswith("has") else lambda self, obj=None: set()
     user = user_class(User, **{name: empty}).objects.get(pk=user.pk)
     assert not getattr(api(user), name)(*args)
 
@@ -216,7 +125,7 @@ def test_an_override_listed_after_the_mixin_is_the_same_in_both_apis(user, name,
             abstract = True
             app_label = "testapp"
 
-    for override, method in {name: never, f"a{name}": anever}.items():
+    for override, method in {name: deny, f"a{name}": adeny}.items():
         if form == "both" or override == name:
             setattr(Base, override, method)
     kind = user_class(OLPMixin, Base, groups=None, user_permissions=None)
@@ -235,16 +144,3 @@ def test_an_overridden_clear_perm_cache_is_called_by_both_apis(api, user):
     user = kind.objects.get(pk=user.pk)
     api(user).clear_perm_cache()
     assert cleared == [user]
-
-
-def test_an_overridden_end_log_may_make_queries_in_both_apis(api, user, settings):
-    settings.DJEM_PERM_LOG_VERBOSITY = 1
-
-    def end_log(self: Any) -> Any:
-        name, entries = Loggable.end_log(self)
-        Thing.objects.create(name=name)
-        return name, entries
-
-    user = user_class(User, end_log=end_log).objects.get(pk=user.pk)
-    assert api(user).has_perm(PERM) is True
-    assert Thing.objects.get().name == f"auto-{PERM}"

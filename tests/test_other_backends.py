@@ -15,12 +15,10 @@ from django.core.exceptions import PermissionDenied, SynchronousOnlyOperation
 
 from djem_async.auth import ObjectPermissionsBackend
 from djem_async.exceptions import NotADecisionError
-from tests.conftest import permission
+from tests.conftest import MODEL_BACKEND as DJANGOS
+from tests.conftest import OUR_BACKEND as OURS
+from tests.conftest import PERM, permission
 from tests.testapp.models import OtherThing, PlainUser, Thing, User
-
-PERM = "testapp.use_thing"
-OURS = "djem_async.auth.ObjectPermissionsBackend"
-DJANGOS = "django.contrib.auth.backends.ModelBackend"
 
 # What the backends below answer, for the model level and for objects.
 answer: dict[str, Any] = {}
@@ -45,44 +43,17 @@ class AsyncOnly:
         return say(user_obj, perm, obj)
 
 
-class WithBoth(SyncOnly):
-    async def ahas_perm(self, user_obj: Any, perm: str, obj: Any = None) -> Any:
-        return say(user_obj, perm, obj)
+class WithBoth(SyncOnly, AsyncOnly):
+    pass
 
 
 class AsyncNamedSync:
-    async def has_perm(self, user_obj: Any, perm: str, obj: Any = None) -> Any:
-        return say(user_obj, perm, obj)
+    has_perm = AsyncOnly.ahas_perm
 
 
-class SyncOfBase(SyncOnly, BaseBackend):
-    """It inherits an ``ahas_perm`` that knows nothing of ``has_perm``."""
-
-
-class AsyncOfBase(AsyncOnly, BaseBackend):
-    pass
-
-
-class SyncOfModel(SyncOnly, ModelBackend):
-    pass
-
-
-class AsyncOfModel(AsyncOnly, ModelBackend):
-    pass
-
-
-class BothOfModel(WithBoth, ModelBackend):
-    pass
-
-
-class SyncOfOurs(ObjectPermissionsBackend):
-    def has_perm(self, user_obj: Any, perm: str, obj: Any = None) -> Any:
-        return say(user_obj, perm, obj)
-
-
-class AsyncOfOurs(ObjectPermissionsBackend):
-    async def ahas_perm(self, user_obj: Any, perm: str, obj: Any = None) -> Any:  # type: ignore[override]
-        return say(user_obj, perm, obj)
+def inheriting(mixin: type, base: type) -> type[Any]:
+    """Make a backend whose forms may override those of Django's or of ours in part."""
+    return type(f"{mixin.__name__}Of{base.__name__}", (mixin, base), {})
 
 
 def having(name: str) -> type[Any]:
@@ -99,9 +70,11 @@ def having(name: str) -> type[Any]:
 
 SETS = ("get_user_permissions", "get_group_permissions", "get_all_permissions")
 BY_SETS = [having(f"{prefix}{name}") for name in SETS for prefix in ("", "a")]
-globals().update((kind.__name__, kind) for kind in BY_SETS)
-ONE_METHOD = [WithBoth, SyncOnly, AsyncOnly, AsyncNamedSync, SyncOfBase, AsyncOfBase]
-ONE_METHOD += [SyncOfModel, AsyncOfModel, BothOfModel, SyncOfOurs, AsyncOfOurs]
+MIXINS = (SyncOnly, AsyncOnly, WithBoth)
+BASES = (BaseBackend, ModelBackend, ObjectPermissionsBackend)
+INHERITING = itertools.starmap(inheriting, itertools.product(MIXINS, BASES))
+ONE_METHOD = [*MIXINS, AsyncNamedSync, *INHERITING]
+globals().update((kind.__name__, kind) for kind in BY_SETS + ONE_METHOD)
 
 
 def of_each(kinds: list[type]) -> pytest.MarkDecorator:
@@ -129,7 +102,11 @@ def fresh(user: Any) -> Any:
 # Order, grants and vetoes
 
 # Users without `OLPMixin` ask backends as Django does: each API asks its own form.
-ASKED = [*((kind, User) for kind in ONE_METHOD), (WithBoth, PlainUser), (BothOfModel, PlainUser)]
+ASKED = [
+    *((kind, User) for kind in ONE_METHOD),
+    (WithBoth, PlainUser),
+    (inheriting(WithBoth, ModelBackend), PlainUser),
+]
 
 
 @pytest.mark.parametrize(("kind", "model"), [*ASKED, *((kind, User) for kind in BY_SETS)])
@@ -365,16 +342,24 @@ class BothAnew(SyncAnew):
     ahas_perm = InAsync.ahas_perm
 
 
-class SyncSetAnew(InBothOfModel):
-    """A set is overridden in sync, so all of the backend is asked through its sync API."""
-
+class UserSet(ModelBackend):
     def get_user_permissions(self, user_obj: Any, obj: Any = None) -> set[str]:
         return set()
 
 
-class AsyncSetAnew(InBothOfModel):
+class AsyncUserSet(ModelBackend):
     async def aget_user_permissions(self, user_obj: Any, obj: Any = None) -> set[str]:
         return set()
+
+
+class SyncSetAnew(InBothOfModel):
+    """A set is overridden in sync, so all of the backend is asked through its sync API."""
+
+    get_user_permissions = UserSet.get_user_permissions
+
+
+class AsyncSetAnew(InBothOfModel):
+    aget_user_permissions = AsyncUserSet.aget_user_permissions
 
 
 PAIRS = [InBoth, InBothOfModel, Completed, BothAnew]
@@ -387,16 +372,6 @@ def test_a_form_that_is_out_of_date_is_not_asked(api, user, use, kind):
     use(kind)
     granted = [perm for perm in ("sync", "async") if api(user).has_perm(perm)]
     assert granted == [ONLY.get(kind, api.mode)]
-
-
-class UserSet(ModelBackend):
-    def get_user_permissions(self, user_obj: Any, obj: Any = None) -> set[str]:
-        return set()
-
-
-class AsyncUserSet(ModelBackend):
-    async def aget_user_permissions(self, user_obj: Any, obj: Any = None) -> set[str]:
-        return set()
 
 
 class OwnQuery(ModelBackend):

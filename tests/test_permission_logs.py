@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import enum
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from asgiref.sync import async_to_sync
-from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
 from django.db.models.base import ModelBase
 
 from djem_async.logs import Entry, Loggable
-from tests.conftest import grant, permission
-from tests.testapp.models import CompositeThing, PlainUser, Thing, User
+from tests.conftest import PERM, assert_nothing_active, grant
+from tests.testapp.models import CompositeThing, Thing, User
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.conftest import Api
 
-PERM = "testapp.use_thing"
 Lines = list[tuple[str, tuple[str, ...]]]
 
 
@@ -50,11 +46,6 @@ UNIVERSAL = auto("Active superuser: Implicit permission (model-level)")
 def log_of(user: Loggable, name: str | None = None) -> Lines:
     raw = user.get_last_log(raw=True) if name is None else user.get_log(name, raw=True)
     return [(str(entry), entry.tags) for entry in raw]
-
-
-def assert_nothing_active(user: Loggable) -> None:
-    with pytest.raises(KeyError, match="No active log to finish"):
-        Loggable.end_log(user)
 
 
 def deciding(answer: object, *lines: str, is_async: bool = False) -> Any:
@@ -285,8 +276,7 @@ def test_logging_off_leaves_no_logs(bench: Bench, settings: Any, message: list[s
 
 
 @pytest.mark.parametrize("verbosity", [0, 1, 2])
-@pytest.mark.parametrize("by", ["has_perm", "get_all_permissions"])
-def test_cached_lines_are_replayed(bench: Bench, settings: Any, verbosity: int, by: str) -> None:
+def test_cached_lines_are_replayed(bench: Bench, settings: Any, verbosity: int) -> None:
     def decide(obj: Thing, user: User) -> bool:
         user.log("asked", tag="mine")
         user.log(f"about {obj.name}")
@@ -295,8 +285,7 @@ def test_cached_lines_are_replayed(bench: Bench, settings: Any, verbosity: int, 
     thing, user = bench.thing, bench.user
     bench.asks(decide)
     settings.DJEM_PERM_LOG_VERBOSITY = verbosity
-    args = [PERM, thing] if by == "has_perm" else [thing]
-    getattr(user, by)(*args)  # sync, which async checks find as well
+    user.get_all_permissions(thing)  # sync, which async checks find as well
     settings.DJEM_PERM_LOG_VERBOSITY = bench.verbosity
     asked: Lines = [("asked", ("mine",))]
     for line, name in (("a thing", "new"), ("a thing", "newer"), ("cleared", "cleared")):
@@ -387,18 +376,6 @@ def test_permission_sets_log_the_model_level_only(bench: Bench, name: str) -> No
     assert_nothing_active(user)
 
 
-def test_users_without_the_mixin_are_checked_without_logs(bench: Bench) -> None:
-    bench.asks(lambda thing, user: thing.pk == bench.thing.pk)
-    user = PlainUser.objects.create(name="plain")
-    user.user_permissions.add(permission(PERM))
-    for _ in range(2):
-        assert bench.api(user).has_perm(PERM, bench.thing) is True
-        assert bench.api(user).has_perm(PERM, Thing(pk=0)) is False
-        assert bench.api(user).get_all_permissions(bench.thing) >= {PERM}
-        assert bench.api(AnonymousUser()).has_perm(PERM, bench.thing) is False
-        assert bench.api(AnonymousUser()).get_all_permissions(bench.thing) == set()
-
-
 def log(user: Any, *lines: str, tag: str | None = None) -> None:
     user.heard += lines
     Loggable.log(user, *lines, tag=tag)
@@ -461,50 +438,6 @@ def test_overridden_end_log_leaves_no_log_active(bench: Bench, end_log: Any) -> 
 
 
 only_async = pytest.mark.parametrize("api", ["async"], indirect=True)
-
-
-@only_async
-def test_gathered_checks_each_find_their_own_log(bench: Bench) -> None:
-    async def decide(obj: Thing, user: User) -> bool:
-        for _ in range(3):
-            user.log(obj.name)
-            await asyncio.sleep(0)
-        return obj.pk is None
-
-    async def check(thing: Thing) -> Lines:
-        await bench.user.ahas_perm(PERM, thing)
-        return log_of(bench.user)
-
-    async def check_all() -> list[Lines]:
-        return await asyncio.gather(*map(check, things))
-
-    bench.asks(decide)
-    things = [Thing(pk=pk, name=f"thing {pk}") for pk in (None, None, *range(1, 10))]
-    assert async_to_sync(check_all)() == [
-        bench.lines(plain(*[thing.name] * 3), DENIED if thing.pk else GRANTED, obj=thing)
-        for thing in things
-    ]
-
-
-def test_lines_of_helpers_that_an_access_method_gathers_are_kept(bench: Bench) -> None:
-    async def helper(line: str) -> None:
-        await asyncio.sleep(0)
-        bench.user.log(line, tag="helper")
-
-    async def decide(obj: Thing, user: User) -> bool:
-        user.log("before")
-        await asyncio.gather(helper("first"), helper("second"))
-        await asyncio.to_thread(user.log, "in a thread")
-        with ThreadPoolExecutor(1) as pool:
-            pool.submit(contextvars.copy_context().run, user.log, "in a pool").result()
-        return False
-
-    bench.asks(decide)
-    helpers = [("first", ("helper",)), ("second", ("helper",))]
-    logged = plain("before") + helpers + plain("in a thread", "in a pool")
-    for _ in range(2):
-        assert bench.has_perm(bench.thing) is False
-        assert log_of(bench.user) == bench.lines(logged, DENIED)
 
 
 @only_async

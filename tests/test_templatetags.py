@@ -15,6 +15,7 @@ from django.utils.functional import SimpleLazyObject
 
 from djem_async.exceptions import AsyncMethodError, NotADecisionError
 
+from .conftest import aallow, adeny
 from .testapp.models import Thing, User
 
 USE = "user 'testapp.use_thing' thing"
@@ -37,19 +38,6 @@ def ask(request):
         return template(arguments, request.param).render(Context(context))
 
     return render
-
-
-@pytest.fixture
-def superuser(db):
-    return User.objects.create_superuser("super")
-
-
-async def aallow(*_args):
-    return True
-
-
-async def adeny(*_args):
-    return False
 
 
 def test_both_levels_decide(ask, user, thing, access_methods, settings, superuser):
@@ -168,21 +156,6 @@ def test_malformed_templates_are_syntax_errors(tag):
     for rest in ("", "{% else %}{% else %}{% end" + tag + " %}", "{% endif %}", "{% elif user %}"):
         with pytest.raises(TemplateSyntaxError):
             Template(opening + rest)
-
-
-def test_tags_nest_and_loop_and_escape(user, thing, access_methods):
-    access_methods(Thing, _user_can_use_thing=lambda self, _user: self.name != "b")
-    things = [thing, *(Thing.objects.create(name=name) for name in ("b", "<c>"))]
-    source = (
-        "{% load djem_async %}{% for thing in things %}"
-        "{% ifperm user 'testapp.use_thing' thing %}{{ thing }}"
-        "{% ifnotperm user 'testapp.change_thing' thing %}!{% endifnotperm %}"
-        "{% ifperm user 'testapp.change_thing' thing %}?{% endifperm %}"
-        "{% else %}-{% endifperm %}{% endfor %}"
-    )
-
-    shown = Template(source).render(Context({"user": user, "things": things}))
-    assert shown == "a thing!-&lt;c&gt;!"
 
 
 def test_blocks_are_found_by_template_inheritance(user, thing):

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 from asgiref.sync import AsyncToSync, async_to_sync, iscoroutinefunction, markcoroutinefunction
-from django.contrib.auth.decorators import login_not_required, login_required
+from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import AnonymousUser, Permission
 from django.contrib.contenttypes.models import ContentType
 from django.contrib.sessions.models import Session
@@ -23,7 +23,7 @@ from django.views import View
 from djem_async.auth import ObjectPermissionsBackend, permission_required
 from djem_async.exceptions import NotADecisionError
 
-from .conftest import grant
+from .conftest import adeny, deny, grant
 from .testapp.models import Document, OtherThing, SpecialThing, Thing, ThingProxy, User
 from .testapp.views import USE_THING, Run, Site, function_view, view_class
 
@@ -73,19 +73,6 @@ def visit(request):
         return runs[0]
 
     return call
-
-
-@pytest.fixture
-def superuser(db):
-    return User.objects.create_superuser("super")
-
-
-def deny(*_args):
-    return False
-
-
-async def adeny(*_args):
-    return False
 
 
 # Granted
@@ -190,56 +177,18 @@ def test_default_403_is_read_when_the_view_runs(site):
     assert not site.has_run
 
 
-def test_login_required_middleware(site, user):
-    middleware = "django.contrib.auth.middleware.LoginRequiredMiddleware"
-    site.settings.MIDDLEWARE = [*site.settings.MIDDLEWARE, middleware]
-    site.require("testapp.use_thing", route="", raise_exception=True)
-    assert site.get("/").url == "/login/?next=/"
-    assert site.get("/", user).status_code == 200
-
-    if site.kind == "function":  # Django's own mixin does not tell the middleware its login page
-        site.require("testapp.use_thing", route="", login_url="/in/", raise_exception=True)
-        assert site.get("/").url == "/in/?next=/"
-
-    site.serve(login_not_required(site.view("testapp.use_thing", raise_exception=True)))
-    assert site.get("/").status_code == 403
-
-
-def test_access_method_decides(visit, user, thing, access_methods):
-    for method in (deny, adeny):
-        access_methods(Thing, _user_can_use_thing=method)
-        assert visit(User.objects.get(pk=user.pk), [USE_THING], pk=thing.pk) is None
-
-    access_methods(Thing, _user_can_use_thing=lambda self, _: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        visit(User.objects.get(pk=user.pk), [USE_THING], pk=thing.pk)
-
-
-def test_log_holds_the_reason_of_a_denial(visit, settings, user, thing, access_methods):
-    settings.DJEM_PERM_LOG_VERBOSITY = 1
-    access_methods(Thing, _user_can_use_thing=lambda self, user: user.log("Not today"))
-
-    assert visit(user, [USE_THING], pk=thing.pk) is None
-    assert user.get_last_log().endswith("Not today\n\nRESULT: Permission Denied")
-
-
-def test_users_without_the_permission_are_denied(visit, user, superuser, thing):
+def test_user_and_access_method_decide(visit, user, thing, access_methods):
     perms = [USE_THING, "testapp.use_thing"]
     assert visit(user, perms, pk=thing.pk)
-
     user.is_active = False
     for denied in (user, AnonymousUser(), User.objects.create_user("other")):
         assert visit(denied, perms, pk=thing.pk) is None
-
-
-def test_superuser_and_universal_olp(visit, superuser, thing, access_methods, settings):
-    access_methods(Thing, _user_can_use_thing=deny)
-    assert visit(superuser, [USE_THING], pk=thing.pk)
-
-    settings.DJEM_UNIVERSAL_OLP = True
-    assert visit(superuser, [USE_THING], pk=thing.pk) is None
-    # Two names, the second of which does not exist: no check of the model level alone.
-    assert visit(superuser, USE_THING, pk=thing.pk) is None
+    for method in (deny, adeny):
+        access_methods(Thing, _user_can_use_thing=method)
+        assert visit(User.objects.get(pk=user.pk), [USE_THING], pk=thing.pk) is None
+    access_methods(Thing, _user_can_use_thing=lambda self, _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        visit(User.objects.get(pk=user.pk), [USE_THING], pk=thing.pk)
 
 
 def test_first_denial_ends_the_checks(visit, user, thing, access_methods):
