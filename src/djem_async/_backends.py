@@ -36,10 +36,10 @@ def _forms(backend: type) -> dict[str, Form | None]:
     # All that Django has in both forms, such as what its public methods share.
     names = [name for name in dir(ModelBackend) if "perm" in name]
     names = [name for name in names if hasattr(ModelBackend, _async_name(name))]
-    forms = {name: overridden_form(backend, name) for name in names}
+    forms: dict[str, Form | None] = {name: overridden_form(backend, name) for name in names}
     found = forms.values()
     only: Form | None = "sync" if "sync" in found else "async" if "async" in found else None
-    return {name: only if form is None else form for name, form in forms.items()}
+    return forms | {name: only for name, form in forms.items() if form is None}
 
 
 def overridden_form(backend: type, name: str) -> Form | None:
@@ -125,7 +125,7 @@ def _configured(path: str, backend: object) -> _Configured:
         path,
         backend,
         is_stock,
-        has_caches=is_stock and kind.has_perm is ModelBackend.has_perm,
+        has_caches=is_stock and getattr(kind, "has_perm", None) is ModelBackend.has_perm,
         asks_access_methods=is_stock and are_ours(backend, "has_perm", "ahas_perm"),
         forms=_forms(kind),
     )
