@@ -39,7 +39,7 @@ def _forms(backend: type) -> dict[str, Form | None]:
     forms: dict[str, Form | None] = {name: overridden_form(backend, name) for name in names}
     found = forms.values()
     only: Form | None = "sync" if "sync" in found else "async" if "async" in found else None
-    return forms | {name: only for name, form in forms.items() if form is None}
+    return dict(zip(forms, (form or only for form in found), strict=True))
 
 
 def overridden_form(backend: type, name: str) -> Form | None:
