@@ -13,7 +13,8 @@ django.setup()
 
 from django.test.utils import setup_databases, teardown_databases  # noqa: E402
 
-from .explorer import Case, Explorer, Failed  # noqa: E402
+from .explorer import Explorer, Failed  # noqa: E402
+from .loop import Case  # noqa: E402
 from .scenarios import SCENARIOS  # noqa: E402
 from .storages import DatabaseStorage, Storage  # noqa: E402
 

@@ -19,7 +19,7 @@ class Choices:
     """
 
     def __init__(self, seed: str) -> None:
-        self.random = Random(seed)
+        self._random = Random(seed)
         self._steadiness = self.draw((0, 0.8))
         self.keeps_order = self.chance(0.3)  # tasks go on in the order in which asyncio has them
         self._last: dict[str, str] = {}  # by kind
@@ -28,11 +28,11 @@ class Choices:
 
     def draw(self, options: Sequence[T]) -> T:
         """Choose one of several values."""
-        return self.random.choice(options)
+        return self._random.choice(options)
 
     def chance(self, probability: float) -> bool:
         """Decide whether something happens."""
-        return self.random.random() < probability
+        return self._random.random() < probability
 
     def next(self, kind: str, names: Sequence[str]) -> int:
         """Choose who of a kind goes on, and return the position."""

@@ -8,7 +8,7 @@ import sys
 import warnings
 import weakref
 from collections import Counter
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,11 +17,11 @@ from unittest.mock import patch
 from django.db import connections
 from django.test import override_settings
 
+from . import moments
 from .choices import Choices
-from .loop import EVERYBODY, HOWS, Cancellation, ControlledLoop
+from .loop import EVERYBODY, HOWS, Case, ControlledLoop
 from .methods import installed
-from .moments import inhabited
-from .scenarios import SCENARIOS, everything
+from .scenarios import SCENARIOS
 from .threads import LentThread, Threads
 from .world import World
 
@@ -31,34 +31,10 @@ if TYPE_CHECKING:
     from .storages import Storage
 
 
-class Case(NamedTuple):
-    """All that is needed to run a schedule again."""
-
-    scenario: str
-    seed: int
-    cancellation: Cancellation | None = None
-
-    def __str__(self) -> str:
-        words = [self.scenario, f"seed={self.seed}"]
-        if self.cancellation is not None:
-            words.append("cancel={}:{}:{}".format(*self.cancellation))
-        return " ".join(words)
-
-    @classmethod
-    def parse(cls, text: str) -> Case:
-        scenario, *words = text.split()
-        values = dict(word.split("=") for word in words)
-        cancellation = None
-        if "cancel" in values:
-            task, at, how = values["cancel"].split(":")
-            cancellation = Cancellation(task, int(at), how)
-        return cls(scenario, int(values["seed"]), cancellation)
-
-
 class Outcome(NamedTuple):
     problems: list[str]
     trace: list[str]
-    cancellations: list[Cancellation]  # all ways to cancel a task of the schedule
+    cancellations: list[Case]  # all ways to cancel a task of the schedule
 
 
 class Failed(AssertionError):
@@ -78,30 +54,21 @@ class Explorer:
         """Prepare for running schedules."""
         backends = [self.storage.backend, "djem_async.auth.ObjectPermissionsBackend"]
         with (
-            closing(self.storage),
             override_settings(AUTHENTICATION_BACKENDS=backends),
             installed(),
             watched() as self._noise,
         ):
-            # What Django and the library find out about classes, they find out only once. They
-            # must not do so in a schedule that is to be the same the next time.
-            self.run(Case("everything", 0))
-            self.counts.clear()
             yield self
 
     def explore(self, scenario: str, seed: int, *, cancels: bool = False) -> None:
         """Run a scenario with one seed, and then cancelling each task wherever it waits."""
         outcome = self.check(Case(scenario, seed))
-        for cancellation in outcome.cancellations if cancels else ():
-            self.check(Case(scenario, seed, cancellation))
+        for case in outcome.cancellations if cancels else ():
+            self.check(case)
             self.counts["cancellations"] += 1
 
     def check(self, case: Case) -> Outcome:
-        """Run a case, and fail if anything is wrong.
-
-        Raises:
-            Failed: What is wrong, and how to see it again.
-        """
+        """Run a case, and fail if anything is wrong."""
         outcome = self.run(case)
         if outcome.problems:
             title = f"{case} ({type(self.storage).__name__}) ended as it must not:"
@@ -114,15 +81,14 @@ class Explorer:
         self._noise.clear()
         choices = Choices(f"{case.scenario} {case.seed}")
         threads = Threads(choices)
-        loop = ControlledLoop(threads, case.cancellation)
+        loop = ControlledLoop(threads, case)
         problems, watched = self._schedule(case, threads, loop)
         gc.collect()
         alive = [instance for reference in watched if (instance := reference()) is not None]
         problems += [f"{instance!r} is still alive" for instance in alive]
         problems += loop.noise + self._noise
         self.counts["schedules"] += 1
-        self.counts["choices"] += len(choices.trace)
-        return Outcome(problems, choices.trace, cancellations(loop))
+        return Outcome(problems, choices.trace, cancellations(case, loop))
 
     def _schedule(
         self, case: Case, threads: Threads, loop: ControlledLoop
@@ -130,16 +96,16 @@ class Explorer:
         choices = threads.choices
         world = World(str(case[:2]), self.storage, threads, choices, loop)
         world.verbosity = choices.draw((0, 1))
-        world.is_undisturbed = case.cancellation is None
+        world.is_undisturbed = case.task == "nobody"
         threads.enter, threads.leave = self.storage.enter_thread, connections.close_all
-        program = (SCENARIOS.get(case.scenario) or everything)(world)
+        program = SCENARIOS[case.scenario](world)
 
         def run_loop() -> None:
             with asyncio.Runner(loop_factory=lambda: loop) as runner:
                 runner.run(world.main(program))
 
         with (
-            inhabited(world),
+            patch.object(moments, "worlds", [world]),
             override_settings(DJEM_PERM_LOG_VERBOSITY=world.verbosity),
             patch("asgiref.sync.CurrentThreadExecutor", partial(LentThread, threads)),
         ):
@@ -149,23 +115,19 @@ class Explorer:
                 self.storage.end()
         problems = world.problems
         if threads.failure is not None:
-            notes = getattr(threads.failure, "__notes__", ())
-            problems.append("\n".join([repr(threads.failure), *notes]))
+            problems.append(repr(threads.failure))
         self.counts["checks"] += world.checks
-        return problems, [
-            weakref.ref(each) for each in (world.user, world.other_user, *world.things)
-        ]
+        watched = (world.user, world.other_user, *world.things)
+        return problems, [weakref.ref(instance) for instance in watched]
 
 
-def cancellations(loop: ControlledLoop) -> list[Cancellation]:
+def cancellations(case: Case, loop: ControlledLoop) -> list[Case]:
     """List all ways to cancel a task of a schedule."""
-    single = [
-        Cancellation(task, at, how)
-        for task, number in loop.suspensions.items()
-        for at in range(1, number + 1)
-        for how in HOWS
-    ]
-    return [*single, *(Cancellation(EVERYBODY, at) for at in range(1, loop.steps))]
+    found = [case._replace(task=EVERYBODY, at=at) for at in range(1, loop.steps)]
+    for task, number in loop.suspensions.items():
+        for at in range(1, number + 1):
+            found += [case._replace(task=task, at=at, how=how) for how in HOWS]
+    return found
 
 
 @contextmanager

@@ -20,19 +20,31 @@ HOWS = ("now", "late")
 EVERYBODY = "*"
 
 
-class Cancellation(NamedTuple):
-    """Cancel a task at one of its suspensions, or all at one step, as when a loop shuts down.
+class Case(NamedTuple):
+    """All that is needed to run a schedule again.
 
     Args:
-        task: The name of the task, or `EVERYBODY`.
-        at: The number of the suspension, or of the step, from 1.
+        scenario: Its name.
+        seed: Where the choices come from.
+        task: Which task to cancel; `EVERYBODY` for all, as when a loop shuts down.
+        at: Which suspension of the task to cancel it at, or which step all of them, from 1.
         how: ``now``: while it waits; ``late``: when what it waits for has come, but before it goes
             on.
     """
 
-    task: str
-    at: int
+    scenario: str
+    seed: int
+    task: str = "nobody"
+    at: int = 0
     how: str = "now"
+
+    def __str__(self) -> str:
+        return " ".join(map(str, self))
+
+    @classmethod
+    def parse(cls, text: str) -> Case:
+        scenario, seed, task, at, how = text.rsplit(" ", 4)
+        return cls(scenario, int(seed), task, int(at), how)
 
 
 class Work:
@@ -66,14 +78,14 @@ class Work:
 class ControlledLoop(asyncio.BaseEventLoop):
     """An event loop without input and output, and without timers, in a controlled thread."""
 
-    def __init__(self, threads: Threads, plan: Cancellation | None) -> None:
+    def __init__(self, threads: Threads, case: Case) -> None:
         super().__init__()
         self.suspensions: Counter[str] = Counter()  # of the tasks that have a name
         self.steps = 0
         self.noise: list[str] = []
-        self.cancelled: list[str] = []  # the names of the tasks that the plan has cancelled
+        self.cancelled: list[str] = []  # the names of the tasks that were cancelled
         self._threads = threads
-        self._plan = plan
+        self._case = case
         self._created = 0
         self._doomed: asyncio.Task[Any] | None = None
         self._targets: list[asyncio.Task[Any]] = []
@@ -97,14 +109,8 @@ class ControlledLoop(asyncio.BaseEventLoop):
         self._threads.submit(executor, work)
         return work.future
 
-    async def shutdown_default_executor(self, *_timeout: Any) -> None:
-        pass
-
     def _write_to_self(self) -> None:
         pass
-
-    def _process_events(self, event_list: object) -> None:
-        raise NotImplementedError
 
     def _note(self, _loop: object, context: dict[str, Any]) -> None:
         # asgiref decides what happens to the exception of a thread that was given up.
@@ -157,20 +163,18 @@ class ControlledLoop(asyncio.BaseEventLoop):
     def _suspended(self, task: asyncio.Task[Any]) -> None:
         name = task.get_name()
         self.suspensions[name] += 1
-        if self._plan is not None and self._plan[:2] == (name, self.suspensions[name]):
+        if (self._case.task, self._case.at) == (name, self.suspensions[name]):
             self._doomed = task
 
     def _follow_plan(self) -> None:
-        plan, task = self._plan, self._doomed
-        if plan is not None and plan[:2] == (EVERYBODY, self.steps):
+        if (self._case.task, self._case.at) == (EVERYBODY, self.steps):
             for target in self._targets:
                 self._cancel(target)
-        if plan is None or task is None:
-            return
-        waits_for = task._fut_waiter  # type: ignore[attr-defined]
-        if plan.how == "now" or waits_for is None or waits_for.done():
-            self._doomed = None
-            self._cancel(task)
+        if self._doomed is not None:
+            waits_for = self._doomed._fut_waiter  # type: ignore[attr-defined]
+            if self._case.how == "now" or waits_for is None or waits_for.done():
+                self._cancel(self._doomed)
+                self._doomed = None
 
     def _cancel(self, task: asyncio.Task[Any]) -> None:
         if task.cancel("by the schedule"):

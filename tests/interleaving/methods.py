@@ -19,15 +19,12 @@ from asgiref.sync import async_to_sync, sync_to_async
 from djem_async.access import nonblocking
 from tests.testapp.models import OtherThing, Thing, User
 
-from .moments import GRANTED, NEVER, History, Key, Possible, both, either, here, label
+from .moments import GRANTED, NEVER, History, Key, Possible, both, here, label
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from django.contrib.auth.models import Group
-    from django.db.models import Model, QuerySet
-
-    Groups = QuerySet[Group]
+    from django.db.models import Model
 
 
 class Boom(BaseException):
@@ -36,25 +33,23 @@ class Boom(BaseException):
 
 @dataclass(frozen=True)
 class Law:
-    """What the answers about one user may be, by what was true in a length of time.
+    """What the answers about one user may be, by what has been true.
 
     Args:
         history: Finds the history of something.
         user: The key of the user.
         since: From when on what access methods read may have been remembered.
         level_since: The same for the model level.
-        end: When the check ended.
     """
 
     history: Callable[[Key], History]
     user: int
     since: int
     level_since: int
-    end: int
 
     def level(self, name: str) -> Possible:
         """Tell what the model level may answer."""
-        return self.history(("held", self.user, name)).between(self.level_since, self.end)
+        return self.history(("held", self.user, name)).since(self.level_since)
 
     def check(self, name: str, thing: Model) -> Possible:
         """Tell what a check of an object may answer."""
@@ -62,12 +57,12 @@ class Law:
 
     def asked(self, source: str, name: str, thing: Model) -> Possible:
         """Tell what an access method may have read."""
-        return self.history((source, name, label(thing))).between(self.since, self.end)
+        return self.history((source, name, label(thing))).since(self.since)
 
-    def nested(self, names: Sequence[str], thing: Model) -> list[Possible]:
-        """Tell what checks may answer that were made within another, which is remembered."""
+    def nested(self, names: Sequence[str], thing: Model) -> Possible:
+        """Tell what checks of all names may answer, made within another, which is remembered."""
         law = replace(self, level_since=self.since)
-        return [law.check(name, thing) for name in names]
+        return both(*(law.check(name, thing) for name in names))
 
 
 Rule = Callable[[Law, str, Any], Possible]
@@ -80,16 +75,12 @@ class Kind(NamedTuple):
     possible: Rule
 
 
-def by_sources(*sources: str) -> Rule:
-    return lambda law, name, thing: either(*(law.asked(each, name, thing) for each in sources))
+def by_source(source: str) -> Rule:
+    return lambda law, name, thing: law.asked(source, name, thing)
 
 
 def by_checks(*names: str) -> Rule:
-    return lambda law, _, thing: both(*law.nested(names, thing))
-
-
-def fails(_law: Law, _name: str, _thing: Model) -> Possible:
-    return NEVER
+    return lambda law, _, thing: law.nested(names, thing)
 
 
 @contextmanager
@@ -139,7 +130,7 @@ def inline(self: Thing, user: User) -> bool:
         return asked("inline", self)
 
 
-async def grouped(self: Thing, groups: Groups) -> bool:
+async def grouped(self: Thing, groups: Any) -> bool:
     await here().breathe()
     answer = asked("grouped", self, "group")
     if here().has_database:
@@ -147,37 +138,9 @@ async def grouped(self: Thing, groups: Groups) -> bool:
     return answer
 
 
-def mixed_group(self: Thing, groups: Groups) -> bool:
-    here().pause()
-    return asked("mixed", self, "group")
+# Those that make checks
 
 
-by_user = by_sources("user")
-KINDS: dict[str, Kind] = {
-    "open": Kind({}, lambda *_: GRANTED),
-    "slow": Kind({"user": awaiting("slow")}, by_user),
-    "plain": Kind({"user": waiting("plain")}, by_user),
-    "inline": Kind({"user": inline}, by_user),
-    "twin": Kind({"user": waiting("twin"), "auser": awaiting("twin")}, by_user),
-    "grouped": Kind({"group": grouped}, by_sources("group")),
-    "mixed": Kind({"user": awaiting("mixed"), "group": mixed_group}, by_sources("user", "group")),
-}
-
-
-def decides(possible: Rule) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Make a function the access method for the permission that is named like it."""
-
-    def register(method: Callable[..., Any]) -> Callable[..., Any]:
-        KINDS[method.__name__] = Kind({"user": method}, possible)
-        return method
-
-    return register
-
-
-# Checks within checks
-
-
-@decides(by_checks("slow"))
 def bridged(self: Thing, user: User) -> bool:
     """From a thread to the event loop, where `slow` waits."""
     with telling(user, "bridged", self):
@@ -185,7 +148,6 @@ def bridged(self: Thing, user: User) -> bool:
         return answer
 
 
-@decides(by_checks("plain"))
 async def threaded(self: Thing, user: User) -> bool:
     with telling(user, "threaded", self):
         return await sync_to_async(user.has_perm)("testapp.plain", self)
@@ -194,7 +156,6 @@ async def threaded(self: Thing, user: User) -> bool:
 GATHERED = ("slow", "plain", "grouped")
 
 
-@decides(by_checks(*GATHERED))
 async def gathering(self: Thing, user: User) -> bool:
     with telling(user, "gathering", self):
         checks = [user.ahas_perm(f"testapp.{name}", self) for name in GATHERED]
@@ -204,7 +165,6 @@ async def gathering(self: Thing, user: User) -> bool:
 HELPERS = ("a", "b", "c")
 
 
-@decides(by_user)
 async def helped(self: Thing, user: User) -> bool:
     """Gathers helpers, in tasks and in a thread, who write to the log of the check."""
 
@@ -218,38 +178,39 @@ async def helped(self: Thing, user: User) -> bool:
         return asked("helped", self)
 
 
-# Misbehaviour
-
-
-@decides(fails)
-async def raising(self: Thing, user: User) -> bool:
-    user.start_log("left active")
-    await here().breathe()
-    raise here().injected(Boom())
-
-
-@decides(fails)
 def failing(self: Thing, user: User) -> bool:
     user.start_log("left active")
     here().pause()
     raise here().injected(Boom())
 
 
-@decides(by_user)
 async def clearing(self: Thing, user: User) -> bool:
     """Clears the cache in the middle of its own check."""
     with telling(user, "clearing", self):
         await here().breathe()
-        await here().aclear(user)
+        here().clear(user)
         answer = asked("clearing", self)
         await here().breathe()
         return answer
 
 
-SOUND = tuple(name for name, kind in KINDS.items() if kind.possible is not fails)
-FAILING = ("raising", "failing")
-# Those that a thread without an event loop can ask.
-SYNC = ("open", "plain", "inline", "twin")
+by_user = by_source("user")
+KINDS: dict[str, Kind] = {
+    "open": Kind({}, lambda *_: GRANTED),
+    "slow": Kind({"user": awaiting("slow")}, by_user),
+    "plain": Kind({"user": waiting("plain")}, by_user),
+    "inline": Kind({"user": inline}, by_user),
+    "twin": Kind({"user": waiting("twin"), "auser": awaiting("twin")}, by_user),
+    "grouped": Kind({"group": grouped}, by_source("group")),
+    "bridged": Kind({"user": bridged}, by_checks("slow")),
+    "threaded": Kind({"user": threaded}, by_checks("plain")),
+    "gathering": Kind({"user": gathering}, by_checks(*GATHERED)),
+    "helped": Kind({"user": helped}, by_user),
+    "clearing": Kind({"user": clearing}, by_user),
+    "failing": Kind({"user": failing}, lambda *_: NEVER),
+}
+SOUND = tuple(name for name in KINDS if name != "failing")
+SYNC = ("open", "plain", "inline", "twin")  # those that a thread without an event loop can ask
 
 
 @contextmanager
@@ -260,8 +221,6 @@ def installed() -> Iterator[None]:
         for name, kind in KINDS.items()
         for form, method in kind.methods.items()
     }
-    with (
-        patch.multiple(Thing, create=True, **methods),
-        patch.multiple(OtherThing, create=True, **methods),
-    ):
-        yield
+    with patch.multiple(Thing, create=True, **methods):
+        with patch.multiple(OtherThing, create=True, **methods):
+            yield

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -17,7 +16,6 @@ Possible: TypeAlias = frozenset[bool]
 Key: TypeAlias = Hashable
 
 NEVER: Possible = frozenset()
-DENIED: Possible = frozenset({False})
 GRANTED: Possible = frozenset({True})
 
 
@@ -29,59 +27,31 @@ def both(*parts: Possible) -> Possible:
     return found
 
 
-def either(*parts: Possible) -> Possible:
-    """Combine answers as `or` does: what follows a grant is not asked."""
-    found = DENIED
-    for part in parts:
-        found = found - DENIED | (part if False in found else NEVER)
-    return found
-
-
 class History:
-    """The values that something has had.
-
-    A change takes time: from the moment when it begins to that when it is made, either value may
-    be read.
-    """
+    """The values that something has had."""
 
     def __init__(self, value: bool) -> None:
-        self._values: list[tuple[int, int, bool]] = [(0, 0, value)]
+        self._values = [(0, value)]
 
     @property
     def value(self) -> bool:
-        return self._values[-1][2]
+        return self._values[-1][1]
 
-    def change(self, begin: int, end: int, value: bool) -> None:
-        self._values.append((begin, end, value))
+    def change(self, now: int, value: bool) -> None:
+        self._values.append((now, value))
 
-    def between(self, begin: int, end: int) -> Possible:
-        found = set()
-        gone = None
-        for began, made, value in reversed(self._values):
-            if began <= end and (gone is None or gone >= begin):
-                found.add(value)
-            gone = made
-        return frozenset(found)
+    def since(self, begin: int) -> Possible:
+        first = [value for when, value in self._values if when <= begin][-1]
+        return frozenset({first, *(value for when, value in self._values if when > begin)})
 
 
-# The world of the schedule that is running, for access methods and backends to find.
-
-_worlds: list[World] = []
+worlds: list[World] = []
+"""The world of the schedule that is running."""
 
 
 def here() -> World:
-    """Return the world of the schedule that is running."""
-    return _worlds[-1]
-
-
-@contextmanager
-def inhabited(world: World) -> Iterator[None]:
-    """Make a world the one that is found."""
-    _worlds.append(world)
-    try:
-        yield
-    finally:
-        _worlds.remove(world)
+    """Return the world of the schedule that is running, for access methods and backends."""
+    return worlds[-1]
 
 
 def label(thing: Model) -> str:

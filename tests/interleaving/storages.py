@@ -55,9 +55,6 @@ class Storage:
     def write(self, key: Key, value: bool) -> None:
         """Keep a value of the world."""
 
-    def close(self) -> None:
-        """Leave everything as it was."""
-
 
 class DatabaseStorage(Storage):
     """Permissions in the database, and Django's own backend."""
@@ -66,7 +63,9 @@ class DatabaseStorage(Storage):
     has_database = True
 
     def __init__(self) -> None:
-        self._set_journal("WAL")  # a reader that is interrupted doesn't keep writers out
+        with connections["default"].cursor() as cursor:
+            # A reader that is interrupted must not keep writers out.
+            cursor.execute("PRAGMA journal_mode = WAL")
         own = ContentType.objects.get_for_model(Thing)
         self._permissions = {
             name: Permission.objects.create(codename=name, name=name, content_type=own).pk
@@ -83,16 +82,6 @@ class DatabaseStorage(Storage):
         for pk, name in self._changed:
             self._write(pk, name, True)
         self._changed.clear()
-
-    def close(self) -> None:
-        self._set_journal("DELETE")
-
-    @staticmethod
-    def _set_journal(mode: str) -> None:
-        connection = connections["default"]
-        if connection.vendor == "sqlite":
-            with connection.cursor() as cursor:
-                cursor.execute(f"PRAGMA journal_mode = {mode}")
 
     def enter_thread(self) -> None:
         connections["default"].execute_wrappers[:] = [query]

@@ -8,13 +8,10 @@ once: no thread can go on.
 from __future__ import annotations
 
 import contextvars
-import sys
 import threading
-import traceback
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -45,7 +42,6 @@ class Controlled:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.ident: int | None = None
         self.ready: Condition = lambda: True  # whether it can go on
         self.is_idle = False  # it waits for work
         self.turn = threading.Lock()  # released when the thread may go on
@@ -74,7 +70,7 @@ class Threads:
         self.spawn(name, function).turn.release()
         if not self._all_ended.wait(PATIENCE):
             self._is_over = True
-            raise TimeoutError(f"A thread waits for what isn't controlled.\n{self._report()}")
+            raise TimeoutError("A thread waits for what isn't controlled.")
 
     # Called by the thread whose turn it is
 
@@ -132,14 +128,13 @@ class Threads:
             return able[self.choices.next("thread", [thread.name for thread in able])]
         if not all(thread.is_idle for thread in self._alive):
             self.failure = Deadlock("No thread can go on." if not able else "It never ends.")
-            self.failure.add_note(self._report())
         self._is_over = True
         return self._alive[-1]
 
     def _work(self, thread: Controlled, function: Callable[[], object]) -> None:
         thread.turn.acquire()
-        thread.ident = threading.get_ident()
-        self._known[thread.ident] = thread
+        ident = threading.get_ident()
+        self._known[ident] = thread
         try:
             if not self._is_over:
                 self.enter()
@@ -150,24 +145,15 @@ class Threads:
             self.failure = self.failure or error
         finally:
             self.leave()
-        del self._known[thread.ident]
+        del self._known[ident]
         self._alive.remove(thread)
         if self._alive:
             self._next().turn.release()
         else:
             self._all_ended.set()
 
-    def _report(self) -> str:
-        frames = sys._current_frames()
-        parts = []
-        for thread in self._alive:
-            stack = traceback.extract_stack(frames.get(thread.ident or 0))
-            places = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in stack]
-            parts.append(f"Thread {thread.name} is at {' > '.join(places)}")
-        return "\n".join(parts)
 
-
-class LentThread(Executor):
+class LentThread:
     """A thread that waits in `async_to_sync`, and meanwhile does the work that comes back to it.
 
     It stands for asgiref's `CurrentThreadExecutor`.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import copy
 import zlib
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -44,7 +43,7 @@ class Program:
     tasks: dict[str, Start] = field(default_factory=dict)
     threads: dict[str, Callable[[], object]] = field(default_factory=dict)
     judge: Callable[[], None] = lambda: None
-    """Looks at what has happened, when all tasks of the first event loop have ended."""
+    """Looks at what has happened, when all tasks have ended."""
 
 
 @dataclass(eq=False)
@@ -52,7 +51,7 @@ class Check:
     user: User
     name: str
     thing: Model | None
-    begin: int
+    law: Law
 
     def __str__(self) -> str:
         return f"{self.name} on {label(self.thing) if self.thing else 'the model level'}"
@@ -85,8 +84,8 @@ class World:
         self._loop = loop
         self._now = 0
         self._histories: dict[Key, History] = {}
-        self._clears: list[tuple[User, int, int]] = []
-        self._drops: list[tuple[User, int, int]] = []  # of Django's caches alone
+        self._cleared = {1: 0, 2: 0}  # when, by user
+        self._dropped = {1: 0, 2: 0}  # of Django's caches alone
         self._unfinished = 0  # checks, also those that were cancelled: their threads may go on
         self._injected: list[BaseException] = []
         self._contexts: dict[str, contextvars.Context] = {}
@@ -105,11 +104,9 @@ class World:
 
     def history(self, key: Key) -> History:
         if key not in self._histories:
-            first = key[0]  # type: ignore[index]
-            value = first == "held"
-            if first in {"user", "group"}:
-                value = zlib.crc32(f"{self._seed} {key}".encode()) % 2 == 0
-            self._histories[key] = History(value)
+            is_held = key[0] == "held"  # type: ignore[index]
+            is_lucky = zlib.crc32(f"{self._seed} {key}".encode()) % 2 == 0
+            self._histories[key] = History(is_held or is_lucky)
         return self._histories[key]
 
     def read(self, *key: Any) -> bool:
@@ -117,17 +114,10 @@ class World:
 
     def set(self, *key: Any, value: bool) -> None:
         """Change a value; when this returns, it is changed for everybody."""
-        history, begin = self.history(key), self.tick()
         self.is_writing = True
         self._storage.write(key, value)
         self.is_writing = False
-        history.change(begin, self.tick(), value)
-
-    async def aset(self, *key: Any, value: bool) -> None:
-        if self.has_database and key[0].startswith("held"):
-            await sync_to_async(self.set)(*key, value=value)
-        else:
-            self.set(*key, value=value)
+        self.history(key).change(self.tick(), value)
 
     # Faults
 
@@ -151,57 +141,41 @@ class World:
 
     # Clearing
 
-    @contextmanager
-    def _clearing(self, user: User) -> Iterator[None]:
-        begin = self.tick()
-        yield
-        self._clears.append((user, begin, self.tick()))
-
     def clear(self, user: User) -> None:
-        with self._clearing(user):
-            user.clear_perm_cache()
-
-    async def aclear(self, user: User) -> None:
-        with self._clearing(user):
-            await user.aclear_perm_cache()
+        user.clear_perm_cache()
+        self._cleared[user.pk] = self._dropped[user.pk] = self.tick()
 
     def delete_caches(self, user: User) -> None:
         """Drop Django's caches in Django's way, which drops what is known of the model level."""
-        begin = self.tick()
         found = [name for name in CACHES if hasattr(user, name)]
         for name in found:
             with suppress(AttributeError):
                 delattr(user, name)
         if found and not self._unfinished:
-            self._drops.append((user, begin, self.tick()))
-
-    @staticmethod
-    def _last_before(check: Check, clears: list[tuple[User, int, int]]) -> int:
-        """Return when the last of those began that had ended before the check began."""
-        ended = (begin for user, begin, end in clears if user is check.user and end < check.begin)
-        return max(ended, default=0)
+            self._dropped[user.pk] = self.tick()
 
     # Checks
 
-    async def check(self, name: str, thing: Model | None, user: User | None = None) -> bool:
+    async def check(self, name: str, thing: Model | None, user: User | None = None) -> None:
         with self._checking(name, thing, user) as check:
-            granted = await check.user.ahas_perm(f"testapp.{name}", thing)
-            self._judge(check, granted)
+            self._judge(check, await check.user.ahas_perm(f"testapp.{name}", thing))
         with self._keeping_log(check.user):
             await self.breathe()
-        return granted
 
-    def check_sync(self, name: str, thing: Model | None, user: User | None = None) -> bool:
-        with self._checking(name, thing, user) as check:
-            granted = check.user.has_perm(f"testapp.{name}", thing)
-            self._judge(check, granted)
+    def check_sync(self, name: str, thing: Model) -> None:
+        with self._checking(name, thing) as check:
+            self._judge(check, check.user.has_perm(f"testapp.{name}", thing))
         with self._keeping_log(check.user):
             self.pause()
-        return granted
 
     @contextmanager
-    def _checking(self, name: str, thing: Model | None, user: User | None) -> Iterator[Check]:
-        check = Check(user or self.user, name, thing, self.tick())
+    def _checking(
+        self, name: str, thing: Model | None, user: User | None = None
+    ) -> Iterator[Check]:
+        user = user or self.user
+        level_since = self._dropped[user.pk] if self.has_database else self.tick()
+        law = Law(self.history, user.pk, self._cleared[user.pk], level_since)
+        check = Check(user, name, thing, law)
         self.checks += 1
         self._unfinished += 1
         self._last[_family.get()] = check
@@ -214,39 +188,26 @@ class World:
             raise
         self._unfinished -= 1
 
-    def _law(self, check: Check) -> Law:
-        since = self._last_before(check, self._clears)
-        level_since = check.begin
-        if self.has_database:
-            level_since = self._last_before(check, self._clears + self._drops)
-        return Law(self.history, check.user.pk, since, level_since, self._now)
-
     def _judge(self, check: Check, granted: object) -> None:
-        law, name, thing = self._law(check), check.name, check.thing
+        law, name, thing = check.law, check.name, check.thing
         possible = law.check(name, thing) if thing else law.level(name)
         if type(granted) is not bool or granted not in possible:
-            self.problem(
-                f"{check} is {granted}, from {check.begin} to {self._now},"
-                f" where {sorted(possible)} is allowed"
-            )
-        self._judge_log(check, f"Permission {'Granted' if granted else 'Denied'}", law.since)
+            self.problem(f"{check} is {granted}, where {sorted(possible)} is allowed")
+        self._judge_log(check, f"Permission {'Granted' if granted else 'Denied'}")
 
     def _judge_error(self, check: Check, error: BaseException) -> None:
-        if isinstance(error, asyncio.CancelledError):
-            if _family.get() not in self._loop.cancelled:
-                self.problem(f"{check} is cancelled, and nobody has asked for that")
-        elif all(error is not injected for injected in self._injected):
+        is_cancelled = isinstance(error, asyncio.CancelledError)
+        if not is_cancelled and all(error is not injected for injected in self._injected):
             self.problem(f"{check} raises {error!r}")
-        self._judge_log(check, f"Error ({type(error).__name__})", self._law(check).since)
+        self._judge_log(check, f"Error ({type(error).__name__})")
 
     # Logs
 
-    def _judge_log(self, check: Check, result: str, since: int) -> None:
-        lines = []
-        with suppress(KeyError):
+    def _judge_log(self, check: Check, result: str) -> None:
+        if self.verbosity:
             lines = [str(line) for line in check.user.get_last_log(raw=True)]
-        if self.verbosity and not self._is_right(check, result, since, lines[:]):
-            self.problem(f"{check}: the last log, which ends with {result!r}, is {lines}")
+            if not self._is_right(check, result, lines[:]):
+                self.problem(f"{check}: the last log, which ends with {result!r}, is {lines}")
 
     @contextmanager
     def _keeping_log(self, user: User) -> Iterator[None]:
@@ -256,7 +217,8 @@ class World:
         if self.verbosity and (now := user.get_last_log(raw=True)) != last:
             self.problem(f"the last log has been {last} and is {now}")
 
-    def _is_right(self, check: Check, result: str, since: int, lines: list[str]) -> bool:
+    @staticmethod
+    def _is_right(check: Check, result: str, lines: list[str]) -> bool:
         if not lines or lines.pop() != f"\nRESULT: {result}":
             return False
         if check.thing is None:
@@ -274,7 +236,7 @@ class World:
         # What one call has told, which may have been remembered since the last clear.
         name, thing, call, _ = lines[0].split()
         start = f"{name} {thing} {call} "
-        if (name, thing) != (check.name, label(check.thing)) or int(call) <= since:
+        if (name, thing) != (check.name, label(check.thing)) or int(call) <= check.law.since:
             return False
         words = [line.removeprefix(start) for line in lines]
         if words[0] != "begins" or len(set(words)) < len(words):
@@ -299,9 +261,7 @@ class World:
             for name, function in program.threads.items()
         ]
         tasks = []
-        programs = list(program.tasks.items())
-        self.choices.random.shuffle(programs)
-        for name, start in programs:
+        for name, start in program.tasks.items():
             context = self._contexts[name] = contextvars.copy_context()
             run = self._run_task(name, start)
             tasks.append(self._loop.create_task(run, name=name, context=context))
@@ -350,10 +310,6 @@ class World:
                 # Where a thread was given up, asgiref itself has no more use for the context.
                 with suppress(*[CallEnded] if name in self._loop.cancelled else []):
                     await self._loop.create_task(again, context=context)
-
-    def again(self, thing: Model) -> Model:
-        """Return the same row in another instance."""
-        return copy.copy(thing)
 
 
 def stored(instance: Any) -> Any:
