@@ -296,11 +296,12 @@ def test_replaced_cache_of_django_counts_at_once(api, warm):
             assert api(warm).has_perm("testapp.delete_thing") is False
 
 
-def test_deleting_the_caches_of_django_drops_the_model_level(api, user):
+@pytest.mark.parametrize("names", [DJANGOS, ["_user_perm_cache"]])
+def test_deleting_caches_of_django_drops_the_model_level(api, user, names):
     assert api(user).has_perm(PERM) is True
     user.user_permissions.clear()
     assert api(user).has_perm(PERM) is True
-    for name in DJANGOS:  # as code out there does
+    for name in names:  # as code out there does
         if hasattr(user, name):
             delattr(user, name)
     assert api(user).has_perm(PERM) is False
