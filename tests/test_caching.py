@@ -439,3 +439,10 @@ def test_copy_of_a_user_without_the_mixin_has_no_decisions(api, thing, method, c
     method.answer = False
     assert not backend.has_perm(COPIES[copied](user), PERM, thing)
     assert backend.has_perm(user, PERM, thing)
+
+
+def test_demoted_superuser_holds_no_more_than_is_granted(api, user):
+    user.is_superuser = True
+    assert "testapp.change_thing" in api(user).get_all_permissions()
+    user.is_superuser = False
+    assert (api(user).has_perm(PERM), api(user).has_perm("testapp.change_thing")) == (True, False)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from django.conf import settings
 from django.contrib.auth import get_backends, load_backend
+from django.utils.module_loading import import_string
 
 from . import conf
 from ._fetch import fill_permission_caches
@@ -15,7 +15,7 @@ from ._flow import Call, Flow, decision_of
 from ._twins import Forms, are_ours, attribute, is_defined, is_ours
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from django.contrib.auth.backends import ModelBackend
 
@@ -24,23 +24,22 @@ if TYPE_CHECKING:
 Form: TypeAlias = Literal["sync", "async"]
 
 
-def only_form(backend: type) -> Form | None:
-    """Tell in which form alone a backend has to be asked.
+def _forms(backend: type) -> dict[str, Form | None]:
+    """Tell in which form alone each permission method of a backend has to be asked, if any.
 
-    Where a class overrides one form of a permission method, the other knows nothing of it. What
-    Django's own backends derive from each other they derive within a form, so the whole backend
-    is asked in the form that has been overridden.
-
-    Returns:
-        The form, or None where both are up to date.
+    Where a class overrides one form of a method, the other knows nothing of it. What Django's own
+    backends derive from each other they derive within a form, so the others are asked in that form
+    as well.
     """
     from django.contrib.auth.backends import ModelBackend
 
     # All that Django has in both forms, such as what its public methods share.
-    pairs = [name for name in dir(ModelBackend) if "perm" in name]
-    pairs = [name for name in pairs if hasattr(ModelBackend, _async_name(name))]
-    forms = {overridden_form(backend, name) for name in pairs}
-    return "sync" if "sync" in forms else "async" if "async" in forms else None
+    names = [name for name in dir(ModelBackend) if "perm" in name]
+    names = [name for name in names if hasattr(ModelBackend, _async_name(name))]
+    forms: dict[str, Form | None] = {name: overridden_form(backend, name) for name in names}
+    found = forms.values()
+    only: Form | None = "sync" if "sync" in found else "async" if "async" in found else None
+    return dict(zip(forms, (form or only for form in found), strict=True))
 
 
 def overridden_form(backend: type, name: str) -> Form | None:
@@ -92,10 +91,8 @@ def _is_stock_class(kind: type) -> bool:
 
 
 def _is_of_permissions(name: str) -> bool:
-    return ("perm" in name and name != "with_perm") or name in _ANY_NAME
-
-
-_ANY_NAME: Final = ("__getattr__", "__getattribute__")
+    is_any = name in {"__getattr__", "__getattribute__"}
+    return is_any or ("perm" in name and name != "with_perm")
 
 
 class _Configured(NamedTuple):
@@ -111,35 +108,38 @@ class _Configured(NamedTuple):
     is_stock: bool
     has_caches: bool
     asks_access_methods: bool
-    form: Form | None
+    forms: dict[str, Form | None]
 
 
 def _configured(path: str, backend: object) -> _Configured:
     from django.contrib.auth.backends import ModelBackend
 
-    kind = type(backend)
-    own: Iterable[str] = getattr(backend, "__dict__", ())
-    is_stock = all(map(_is_stock_class, kind.__mro__[:-1])) and not any(
-        map(_is_of_permissions, own)
+    kind: Any = type(backend)
+    is_stock = (
+        all(map(_is_stock_class, kind.__mro__[:-1]))
+        # Each is made in the same way.
+        and import_string(path) is kind
+        and (kind.__init__, kind.__new__) == (object.__init__, object.__new__)
     )
     return _Configured(
         path,
         backend,
         is_stock,
-        has_caches=is_stock and issubclass(kind, ModelBackend),
+        has_caches=is_stock and getattr(kind, "has_perm", None) is ModelBackend.has_perm,
         asks_access_methods=is_stock and are_ours(backend, "has_perm", "ahas_perm"),
-        form=only_form(kind),
+        forms=_forms(kind),
     )
 
 
 class _Backends(NamedTuple):
-    """All configured backends, and what they have in common."""
+    """All configured backends.
+
+    Usual ones are all stock, with Django's caches and with access methods.
+    """
 
     epoch: object
     all: tuple[_Configured, ...]
-    are_stock: bool
-    have_caches: bool
-    ask_access_methods: bool
+    are_usual: bool
 
 
 _known: _Backends | None = None
@@ -153,27 +153,25 @@ def configured_backends() -> _Backends:
         epoch = conf.epoch
         pairs = zip(settings.AUTHENTICATION_BACKENDS, get_backends(), strict=True)
         found = tuple(_configured(path, backend) for path, backend in pairs)
-        known = _known = _Backends(
-            epoch,
-            found,
-            are_stock=all(each.is_stock for each in found),
-            have_caches=any(each.has_caches for each in found),
-            ask_access_methods=any(each.asks_access_methods for each in found),
+        are_usual = (
+            all(each.is_stock for each in found)
+            and any(each.has_caches for each in found)
+            and any(each.asks_access_methods for each in found)
         )
+        known = _known = _Backends(epoch, found, are_usual)
     return known
 
 
-ByMethods: TypeAlias = Callable[[], Flow[bool]]
-"""What our backend is asked with: the decision by the access methods of an object."""
-
-
 def answers(
-    check: Check, name: str, *args: Any, by_methods: ByMethods | None = None
+    check: Check, name: str, *args: Any, by_methods: Callable[[], Flow[bool]] | None = None
 ) -> Iterator[Flow[bool]]:
-    """Ask all backends for a decision, one after the other."""
+    """Ask all backends for a decision, one after the other.
+
+    Our own decides by the access methods of an object, and has no say without one.
+    """
     for each in configured_backends().all:
         if not each.is_stock:
-            method = _forms_of(load_backend(each.path), name, each.form)
+            method = _forms_of(load_backend(each.path), name, each.forms.get(name))
             yield ask(check, method, check.user, *args)
         elif each.has_caches and by_methods is None:
             yield _ask_caches(check, each.backend, name, *args)
@@ -197,7 +195,7 @@ def ask(check: Check | None, method: Forms, *args: object) -> Flow[bool]:
 
 def _ask_caches(check: Check, backend: Any, name: str, *args: Any) -> Flow[bool]:
     """Ask one of Django's backends, in place, once what it needs has been fetched."""
-    user, caches = check.user, check.generation.caches
+    user, caches = check.user, check.generation.caches_of(check.user)
     # As Django: nothing is fetched for an inactive user, and nothing is held.
     if not user.is_active or user.is_anonymous:
         return False
@@ -210,7 +208,7 @@ def _ask_caches(check: Check, backend: Any, name: str, *args: Any) -> Flow[bool]
 
 
 def _fetch(backend: ModelBackend, check: Check) -> None:
-    caches = check.generation.caches
+    caches = check.generation.caches_of(check.user)
     if "_perm_cache" in caches:
         return  # other checks have waited for the same thread
     fill_permission_caches(backend, check.user)
@@ -239,7 +237,7 @@ def collect(check: Check, name: str, obj: object) -> Flow[set[str]]:
     for each in configured_backends().all:
         backend = each.backend if each.is_stock else load_backend(each.path)
         # Only the sync form of Django's own fills Django's caches.
-        form: Form | None = "sync" if each.has_caches else each.form
+        form: Form | None = "sync" if each.has_caches else each.forms.get(name)
         method = _forms_of(backend, name, form)
         if is_defined(method):
             found: Any = yield Call(*method, (check.user, obj), scope=check.calling())

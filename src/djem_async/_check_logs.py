@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from django.core.exceptions import SynchronousOnlyOperation
@@ -42,11 +43,12 @@ def logged(check: Check, perm: str, obj: object, decision: Flow[bool]) -> Flow[b
     # The model-level check of an object-level one has no header, and what it logs also goes
     # into the log of the latter.
     outer = innermost(store, before)
-    is_part = obj is None and outer is not None and outer.awaits == perm
+    asked = next((question.asked for _, question in islice(check.chain(), 1, None)), None)
+    is_part = obj is None and asked == "backend" and outer is not None and outer.perm == perm
     if obj is None:
         log = ActiveLog(store, f"auto-{perm}")
     else:
-        log = ActiveLog(store, f"auto-{perm}-{getattr(obj, 'pk', None)}", awaits=perm)
+        log = ActiveLog(store, f"auto-{perm}-{getattr(obj, 'pk', None)}", perm=perm)
     check.logs = (*still_active(before), log)
     try:
         try:
@@ -74,7 +76,8 @@ def _header(check: Check, perm: str, obj: object) -> Flow[list[str]]:
     if obj is None:
         return header_lines(perm, user.get_username(), user.pk)
     try:
-        text = str(obj)
+        with check.calling()():
+            text = str(obj)
     except SynchronousOnlyOperation:
         # Its `__str__` makes a query, so ask for it where queries may be made.
         text = yield Call(str, None, (obj,), scope=check.calling())
@@ -105,12 +108,11 @@ def _end(check: Check, log: ActiveLog, result: str) -> Flow[None]:
         yield Call(user.end_log, user.aend_log, scope=check.calling())
 
 
-def model_level_result(check: Check, perm: str, *, granted: bool) -> None:
-    """Log the result that a check of an object has waited for, if it is logged."""
+def note_model_level(check: Check, perm: str, *, granted: bool) -> Flow[None]:
+    """Log the result of the model level, if the check of the object is logged."""
     log = innermost(log_store(check.user), check.logs)
-    if log is not None and log.awaits == perm:
-        log.awaits = None
-        write(log, (_MODEL_LEVEL_RESULTS[granted],))
+    if log is not None and log.perm == perm:
+        yield from note(check, _MODEL_LEVEL_RESULTS[granted])
 
 
 def log_remembered(user: Any, perm: str, obj: Any, decision: Decision, *, held: bool) -> bool:
@@ -126,7 +128,7 @@ def log_remembered(user: Any, perm: str, obj: Any, decision: Decision, *, held: 
         if obj is not None:
             try:
                 header = *header, str(obj), pk
-            except Exception:  # noqa: BLE001 - it fails in the check, too, which logs that
+            except SynchronousOnlyOperation:
                 return False
     is_universal, result = conf.DJEM_UNIVERSAL_OLP, _RESULTS[decision.granted]
     implicit = (_IMPLICIT[is_universal],) if user.is_superuser else ()
@@ -148,7 +150,7 @@ def log_remembered(user: Any, perm: str, obj: Any, decision: Decision, *, held: 
 def dropped(check: Check, perm: str) -> Generator[None]:
     """Drop what is logged about an object where a check is a question of the library's own."""
     before = check.logs
-    log = ActiveLog(log_store(check.user), awaits=perm)
+    log = ActiveLog(log_store(check.user), perm=perm)
     check.logs = (*before, log)
     try:
         yield

@@ -34,6 +34,14 @@ class ObjectCheck(Protocol):
         """Decide by access methods, with `decide_by_methods` or as that was remembered."""
         ...
 
+    def methods(self) -> Sequence[Source]:
+        """Name the sources for which the object defines an access method, in order."""
+        ...
+
+    def ask(self, source: Source) -> Flow[bool]:
+        """Ask an access method; one that raises `PermissionDenied` denies."""
+        ...
+
 
 def decide(check: ObjectCheck) -> Flow[bool]:
     """Decide a permission on an object.
@@ -50,19 +58,7 @@ def decide(check: ObjectCheck) -> Flow[bool]:
     return (yield from check.object_level())
 
 
-class MethodsCheck(Protocol):
-    """What has to be known to decide by the access methods of an object."""
-
-    def methods(self) -> Sequence[Source]:
-        """Name the sources for which the object defines an access method, in order."""
-        ...
-
-    def ask(self, source: Source) -> Flow[bool]:
-        """Ask an access method; one that raises `PermissionDenied` denies."""
-        ...
-
-
-def decide_by_methods(check: MethodsCheck) -> Flow[bool]:
+def decide_by_methods(check: ObjectCheck) -> Flow[bool]:
     """Decide a permission that an active user has at the model level, but not implicitly.
 
     Returns:

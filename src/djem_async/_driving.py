@@ -110,36 +110,39 @@ def _run_in_thread(flow: Flow[T], is_cancelled: Event) -> tuple[Call | None, Any
 
 
 def _make(call: Call) -> object:
-    answer = None if call.function is None else _call(call)
-    if call.function is not None and not _is_awaitable(answer):
-        return answer
-    # What has not been awaited yet has done nothing yet, and is made anew on an event loop.
-    close = getattr(answer, "close", None)
-    if close is not None:
-        close()
-    if call.function is not None and not is_async(call.function):
-        raise NotADecisionError(
+    answer, function = None, call.function
+    if function is not None:
+        answer = _call(call)
+        if not _is_awaitable(answer):
+            return answer
+    error: Exception
+    if function is not None and not is_async(function):
+        error = NotADecisionError(
             f"{call.label} is a plain method, but returned {answer!r}, which a sync check can't"
             " await. Declare it with `async def`, or use `await user.ahas_perm(...)`."
         )
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return async_to_sync(_acall)(call)
-    raise AsyncMethodError(
-        f"{call.label} is async, and a sync check can't run it while this thread runs an event"
-        " loop. Use `await user.ahas_perm(...)` instead of `user.has_perm(...)`."
-    )
+    else:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            if function is None:
+                return async_to_sync(_acall)(call)
+            return async_to_sync(_await)(call, answer)
+        error = AsyncMethodError(
+            f"{call.label} is async, and a sync check can't run it while this thread runs an event"
+            " loop. Use `await user.ahas_perm(...)` instead of `user.has_perm(...)`."
+        )
+    close = getattr(answer, "close", None)
+    if close is not None:
+        close()
+    raise error
 
 
 async def _amake(call: Call) -> object:
     if _is_async(call):
         return await _acall(call)
     answer = await call_in_thread(partial(_call, call)) if call.blocking else _call(call)
-    if _is_awaitable(answer):
-        with call.scope():
-            return await _resolved(answer)
-    return answer
+    return await _await(call, answer) if _is_awaitable(answer) else answer
 
 
 def _is_async(call: Call) -> bool:
@@ -171,12 +174,18 @@ async def _acall(call: Call) -> object:
         return await _resolved(answer)
 
 
+async def _await(call: Call, answer: object) -> object:
+    """Await what a call has returned, in the scope of the call."""
+    with call.scope():
+        return await _resolved(answer)
+
+
 def _is_awaitable(answer: object) -> bool:
     """Tell whether an answer has to be awaited: a ``def`` may return such a one as well.
 
     A lazy object is not looked into: that may take a query.
     """
-    is_plain = answer is None or isinstance(answer, bool) or is_lazy(answer)
+    is_plain = answer is None or type(answer) is bool or is_lazy(answer)
     return not is_plain and isawaitable(answer)
 
 

@@ -7,6 +7,7 @@ from the names in ``_meta``. Whatever is unusual is left to Django.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -74,45 +75,32 @@ def _sql(user_model: Any, alias: str) -> str | None:
     """Write the query; None for a user model whose relations are not Django's own."""
     from django.contrib.auth.models import Group, Permission
 
-    permissions = _relation(user_model, "user_permissions", Permission)
-    groups = _relation(user_model, "groups", Group)
-    if permissions is None or groups is None:
+    own = _relation(user_model, "user_permissions", Permission)
+    member = _relation(user_model, "groups", Group)
+    if own is None or member is None:
         return None
+    through: Any = Group._meta.get_field("permissions")
     content_type: Any = Permission._meta.get_field("content_type")
-    type_model = content_type.related_model
-    names = {
-        "permission": Permission._meta.db_table,
-        "permission_id": _column(Permission, "id"),
-        "codename": _column(Permission, "codename"),
-        "type": type_model._meta.db_table,
-        "type_id": _column(type_model, "id"),
-        "app_label": _column(type_model, "app_label"),
-        "permission_type": content_type.column,
-        "group": Group._meta.db_table,
-        "group_id": _column(Group, "id"),
-        **_names_of("own", permissions),
-        **_names_of("member", groups),
-        **_names_of("through", Group._meta.get_field("permissions")),
-    }
+    # Permissions are joined once, to what both parts find, because databases plan that in less
+    # time. Groups are joined as by Django: not every database ensures that they exist.
+    query = f"""
+        SELECT found.part, t.[app_label], p.[codename] FROM (
+            SELECT 0 AS part, a.[{own.m2m_reverse_name()}] AS pk FROM [{own.m2m_db_table()}] a
+            WHERE a.[{own.m2m_column_name()}] = %s
+            UNION ALL
+            SELECT 1 AS part, x.[{through.m2m_reverse_name()}] AS pk
+            FROM [{member.m2m_db_table()}] m
+            INNER JOIN [{Group._meta.db_table}] g ON g.[id] = m.[{member.m2m_reverse_name()}]
+            INNER JOIN [{through.m2m_db_table()}] x ON x.[{through.m2m_column_name()}] = g.[id]
+            WHERE m.[{member.m2m_column_name()}] = %s
+        ) found
+        INNER JOIN [{Permission._meta.db_table}] p ON p.[id] = found.pk
+        INNER JOIN [{content_type.related_model._meta.db_table}] t
+        ON t.[id] = p.[{content_type.column}]
+    """  # noqa: S608 - names of tables and columns
     quote = connections[alias].ops.quote_name
-    # A percent sign begins a parameter.
-    return _QUERY.format(**{key: quote(name).replace("%", "%%") for key, name in names.items()})
-
-
-# Joined once, to what both parts find, because databases plan that in less time. Groups are joined
-# as by Django: not every database ensures that they exist.
-_QUERY: Final = """
-SELECT found.part, t.{app_label}, p.{codename} FROM (
-    SELECT 0 AS part, a.{own_target} AS pk FROM {own} a WHERE a.{own_source} = %s
-    UNION ALL
-    SELECT 1 AS part, x.{through_target} AS pk FROM {member} m
-    INNER JOIN {group} g ON g.{group_id} = m.{member_target}
-    INNER JOIN {through} x ON x.{through_source} = g.{group_id}
-    WHERE m.{member_source} = %s
-) found
-INNER JOIN {permission} p ON p.{permission_id} = found.pk
-INNER JOIN {type} t ON t.{type_id} = p.{permission_type}
-"""
+    # A percent sign would begin a parameter.
+    return re.sub(r"\[(.+?)\]", lambda name: quote(name[1]).replace("%", "%%"), query)
 
 
 def _relation(user_model: Any, name: str, target: Any) -> Any:
@@ -127,16 +115,3 @@ def _relation(user_model: Any, name: str, target: Any) -> Any:
         and getattr(getattr(user_model, name), "field", None) is field  # hidden by nothing
     )
     return field if is_plain else None
-
-
-def _names_of(relation: str, field: Any) -> dict[str, str]:
-    return {
-        relation: field.m2m_db_table(),
-        f"{relation}_source": field.m2m_column_name(),
-        f"{relation}_target": field.m2m_reverse_name(),
-    }
-
-
-def _column(model: Any, field: str) -> str:
-    column: str = model._meta.get_field(field).column
-    return column

@@ -66,7 +66,8 @@ def decision_of(answer: object, label: str) -> Flow[bool]:
         NotADecisionError: It is truthy, but neither True, nor a finite number, a queryset or a
             model instance.
     """
-    if answer is None or isinstance(answer, bool):
+    # By its type: an object may claim another class than it has.
+    if answer is None or type(answer) is bool:
         return bool(answer)
     # The truth value of a queryset is a query, so it is asked for where queries may be made.
     is_truthy = answer is NotImplemented or (yield Call(bool, None, (answer,)))
@@ -80,7 +81,6 @@ def decision_of(answer: object, label: str) -> Flow[bool]:
 
 def _is_grant(answer: Any) -> bool:
     """Tell whether a truthy object may be meant as a grant."""
-    # By its type: an object may claim another class than it has.
     kind = cast("Any", type(answer))
     if issubclass(kind, Enum):
         return False

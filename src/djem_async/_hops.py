@@ -91,7 +91,7 @@ class _Line:
 
     def go_on(self) -> None:
         """Make the calls that wait, in a task that does not end when one of them is cancelled."""
-        if all(item.is_done for item in self._waiting) or self._loop.is_closed():
+        if all(item.future.done() for item in self._waiting) or self._loop.is_closed():
             self._close()
         else:
             self._task = self._context.copy().run(self._loop.create_task, self._run())
@@ -143,14 +143,9 @@ class _Waiting:
         self._result: object = None
         self._error: BaseException | None = None
 
-    @property
-    def is_done(self) -> bool:
-        """Whether nobody waits for it any more."""
-        return self.future.done()
-
     def make(self) -> None:
         """Make the call, in the thread, if somebody waits for it."""
-        if not self.is_done:
+        if not self.future.done():
             try:
                 # In a copy of the thread's own context, which has what `asgiref` set there.
                 self._result = copy_context().run(self._make)
@@ -174,7 +169,7 @@ class _Waiting:
 
     def hand_over(self, error: BaseException | None = None) -> None:
         """Wake up who waits for the call."""
-        if not self.is_done:
+        if not self.future.done():
             self._error = error if self._error is None else self._error
             self.future.set_result(None)
 

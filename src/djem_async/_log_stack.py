@@ -48,23 +48,23 @@ class ActiveLog:
     Args:
         store: Of the instance whose log it is.
         name: Its name; None for one that collects lines for a check, and that nobody else ends.
-        awaits: The permission whose model-level result a check waits for.
+        perm: The permission that a check decides on an object.
         is_of_check: Whether a check has started it, and so ends it.
     """
 
-    __slots__ = ("awaits", "is_of_check", "is_open", "lines", "name", "store")
+    __slots__ = ("is_of_check", "is_open", "lines", "name", "perm", "store")
 
     def __init__(
         self,
         store: LogStore,
         name: str | None = None,
         *,
-        awaits: str | None = None,
+        perm: str | None = None,
         is_of_check: bool = True,
     ) -> None:
         self.store: _StoreRef = store.reference
         self.name = name
-        self.awaits = awaits
+        self.perm = perm
         self.is_of_check = is_of_check
         self.is_open = True
         self.lines: list[Entry] = []
@@ -80,23 +80,16 @@ def still_active(logs: tuple[ActiveLog, ...]) -> tuple[ActiveLog, ...]:
     return tuple(log for log in logs if log.is_active)
 
 
-def innermost(store: LogStore, logs: tuple[ActiveLog, ...] | None = None) -> ActiveLog | None:
-    """Return the innermost active log of an instance, None if there is none."""
-    for log in reversed(active_logs.get() if logs is None else logs):
-        if log.is_open and log.store() is store:
-            found: ActiveLog = log
-            return found
-    return None
+def innermost(store: LogStore, logs: tuple[ActiveLog, ...]) -> ActiveLog | None:
+    """Return the innermost of the logs that is of an instance and active, None if there is none."""
+    return next((log for log in reversed(logs) if log.is_open and log.store() is store), None)
 
 
-def log_to_end(store: LogStore) -> ActiveLog | None:
-    """Return the log that this context may end now, None if there is none."""
-    for log in reversed(active_logs.get()):
-        if log.store() is store:
-            # In place of one that has ended with a cancelled check, no other must be ended.
-            found: ActiveLog = log
-            return found if found.is_open and found.name is not None else None
-    return None
+def log_to_end(store: LogStore, logs: tuple[ActiveLog, ...]) -> ActiveLog | None:
+    """Return the log that may be ended now, None if there is none."""
+    log = next((log for log in reversed(logs) if log.store() is store), None)
+    # In place of one that has ended with a cancelled check, no other must be ended.
+    return None if log is None or not log.is_open or log.name is None else log
 
 
 def begin(log: ActiveLog) -> None:

@@ -10,10 +10,12 @@ from django.db.models import Model
 from . import conf as settings
 from ._backends import configured_backends
 from ._check_logs import log_remembered
+from ._context import active_logs
 from ._lazy import plain_text
 from ._log_stack import innermost, log_store, write
 from ._store import SILENT, PermissionCache, type_of
 from ._twins import are_ours
+from .access import all_names_for
 from .conf import conf
 
 if TYPE_CHECKING:
@@ -41,19 +43,22 @@ def look_up(user: Any, perm: str, obj: Any = None) -> Known:
         perm = plain_text(perm)
         if type(perm) is not str:
             return None
+    kind = type_of(obj)
     is_asked = obj is not None
+    if is_asked and not issubclass(kind, Model):
+        return None
     if user.is_superuser:
         held = True
         is_asked = is_asked and conf.DJEM_UNIVERSAL_OLP
     else:
-        perms = generation.caches.get("_perm_cache")
+        perms = generation.caches[False].get("_perm_cache")
         if perms is None:
             return None
         held = perm in perms
     decision = SILENT[held]
     if held and is_asked:
-        kind = type_of(obj)
-        if not issubclass(kind, Model) or obj._state.adding:
+        # Another instance of the row may not have the methods that this one has of its own.
+        if obj._state.adding or not all_names_for(perm).isdisjoint(obj.__dict__):
             return None
         pk: Any = obj.pk
         decisions = generation.decisions.get((perm, kind, obj._state.db, type_of(pk), None))
@@ -65,7 +70,7 @@ def look_up(user: Any, perm: str, obj: Any = None) -> Known:
         is_logged = log_remembered(user, perm, obj, decision, held=held)
         return decision.granted if is_logged else None
     if decision.entries:
-        write(innermost(log_store(user)), decision.entries)
+        write(innermost(log_store(user), active_logs.get()), decision.entries)
     return decision.granted
 
 
@@ -77,13 +82,11 @@ def learn(check: Check) -> None:
     """
     if check.generation.stock_in is settings.epoch:
         return
-    epoch, backends = settings.epoch, configured_backends()
+    epoch = settings.epoch
     user: Any = check.user
     kind = type_of(user)
     if (
-        backends.are_stock
-        and backends.have_caches
-        and backends.ask_access_methods
+        configured_backends().are_usual
         and are_ours(user, "has_perm", "ahas_perm", "log", "end_log", "aend_log")
         and kind.is_anonymous is AbstractBaseUser.is_anonymous
     ):

@@ -8,8 +8,8 @@ from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db.models import Model
 
 from ._backends import answers, ask
-from ._check_logs import logged, model_level_result, note
-from ._decision import decide, decide_by_methods, decide_for_user
+from ._check_logs import logged, note, note_model_level
+from ._decision import decide, decide_by_methods, decide_for_user, first_grant
 from ._entries import Entries, Entry
 from ._flow import Call, Flow, decision_of
 from ._lazy import is_lazy, loaded, plain_text
@@ -84,18 +84,6 @@ def check_by_methods(check: Check, perm: str, obj: Model) -> Flow[bool]:
 class _ObjectCheck:
     """One permission of one user on one object, see `djem_async._decision.ObjectCheck`."""
 
-    __slots__ = (
-        "_check",
-        "_decisions",
-        "_key",
-        "_logs",
-        "_methods",
-        "_obj",
-        "_perm",
-        "_sources",
-        "_user",
-    )
-
     def __init__(self, check: Check, perm: str, obj: Any, sources: Sequence[Source]) -> None:
         self._check = check
         self._user: Any = check.user
@@ -125,9 +113,11 @@ class _ObjectCheck:
         if are_ours(user, "has_perm", "ahas_perm"):
             granted = yield from check_of_user(check, self._perm)
         else:
-            granted = yield from ask(check, required_forms(user, "has_perm"), self._perm)
+            # By the rule for backends, because the user may veto as well.
+            answer = ask(check, required_forms(user, "has_perm"), self._perm)
+            granted = yield from first_grant((answer,))
         if self._logs is not None:
-            model_level_result(check, self._perm, granted=granted)
+            yield from note_model_level(check, self._perm, granted=granted)
         return granted
 
     def object_level(self) -> Flow[bool]:
@@ -156,7 +146,7 @@ class _ObjectCheck:
                     found[place] = names
             self._methods = {each.source: each.bound_to(obj) for each in names}
         except PermissionDenied:
-            self._methods = {"user": (_deny, None)}  # a property has said so
+            self._methods = dict.fromkeys(SOURCES, (_deny, None))  # a property has said so
         return [source for source in self._sources if source in self._methods]
 
     def ask(self, source: Source) -> Flow[bool]:

@@ -18,7 +18,7 @@ from .exceptions import PermissionRecursionError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_DEEP: Final = 10
+_DEEP: Final = 30  # more than checks nest in practice
 
 
 class _Question(NamedTuple):

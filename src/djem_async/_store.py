@@ -88,6 +88,10 @@ Decisions: TypeAlias = "dict[Hashable, dict[Hashable, Decision]]"
 """By permission, model, database, type of primary key and source; then by primary key."""
 
 
+Caches: TypeAlias = "dict[str, set[str]]"
+"""Django's own caches of model-level permissions, by the names of its attributes."""
+
+
 class Generation:
     """What is known about one user between two clears.
 
@@ -96,21 +100,25 @@ class Generation:
 
     Args:
         decisions: What access methods decided.
-        caches: Django's own caches of model-level permissions, by the names of its attributes.
+        caches: Django's own caches, those of the user without and with the flag of a superuser.
     """
 
     __slots__ = ("caches", "decisions", "forms", "stock_in")
 
     def __init__(
-        self, decisions: Decisions | None = None, caches: dict[str, set[str]] | None = None
+        self, decisions: Decisions | None = None, caches: tuple[Caches, ...] | None = None
     ) -> None:
         # A dict for each permission and model: a decision costs one entry with the primary key.
         self.decisions: Decisions = {} if decisions is None else decisions
-        self.caches: dict[str, set[str]] = {} if caches is None else caches
+        self.caches: tuple[Caches, ...] = ({}, {}) if caches is None else caches
         # The names of the access methods of a class for a permission.
         self.forms: dict[Hashable, Any] = {}
         # The epoch of the settings in which answers were found to follow from the two alone.
         self.stock_in: object = None
+
+    def caches_of(self, user: Any) -> Caches:
+        """Return Django's caches of a user: a superuser's have every permission."""
+        return self.caches[bool(getattr(user, "is_superuser", False))]
 
     def recall(self, perm: str, key: ObjectKey | None, source: str | None) -> Decision | None:
         """Return a remembered decision, None if there is none."""
@@ -145,11 +153,10 @@ class PermissionCache(Owned):
         with _replacing:
             before = self.generation
             # Without `_perm_cache`, which is made of the others.
-            caches = {
-                other: held
-                for other, held in before.caches.copy().items()
-                if other not in (name, "_perm_cache")
-            }
+            caches = tuple(
+                {key: held for key, held in each.copy().items() if key not in (name, "_perm_cache")}
+                for each in before.caches
+            )
             self.generation = Generation(before.decisions, caches)
 
 

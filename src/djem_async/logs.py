@@ -89,7 +89,7 @@ class Loggable:
             KeyError: No log is active in this context.
         """
         store = log_store(self)
-        log = log_to_end(store)
+        log = log_to_end(store, active_logs.get())
         if log is None or log.name is None:
             raise KeyError("No active log to finish.")
         leave(log)
@@ -119,7 +119,7 @@ class Loggable:
         Raises:
             KeyError: No log is active in this context.
         """
-        log = log_to_end(log_store(self))
+        log = log_to_end(log_store(self), active_logs.get())
         if log is None:
             raise KeyError("No active log to discard.")
         leave(log)
@@ -146,7 +146,7 @@ class Loggable:
         tags = (tag,) if tag else ()
         entries = [Entry(line, tags) for line in lines]
         store = log_store(self)
-        log = innermost(store)
+        log = innermost(store, active_logs.get())
         if log is not None:
             log.lines.extend(entries)
         # An access method that goes on after its check was cancelled has logs that have ended.
@@ -233,7 +233,7 @@ class Loggable:
         last = finished_here(store) or store.last
         if last is not None:
             return _read(entries_of(last), tags, raw)
-        log = innermost(store)
+        log = innermost(store, active_logs.get())
         if log is not None and log.name is None:
             return _read((), tags, raw)
         raise KeyError("No finished logs to retrieve.")

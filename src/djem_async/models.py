@@ -44,16 +44,16 @@ class _ModelLevelCache:
         if user is None:
             return self
         try:
-            return generation_in_use(permission_cache(user)).caches[self._name]
+            return generation_in_use(permission_cache(user)).caches_of(user)[self._name]
         except KeyError:
             raise AttributeError(self._name) from None
 
     def __set__(self, user: object, value: set[str]) -> None:
-        generation_in_use(permission_cache(user)).caches[self._name] = value
+        generation_in_use(permission_cache(user)).caches_of(user)[self._name] = value
 
     def __delete__(self, user: object) -> None:
         cache = permission_cache(user)
-        is_set = self._name in generation_in_use(cache).caches
+        is_set = self._name in generation_in_use(cache).caches_of(user)
         # Deleting one of the others deletes `_perm_cache` as well, and code may delete all of them.
         if not is_set and self._name != "_perm_cache":
             raise AttributeError(self._name)
@@ -79,9 +79,9 @@ def _rest(user: Any, perm: str, obj: Any, known: Known) -> Flow[bool]:
 
 def _will_fetch(user: Any) -> bool:
     """Tell whether a check will most likely fetch permissions."""
-    is_fetched = "_perm_cache" in permission_cache(user).generation.caches
-    are_stock = configured_backends().are_stock
-    return not is_fetched and are_stock and is_active(user) and not user.is_superuser
+    is_fetched = "_perm_cache" in permission_cache(user).generation.caches[False]
+    are_usual = configured_backends().are_usual
+    return not is_fetched and are_usual and is_active(user) and not user.is_superuser
 
 
 def _module_perms(check: Check, app_label: str) -> Flow[bool]:

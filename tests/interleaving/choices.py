@@ -6,7 +6,7 @@ from random import Random
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 T = TypeVar("T")
 
@@ -14,12 +14,12 @@ T = TypeVar("T")
 class Choices:
     """Draws what happens, and remembers who went on at each step.
 
-    Anybody may go on, or, in half of the schedules, mostly the same again: so others may be held up
-    for as long as that one can go on.
+    In half of the schedules it is mostly the same again, so others may be held up for as long as
+    that one can go on.
     """
 
     def __init__(self, seed: str) -> None:
-        self._random = Random(seed)
+        self.random = Random(seed)
         self._steadiness = self.draw((0, 0.8))
         self.keeps_order = self.chance(0.3)  # tasks go on in the order in which asyncio has them
         self._last: dict[str, str] = {}  # by kind
@@ -28,17 +28,11 @@ class Choices:
 
     def draw(self, options: Sequence[T]) -> T:
         """Choose one of several values."""
-        return options[self._random.randrange(len(options))]
-
-    def shuffled(self, values: Iterable[T]) -> list[T]:
-        """Choose an order."""
-        found = list(values)
-        self._random.shuffle(found)
-        return found
+        return self.random.choice(options)
 
     def chance(self, probability: float) -> bool:
         """Decide whether something happens."""
-        return probability > 0 and self._random.random() < probability
+        return self.random.random() < probability
 
     def next(self, kind: str, names: Sequence[str]) -> int:
         """Choose who of a kind goes on, and return the position."""

@@ -30,15 +30,8 @@ if TYPE_CHECKING:
     Groups = QuerySet[Group]
 
 
-class Boom(Exception):
+class Boom(BaseException):
     """What failing access methods raise."""
-
-
-class Leave(BaseException):
-    """What they raise where only `BaseException` would do."""
-
-
-# What they may answer
 
 
 @dataclass(frozen=True)
@@ -61,8 +54,7 @@ class Law:
 
     def level(self, name: str) -> Possible:
         """Tell what the model level may answer."""
-        histories = (self.history((key, self.user, name)) for key in ("held", "held by group"))
-        return either(*(history.between(self.level_since, self.end) for history in histories))
+        return self.history(("held", self.user, name)).between(self.level_since, self.end)
 
     def check(self, name: str, thing: Model) -> Possible:
         """Tell what a check of an object may answer."""
@@ -92,11 +84,7 @@ def by_sources(*sources: str) -> Rule:
     return lambda law, name, thing: either(*(law.asked(each, name, thing) for each in sources))
 
 
-def by_any(*names: str) -> Rule:
-    return lambda law, _, thing: either(*law.nested(names, thing))
-
-
-def by_all(*names: str) -> Rule:
+def by_checks(*names: str) -> Rule:
     return lambda law, _, thing: both(*law.nested(names, thing))
 
 
@@ -145,11 +133,6 @@ def waiting(name: str) -> Callable[..., Any]:
     return method
 
 
-async def brief(self: Thing, user: User) -> bool:
-    with telling(user, "brief", self):
-        return asked("brief", self)
-
-
 @nonblocking
 def inline(self: Thing, user: User) -> bool:
     with telling(user, "inline", self):
@@ -172,7 +155,6 @@ def mixed_group(self: Thing, groups: Groups) -> bool:
 by_user = by_sources("user")
 KINDS: dict[str, Kind] = {
     "open": Kind({}, lambda *_: GRANTED),
-    "brief": Kind({"user": brief}, by_user),
     "slow": Kind({"user": awaiting("slow")}, by_user),
     "plain": Kind({"user": waiting("plain")}, by_user),
     "inline": Kind({"user": inline}, by_user),
@@ -195,23 +177,15 @@ def decides(possible: Rule) -> Callable[[Callable[..., Any]], Callable[..., Any]
 # Checks within checks
 
 
-@decides(by_any("slow", "plain"))
-async def nested(self: Thing, user: User) -> bool:
-    with telling(user, "nested", self):
-        if await user.ahas_perm("testapp.slow", self):
-            return True
-        return await user.ahas_perm("testapp.plain", self)
-
-
-@decides(by_any("slow"))
+@decides(by_checks("slow"))
 def bridged(self: Thing, user: User) -> bool:
-    """In a thread, and from there on the event loop again."""
+    """From a thread to the event loop, where `slow` waits."""
     with telling(user, "bridged", self):
         answer: bool = async_to_sync(user.ahas_perm)("testapp.slow", self)
         return answer
 
 
-@decides(by_any("plain"))
+@decides(by_checks("plain"))
 async def threaded(self: Thing, user: User) -> bool:
     with telling(user, "threaded", self):
         return await sync_to_async(user.has_perm)("testapp.plain", self)
@@ -220,7 +194,7 @@ async def threaded(self: Thing, user: User) -> bool:
 GATHERED = ("slow", "plain", "grouped")
 
 
-@decides(by_all(*GATHERED))
+@decides(by_checks(*GATHERED))
 async def gathering(self: Thing, user: User) -> bool:
     with telling(user, "gathering", self):
         checks = [user.ahas_perm(f"testapp.{name}", self) for name in GATHERED]
@@ -230,6 +204,7 @@ async def gathering(self: Thing, user: User) -> bool:
 HELPERS = ("a", "b", "c")
 
 
+@decides(by_user)
 async def helped(self: Thing, user: User) -> bool:
     """Gathers helpers, in tasks and in a thread, who write to the log of the check."""
 
@@ -250,14 +225,14 @@ async def helped(self: Thing, user: User) -> bool:
 async def raising(self: Thing, user: User) -> bool:
     user.start_log("left active")
     await here().breathe()
-    raise here().injected(Boom("async"))
+    raise here().injected(Boom())
 
 
 @decides(fails)
-def leaving(self: Thing, user: User) -> bool:
+def failing(self: Thing, user: User) -> bool:
     user.start_log("left active")
     here().pause()
-    raise here().injected(Leave("plain"))
+    raise here().injected(Boom())
 
 
 @decides(by_user)
@@ -272,8 +247,9 @@ async def clearing(self: Thing, user: User) -> bool:
 
 
 SOUND = tuple(name for name, kind in KINDS.items() if kind.possible is not fails)
-FAILING = ("raising", "leaving")
-decides(by_user)(helped)  # apart from those that any scenario may draw
+FAILING = ("raising", "failing")
+# Those that a thread without an event loop can ask.
+SYNC = ("open", "plain", "inline", "twin")
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import ThreadSensitiveContext, async_to_sync, sync_to_async
 
-from .methods import FAILING, KINDS, SOUND
+from .methods import FAILING, KINDS, SOUND, SYNC
 from .moments import label
 from .world import Program, World
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from django.db.models import Model
+
+    from .world import Start
 
 SCENARIOS: dict[str, Callable[[World], Program]] = {}
 
@@ -42,8 +44,6 @@ def everything(w: World) -> Program:
         for name in KINDS:
             for thing in w.things:
                 await w.tolerantly(w.check(name, thing))
-                if name in SOUND:
-                    await sync_to_async(w.check_sync)(name, thing)
 
     return Program({"a": ask})
 
@@ -70,22 +70,14 @@ def many_objects(w: World) -> Program:
 
 
 @scenario
-def plain_objects(w: World) -> Program:
-    """All need a thread."""
-    names = ("plain", "mixed", "twin", "bridged")
-    asked = [(w.choices.draw(names), w.choices.draw(w.things)) for _ in range(6)]
-    return Program({f"{i}": partial(w.check, *each) for i, each in enumerate(asked)})
-
-
-@scenario
 def crowd(w: World) -> Program:
     """All share one fetch of the model level."""
 
     def judge() -> None:
-        if w.is_undisturbed and w.shares_fetch and w.queries != 1:
+        if w.is_undisturbed and w.has_database and w.queries != 1:
             w.problem(f"{w.queries} queries")
 
-    names = ("brief", "inline", "slow", "twin", "open")
+    names = ("inline", "slow", "twin", "open")
     tasks = {
         f"{name} {thing}": partial(w.check, name, thing) for name in names for thing in w.things
     }
@@ -144,66 +136,30 @@ def failures(w: World) -> Program:
     return Program(dict.fromkeys("abc", ask))
 
 
-# Logs
-
-
-@scenario
-def own_logs(w: World) -> Program:
-    """Tasks have logs of one name active at once."""
-
-    async def ask() -> None:
-        with w.own_log(w.user):
-            await w.check(*choose(w))
-            with w.own_log(w.user, "inner"):
-                await w.tolerantly(w.check("raising", w.things[0]))
-            await w.check(*choose(w))
-
-    return Program(dict.fromkeys("abc", ask))
-
-
-@scenario
-def helpers(w: World) -> Program:
-    """What tasks and threads write for an access method is in the log of its check."""
-    thing = w.choices.draw(w.things)
-    ask = partial(in_turn, *[partial(w.check, "helped", thing)] * 2)
-    return Program(dict.fromkeys("abc", ask))
-
-
 # Threads
 
 
 @scenario
 def threads(w: World) -> Program:
-    """Only threads, one of which changes what is true."""
-    name, thing = choose(w)
+    """Threads and a task, one of which changes what is true."""
+    name, thing = w.choices.draw(SYNC), w.choices.draw(w.things)
 
     def ask() -> None:
         for _ in range(3):
             w.check_sync(name, w.again(thing))
+        w.check_sync(w.choices.draw(SYNC), w.choices.draw(w.things))
 
-    def change() -> None:
+    def change_back_and_forth() -> None:
         for value in (False, True):
             w.set("held", w.user.pk, name, value=value)
             w.set("user", name, label(thing), value=value)
             w.clear(w.user)
             w.check_sync(name, thing)
 
-    return Program(threads={"a": ask, "b": ask, "changer": change})
-
-
-@scenario
-def threads_and_tasks(w: World) -> Program:
-    name, thing = choose(w)
-
-    def ask() -> None:
-        w.check_sync(name, w.again(thing))
-        w.check_sync(*choose(w))
-
-    changes = partial(change, w, name, thing, value=False)
-    return Program(
-        {"a": partial(w.check, name, thing), "b": partial(w.check, *choose(w)), "changer": changes},
-        {"c": ask, "d": ask},
-    )
+    tasks: dict[str, Start] = {"a": partial(w.check, name, thing)}
+    if w.choices.chance(0.5):
+        tasks["b"] = partial(change, w, name, thing, value=False)
+    return Program(tasks, {"c": ask, "d": ask, "changer": change_back_and_forth})
 
 
 # The thread that all hops share
@@ -225,18 +181,6 @@ def blocked_thread(w: World) -> Program:
             "d": partial(w.check, "plain", w.things[0]),
         }
     )
-
-
-@scenario
-def bridges(w: World) -> Program:
-    """Threads each of which starts an event loop of its own for a check, or more than one."""
-    name, thing = choose(w)
-
-    def bridge() -> None:
-        async_to_sync(w.check)(name, thing)
-        async_to_sync(w.check)(*choose(w))
-
-    return Program({"a": partial(w.check, name, thing)}, {"b": bridge, "c": bridge})
 
 
 @scenario
@@ -262,7 +206,7 @@ def anything(w: World) -> Program:
     async def act() -> None:
         for _ in range(w.choices.draw((2, 3, 4))):
             name, thing = w.choices.draw(names), w.again(w.choices.draw(w.things))
-            match w.choices.draw(range(9)):
+            match w.choices.draw(range(8)):
                 case 0:
                     await change(w, name, thing, value=w.choices.chance(0.5))
                 case 1:
@@ -270,11 +214,8 @@ def anything(w: World) -> Program:
                 case 2:
                     await w.tolerantly(w.check(w.choices.draw(FAILING), thing))
                 case 3:
-                    with w.own_log(w.user):
-                        await w.check(name, thing)
-                case 4:
                     await asyncio.gather(w.check(name, thing), w.check(*choose(w)))
-                case 5:
+                case 4:
                     await w.check(name, None)
                 case _:
                     await w.check(name, thing)

@@ -15,8 +15,9 @@ from django.db import DatabaseError, OperationalError
 
 from tests.testapp.models import OtherThing, Thing, User
 
-from .methods import HELPERS, SOUND, Boom, Law, Leave
-from .moments import History, Key, Possible, label
+from .methods import HELPERS, SOUND, Boom, Law
+from .moments import History, Key, label
+from .threads import CallEnded
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from django.db.models import Model
 
     from .choices import Choices
-    from .loop import Monitor
+    from .loop import ControlledLoop
     from .storages import Storage
     from .threads import Threads
 
@@ -61,17 +62,16 @@ class World:
     """What a scenario works with."""
 
     def __init__(
-        self, seed: str, storage: Storage, threads: Threads, choices: Choices, monitor: Monitor
+        self, seed: str, storage: Storage, threads: Threads, choices: Choices, loop: ControlledLoop
     ) -> None:
         self.choices = choices
         self.verbosity = 0
         self.checks = 0
         self.queries = 0
-        self.is_undisturbed = monitor.plan is None  # nobody is cancelled
+        self.is_undisturbed = True  # nobody is cancelled
         self.fails_at = 0  # the number of the query that fails
         self.is_writing = False
         self.has_database = storage.has_database
-        self.shares_fetch = storage.shares_fetch
         self.problems: list[str] = []
         self.user, self.other_user = (stored(User(pk=pk, username=f"user {pk}")) for pk in (1, 2))
         self.things: list[Model] = [
@@ -81,8 +81,8 @@ class World:
         ]
         self._seed = seed
         self._storage = storage
-        self._threads = threads
-        self._monitor = monitor
+        self.pause = threads.pause
+        self._loop = loop
         self._now = 0
         self._histories: dict[Key, History] = {}
         self._clears: list[tuple[User, int, int]] = []
@@ -97,9 +97,6 @@ class World:
     def tick(self) -> int:
         self._now += 1
         return self._now
-
-    def pause(self) -> None:
-        self._threads.pause()
 
     async def breathe(self) -> None:
         """Let other tasks go first, perhaps."""
@@ -121,13 +118,10 @@ class World:
     def set(self, *key: Any, value: bool) -> None:
         """Change a value; when this returns, it is changed for everybody."""
         history, begin = self.history(key), self.tick()
-        with self._threads.undisturbed():
-            self.is_writing = True
-            try:
-                self._storage.write(key, value)
-            finally:
-                self.is_writing = False
-            history.change(begin, self.tick(), value)
+        self.is_writing = True
+        self._storage.write(key, value)
+        self.is_writing = False
+        history.change(begin, self.tick(), value)
 
     async def aset(self, *key: Any, value: bool) -> None:
         if self.has_database and key[0].startswith("held"):
@@ -136,6 +130,9 @@ class World:
             self.set(*key, value=value)
 
     # Faults
+
+    def problem(self, text: str) -> None:
+        self.problems.append(f"{_family.get()}: {text}")
 
     def injected(self, error: BaseException) -> BaseException:
         self._injected.append(error)
@@ -149,7 +146,7 @@ class World:
 
     async def tolerantly(self, work: Awaitable[Any]) -> None:
         """Wait for what may fail as it is told to."""
-        with suppress(DatabaseError, Boom, Leave):
+        with suppress(DatabaseError, Boom):
             await work
 
     # Clearing
@@ -226,26 +223,21 @@ class World:
 
     def _judge(self, check: Check, granted: object) -> None:
         law, name, thing = self._law(check), check.name, check.thing
-        self._judge_answer(check, granted, law.check(name, thing) if thing else law.level(name))
-        self._judge_log(check, f"Permission {'Granted' if granted else 'Denied'}", law.since)
-
-    def _judge_answer(self, check: Check, granted: object, possible: Possible) -> None:
+        possible = law.check(name, thing) if thing else law.level(name)
         if type(granted) is not bool or granted not in possible:
             self.problem(
                 f"{check} is {granted}, from {check.begin} to {self._now},"
                 f" where {sorted(possible)} is allowed"
             )
+        self._judge_log(check, f"Permission {'Granted' if granted else 'Denied'}", law.since)
 
     def _judge_error(self, check: Check, error: BaseException) -> None:
         if isinstance(error, asyncio.CancelledError):
-            if _family.get() not in self._monitor.cancelled:
+            if _family.get() not in self._loop.cancelled:
                 self.problem(f"{check} is cancelled, and nobody has asked for that")
         elif all(error is not injected for injected in self._injected):
             self.problem(f"{check} raises {error!r}")
         self._judge_log(check, f"Error ({type(error).__name__})", self._law(check).since)
-
-    def problem(self, text: str) -> None:
-        self.problems.append(f"{_family.get()}: {text}")
 
     # Logs
 
@@ -267,15 +259,6 @@ class World:
     def _is_right(self, check: Check, result: str, since: int, lines: list[str]) -> bool:
         if not lines or lines.pop() != f"\nRESULT: {result}":
             return False
-        if self.verbosity > 1:
-            header = [f"Permission: testapp.{check.name}"]
-            header.append(f"User: {check.user.username} ({check.user.pk})")
-            if check.thing is not None:
-                header.append(f"Object: {check.thing} ({check.thing.pk})")
-            count = len(header) + 1
-            if lines[:count] != [*header, ""]:
-                return False
-            del lines[:count]
         if check.thing is None:
             return not lines
         if lines:
@@ -300,22 +283,6 @@ class World:
             return result.startswith("Error")
         return sorted(words[1:-1]) == (sorted(HELPERS) if name == "helped" else [])
 
-    @contextmanager
-    def own_log(self, user: User, name: str = "own") -> Iterator[None]:
-        """Start a log, and find in it just what was told."""
-        story = f"own {self.tick()}"
-        user.start_log(name)
-        user.log(f"{story} begins")
-        try:
-            yield
-        finally:
-            user.log(f"{story} ends")
-            ended, lines = user.end_log()
-            # Where checks have no logs of their own, what access methods tell is here.
-            told = [line for line in lines if self.verbosity or line.startswith("own ")]
-            if (ended, told) != (name, [f"{story} begins", f"{story} ends"]):
-                self.problem(f"the log {name!r} is {ended!r} with {lines}")
-
     def judge_rest(self) -> None:
         """Find no log active in this context."""
         for user in (self.user, self.other_user):
@@ -327,17 +294,18 @@ class World:
 
     async def main(self, program: Program) -> None:
         """Run a program, and look at what it leaves behind."""
-        loop = asyncio.get_running_loop()
         works = [
-            loop.run_in_executor(None, self._run_thread, name, function)
+            self._loop.run_in_executor(None, self._run_thread, name, function)
             for name, function in program.threads.items()
         ]
         tasks = []
-        for name, start in self.choices.shuffled(program.tasks.items()):
+        programs = list(program.tasks.items())
+        self.choices.random.shuffle(programs)
+        for name, start in programs:
             context = self._contexts[name] = contextvars.copy_context()
-            tasks.append(loop.create_task(self._run_task(name, start), name=name, context=context))
-        if tasks:
-            await asyncio.wait(tasks)
+            run = self._run_task(name, start)
+            tasks.append(self._loop.create_task(run, name=name, context=context))
+        await asyncio.wait(tasks)
         program.judge()
         for task in tasks:
             self._judge_task(task)
@@ -346,7 +314,7 @@ class World:
         # The loop must not end before the thread is free again, which may come back to it.
         await sync_to_async(bool)()
         self.fails_at = 0
-        await self._judge_contexts()
+        await self._check_again()
 
     async def _run_task(self, name: str, start: Start) -> None:
         _family.set(name)
@@ -365,7 +333,7 @@ class World:
 
     def _judge_task(self, task: asyncio.Task[Any]) -> None:
         name = task.get_name()
-        was_asked = name in self._monitor.cancelled
+        was_asked = name in self._loop.cancelled
         if task.cancelled():
             if not was_asked:
                 self.problem(f"{name} is cancelled, and nobody has asked for that")
@@ -374,19 +342,14 @@ class World:
         elif was_asked:
             self.problem(f"{name} has been cancelled, but goes on")
 
-    async def _judge_contexts(self) -> None:
-        """Make the last check of each task again in its context: nothing stands in its way."""
-        loop = asyncio.get_running_loop()
+    async def _check_again(self) -> None:
+        """Make the last check of each task again in its context."""
         for name, context in self._contexts.items():
-            check = self._last.get(name)
-            if check is not None and check.name in SOUND:
+            if (check := self._last.get(name)) is not None and check.name in SOUND:
                 again = check.user.ahas_perm(f"testapp.{check.name}", check.thing)
-                try:
-                    await loop.create_task(again, context=context)
-                except RuntimeError as error:
-                    # Where a thread was given up, asgiref itself has no more use for the context.
-                    if name not in self._monitor.cancelled or "CurrentThreadE" not in str(error):
-                        self.problem(f"{check}, made again, raises {error!r}")
+                # Where a thread was given up, asgiref itself has no more use for the context.
+                with suppress(*[CallEnded] if name in self._loop.cancelled else []):
+                    await self._loop.create_task(again, context=context)
 
     def again(self, thing: Model) -> Model:
         """Return the same row in another instance."""

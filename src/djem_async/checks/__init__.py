@@ -35,6 +35,8 @@ _PERMISSION_METHODS: Final = (
     "get_user_permissions",
     "get_group_permissions",
 )
+# What `OLPMixin` answers without the classes behind it.
+_HIDDEN: Final = tuple(form for name in _PERMISSION_METHODS for form in (name, f"a{name}"))
 _METHOD_PREFIXES: Final = tuple(
     (prefix, index == 1)
     for source in SOURCES
@@ -120,7 +122,7 @@ def _hidden_overrides(model: type[Model]) -> Iterator[CheckMessage]:
     order = model.__mro__
     for base in order[order.index(OLPMixin) + 1 :]:
         if not base.__module__.startswith("django."):
-            for name in ("has_perm", "ahas_perm"):
+            for name in _HIDDEN:
                 if name in vars(base):
                     yield CheckWarning(
                         f"{base.__name__}.{name}() is never called: OLPMixin is listed ahead of"

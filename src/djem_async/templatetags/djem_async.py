@@ -10,6 +10,7 @@ from django.utils.safestring import SafeString
 
 from djem_async._backends import ask
 from djem_async._driving import run
+from djem_async._lazy import unwrapped
 from djem_async._twins import required_forms
 
 register: Library = Library()
@@ -36,7 +37,7 @@ class PermissionNode(Node):
             user, perm, obj = (_resolve(argument, context) for argument in self.arguments)
         except VariableDoesNotExist:
             return False
-        if user is None or perm is None or obj is None:
+        if user is None or perm is None or unwrapped(obj) is None:
             return False
         return run(ask(None, required_forms(user, "has_perm"), perm, obj))
 
