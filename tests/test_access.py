@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import Group
-from django.core.exceptions import SynchronousOnlyOperation
+from django.core.exceptions import PermissionDenied, SynchronousOnlyOperation
 from django.db.models import QuerySet
 from django.utils.functional import SimpleLazyObject
 
@@ -84,6 +84,14 @@ def test_what_is_not_a_method_does_not_open_the_permission(
     access_methods(Thing, **{f"_{form}_can_use_thing": value})
     with pytest.raises(error, match=message.format(form=form)):
         api(user).has_perm(PERM, thing)
+
+
+def test_a_property_may_deny(api, user, thing, access_methods):
+    def denying(self: Any) -> Any:
+        raise PermissionDenied
+
+    access_methods(Thing, _group_can_use_thing=property(denying), _user_can_use_thing=allow)
+    assert api(user).has_perm(PERM, thing) is False
 
 
 # Which form is asked

@@ -161,6 +161,14 @@ def test_object_without_a_lasting_identity_is_not_cached(api, user, access_metho
     assert len(method.calls) == 3
 
 
+def test_decision_of_an_instance_with_a_method_of_its_own_is_not_cached(api, user, method):
+    method.answer = False
+    own = saved(pk=1)
+    own._user_can_use_thing = lambda user: True
+    assert api(user).has_perm(PERM, own) is True
+    assert api(user).has_perm(PERM, saved(pk=1)) is False
+
+
 def test_object_that_its_method_saves_was_unsaved_when_checked(api, user, access_methods):
     def save(self: Any, user: Any) -> bool:
         self.save()
@@ -242,6 +250,8 @@ def test_superuser_flag_counts_at_once(api, warm, settings):
             warm.is_superuser = is_superuser
             for _ in range(2):
                 assert check_all(api, warm) == expected
+                backend = api(ObjectPermissionsBackend())
+                assert backend.has_perm(warm, PERM, OBJECTS[1]) is expected[1]
                 assert api(warm).has_perm("testapp.unknown") is is_superuser
 
 
@@ -286,11 +296,12 @@ def test_replaced_cache_of_django_counts_at_once(api, warm):
             assert api(warm).has_perm("testapp.delete_thing") is False
 
 
-def test_deleting_the_caches_of_django_drops_the_model_level(api, user):
+@pytest.mark.parametrize("names", [DJANGOS, ["_user_perm_cache"]])
+def test_deleting_caches_of_django_drops_the_model_level(api, user, names):
     assert api(user).has_perm(PERM) is True
     user.user_permissions.clear()
     assert api(user).has_perm(PERM) is True
-    for name in DJANGOS:  # as code out there does
+    for name in names:  # as code out there does
         if hasattr(user, name):
             delattr(user, name)
     assert api(user).has_perm(PERM) is False

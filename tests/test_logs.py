@@ -94,6 +94,14 @@ def test_entry_is_a_string_whose_repr_shows_its_tags() -> None:
         assert (type(each), each, each.tags) == (Entry, "it's", ("b", "a"))
 
 
+def test_names_and_tags_are_strings(report: Plain) -> None:
+    for wrong in (1, b"export"):
+        with pytest.raises(TypeError, match="must be a string"):
+            report.start_log(wrong)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="must be a string"):
+            report.log("line", tag=wrong)  # type: ignore[arg-type]
+
+
 def test_tags_filter_entries(report: Plain) -> None:
     report.start_log("export")
     report.log("plain")
