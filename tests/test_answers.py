@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import AsyncMock, MagicMock, Mock
 
 import pytest
+from asgiref.sync import markcoroutinefunction
 from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, F, Q, TextChoices, Value
 from django.http import HttpResponse
@@ -42,6 +43,16 @@ class Label(TextChoices):
 class Empty:
     def __len__(self) -> int:
         return 0
+
+
+class Posing:
+    """An awaitable of a denial that says it is a bool."""
+
+    __class__ = property(lambda self: bool)  # type: ignore[assignment]
+
+    def __await__(self) -> Any:
+        yield from asyncio.sleep(0).__await__()
+        return False
 
 
 def a_generator() -> Any:
@@ -80,6 +91,7 @@ REFUSED = [
     *("no", lazystr("no"), b"no", [False], (False, "reason"), {False}, {"allowed": False}),
     *(HttpResponse(status=403), PermissionDenied("not raised"), ..., NotImplemented, object()),
     lambda: Mock(),
+    lambda: Mock(spec=bool),
     lambda: MagicMock(),
     lambda: AsyncMock(),
     lambda: iter([]),
@@ -170,6 +182,24 @@ def test_a_coroutine_is_awaited_or_refused(api, checks, answer, awaited):
 @pytest.mark.parametrize("answer", [False, None, "no"])
 def test_a_coroutine_returned_by_an_async_method_does_not_grant(checks, answer):
     assert True not in checks(native(lambda: a_coroutine(answer)))
+
+
+@pytest.mark.parametrize("form", WRITTEN)
+def test_an_awaitable_that_poses_as_a_bool_does_not_grant(checks, form):
+    assert True not in checks(WRITTEN[form](lambda: Posing()))
+
+
+def test_a_def_that_is_marked_as_async_runs_once(api, user, thing, access_methods):
+    calls: list[Any] = []
+
+    @markcoroutinefunction
+    def method(self: Any, user: Any) -> Any:
+        calls.append(user)
+        return a_coroutine(True)
+
+    access_methods(Thing, _user_can_use_thing=method)
+    assert api(user).has_perm(PERM, thing) is True
+    assert calls == [user]
 
 
 def test_an_unawaited_check_inside_a_method_raises(api, user, thing, access_methods):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import AnonymousUser
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.utils.functional import SimpleLazyObject
 
 from djem_async.auth import ObjectPermissionsBackend
@@ -124,6 +124,22 @@ def test_the_model_level_is_what_the_user_says(backend, thing, bases, forms, ans
     assert (PERM in backend.get_all_permissions(user, thing)) is bool(answer)
 
 
+def veto(*_: Any) -> Any:
+    raise PermissionDenied
+
+
+async def aveto(*_: Any) -> Any:
+    raise PermissionDenied
+
+
+@pytest.mark.parametrize("forms", [{"has_perm": veto}, {"ahas_perm": aveto}], ids="-".join)
+@pytest.mark.usefixtures("never", "verbosity")
+def test_a_user_may_veto_the_model_level(backend, user, thing, access_methods, forms):
+    access_methods(User, **forms)
+    assert backend.has_perm(user, PERM, thing) is False
+    assert backend.get_all_permissions(user, thing) == set()
+
+
 # Users
 
 
@@ -227,6 +243,12 @@ def test_sets_have_the_permissions_of_the_model_and_its_parents(
     for name in SETS:
         assert getattr(backend, name)(user, obj) == expected
     assert api(user).get_all_permissions(obj) == expected
+
+
+@pytest.mark.usefixtures("verbosity")
+def test_a_property_that_vetoes_denies_in_sets(backend, api, user, thing, access_methods):
+    access_methods(Thing, _group_can_use_thing=property(veto))
+    assert_denied(backend, api, user, thing)
 
 
 @pytest.mark.django_db(databases=["default", "other"])

@@ -85,6 +85,17 @@ def test_sync_and_async_api_backend_and_sets_share_decisions(user, thing, method
     assert len(method.calls) == 1
 
 
+def test_access_method_of_the_instance_itself_is_asked(api, user, thing, method):
+    backend, denying = api(ObjectPermissionsBackend()), Thing.objects.get(pk=thing.pk)
+    denying._user_can_use_thing = lambda user: False  # type: ignore[attr-defined]
+    for obj in (denying, thing, denying, thing):
+        granted = obj is thing
+        assert api(user).has_perm(PERM, obj) is granted
+        assert backend.has_perm(user, PERM, obj) is granted
+        for found in (api(user).get_all_permissions(obj), backend.get_user_permissions(user, obj)):
+            assert (PERM in found) is granted
+
+
 class Name(StrEnum):
     USE = PERM
 

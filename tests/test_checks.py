@@ -469,6 +469,10 @@ class OwnBase(AbstractUser):
         ((OLPMixin, AbstractUser), {"has_perm": method, "ahas_perm": amethod}, []),
         ((Overriding, OLPMixin, AbstractUser), {}, []),
         ((OLPMixin, Overriding, AbstractUser), {}, ["W007 Overriding.has_perm"]),
+        *(
+            ((OLPMixin, type("Hidden", (), {name: method}), Base), {}, [f"W007 Hidden.{name}"])
+            for name in ("has_module_perms", "get_all_permissions")
+        ),
         ((OLPMixin, OwnBase), {}, ["W007 OwnBase.has_perm", "W007 OwnBase.ahas_perm"]),
     ],
 )

@@ -16,6 +16,7 @@ from django.template import Context, Template
 
 from djem_async.auth import ObjectPermissionsBackend
 from djem_async.exceptions import PermissionRecursionError
+from djem_async.logs import Loggable
 from tests.conftest import (
     OUR_BACKEND,
     PERM,
@@ -249,6 +250,19 @@ def test_endless_chain_of_checks_is_a_permission_recursion_error(api, access_met
         api(known_user()).has_perm(PERM, Thing(pk=1))
 
 
+def test_recursion_error_of_an_access_method_comes_through(api, access_methods):
+    def decide(self: Thing, user: User) -> bool:
+        if self.pk == 14:
+            raise error
+        return user.has_perm(PERM, Thing(pk=self.pk + 1))
+
+    error = RecursionError("mine")
+    access_methods(Thing, _user_can_use_thing=decide)
+    with pytest.raises(RecursionError) as raised:
+        api(known_user()).has_perm(PERM, Thing(pk=1))
+    assert raised.value is error
+
+
 @pytest.mark.parametrize("granted", [True, False])
 def test_checks_of_something_else_are_no_recursion(api, user, thing, access_methods, granted):
     user = grant(user, "testapp.change_thing")
@@ -423,6 +437,24 @@ async def test_permissions_fetched_by_a_cancelled_check_are_not_stored_after_a_c
     await sync_to_async(int)()  # the thread is through
     assert await user.ahas_perm(PERM, target) is False
     assert await in_thread(user.has_perm, PERM, target) is False
+
+
+async def test_slow_end_log_of_a_cancelled_check_ends_no_other_log(settings, gate, access_methods):
+    async def check() -> None:
+        user.start_log("mine")
+        user.log("before")
+        await user.ahas_perm(PERM)
+
+    settings.DJEM_PERM_LOG_VERBOSITY = 1
+    access_methods(User, end_log=lambda self: gate.pass_through() and Loggable.end_log(self))
+    user = known_user()
+    context = await cancelled_inside(gate, check())
+    gate.open()
+    await sync_to_async(int)()  # the thread is through
+    with pytest.raises(KeyError, match="mine"):
+        user.get_log("mine")
+    context.run(user.log, "after")
+    assert context.run(Loggable.end_log, user) == ("mine", ["before", "after"])
 
 
 @pytest.mark.parametrize("verbosity", [0, 1])

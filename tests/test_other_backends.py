@@ -374,6 +374,23 @@ def test_a_form_that_is_out_of_date_is_not_asked(api, user, use, kind):
     assert granted == [ONLY.get(kind, api.mode)]
 
 
+class LoggedUserSet(ModelBackend):
+    def get_user_permissions(self, user_obj: Any, obj: Any = None) -> set[str]:
+        return super().get_user_permissions(user_obj, obj)
+
+
+class AsyncVeto(LoggedUserSet):
+    async def ahas_perm(self, user_obj: Any, perm: str, obj: Any = None) -> bool:
+        raise PermissionDenied
+
+
+def test_a_veto_counts_although_a_parent_overrides_another_method(api, user, thing, use):
+    for kind, is_held in ((LoggedUserSet, True), (AsyncVeto, False)):
+        use(kind, DJANGOS, OURS)
+        assert api(user).has_perm(PERM) is is_held
+        assert api(user).has_perm(PERM, thing) is is_held
+
+
 class OwnQuery(ModelBackend):
     """Overrides what both of Django's forms call."""
 
@@ -451,6 +468,40 @@ def test_a_subclass_of_ours_that_overrides_one_form_counts_in_both_apis(
         user.is_staff = is_staff
         assert api(user).has_perm(PERM, thing) is (is_staff and allowed)
         assert (PERM in api(user).get_all_permissions(thing)) is (is_staff and allowed)
+
+
+class Both(ObjectPermissionsBackend, ModelBackend):
+    pass
+
+
+class BothReversed(ModelBackend, ObjectPermissionsBackend):
+    pass
+
+
+@pytest.mark.parametrize(("kind", "is_held"), [(Both, False), (BothReversed, True)])
+def test_a_backend_of_ours_and_djangos_is_not_mixed(api, user, thing, use, kind, is_held):
+    use(kind)
+    for _ in range(2):
+        assert api(user).has_perm(PERM) is is_held
+        assert api(user).has_perm(PERM, thing) is False
+
+
+def made_by_function() -> Any:
+    return SyncOnly() if answer["object"] else ModelBackend()
+
+
+class MadeByInit(ModelBackend):
+    def __init__(self) -> None:
+        if answer["object"]:
+            self.has_perm = say
+
+
+@of_each([made_by_function, MadeByInit])
+def test_a_backend_that_is_made_anew_is_asked_each_time(api, user, use, kind):
+    use(kind, OURS)
+    for is_strict in (False, True, False):
+        answer["object"] = is_strict
+        assert api(user).has_perm(PERM) is not is_strict
 
 
 class SignsIn(ModelBackend):

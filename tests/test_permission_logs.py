@@ -12,7 +12,9 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.core.exceptions import PermissionDenied
 from django.db.models.base import ModelBase
+from django.utils.functional import SimpleLazyObject
 
+from djem_async.exceptions import PermissionRecursionError
 from djem_async.logs import Entry, Loggable
 from tests.conftest import PERM, assert_nothing_active, grant
 from tests.testapp.models import CompositeThing, Thing, User
@@ -174,6 +176,19 @@ def test_log_is_named_by_permission_and_key(bench: Bench, obj: Any, perm: str, p
     assert bench.has_perm(obj, perm) is True
     assert log_of(user) == bench.lines(GRANTED, obj=obj, perm=str(perm))
     assert log_of(user, f"auto-{perm!s}-{pk}") == log_of(user)
+
+
+@pytest.mark.parametrize("obj", ["text", 0, SimpleLazyObject(lambda: None)], ids=repr)
+@pytest.mark.parametrize("state", ["without permission", "superuser", "universal superuser"])
+def test_warm_check_of_no_model_instance_answers_and_logs_as_the_cold_one(
+    bench: Bench, settings: Any, state: str, obj: Any
+) -> None:
+    settings.DJEM_UNIVERSAL_OLP = "universal" in state
+    bench.user.is_superuser = "superuser" in state
+    cold = bench.has_perm(obj, "testapp.view_thing"), log_of(bench.user)
+    assert cold[0] is (state == "superuser")
+    bench.has_perm()
+    assert (bench.has_perm(obj, "testapp.view_thing"), log_of(bench.user)) == cold
 
 
 @pytest.mark.parametrize("name", ["mine", f"auto-{PERM}", f"auto-{PERM}-{{}}"])
@@ -344,6 +359,17 @@ def test_entries_with_another_backend(
     assert bench.user.end_log() == ("mine", [])
 
 
+def test_model_level_that_a_backend_asks_for_is_logged_once(bench: Bench, settings: Any) -> None:
+    settings.DJEM_UNIVERSAL_OLP = bench.user.is_superuser = True
+    settings.AUTHENTICATION_BACKENDS = [f"{__name__}.Other", *settings.AUTHENTICATION_BACKENDS]
+    bench.access_methods(Other, answer=lambda user, obj: obj and not user.has_perm(PERM))
+    bench.asks(deciding(True, "asked"))
+    of_object = UNIVERSAL + MODEL_GRANTED + plain("asked") + GRANTED
+    for _ in range(2):
+        assert bench.has_perm(bench.thing) is True
+        assert log_of(bench.user) == bench.header(bench.thing) + of_object
+
+
 def test_text_of_an_object_is_needed_at_verbosity_2_and_may_query_or_fail(bench: Bench) -> None:
     bench.access_methods(Thing, __str__=lambda self: f"1/{1 // Thing.objects.count()}")
     assert bench.has_perm(bench.thing) is True
@@ -352,6 +378,16 @@ def test_text_of_an_object_is_needed_at_verbosity_2_and_may_query_or_fail(bench:
     with suppress(ZeroDivisionError):
         assert bench.has_perm(bench.thing) is (bench.verbosity == 1)
     assert log_of(bench.user)[-1:] == (DIVIDED if bench.verbosity == 2 else GRANTED)
+    assert_nothing_active(bench.user)
+
+
+def test_text_of_an_object_that_checks_itself_is_refused(bench: Bench) -> None:
+    bench.access_methods(Thing, __str__=lambda self: f"{bench.user.has_perm(PERM, self)}")
+    if bench.verbosity == 1:
+        assert bench.has_perm(bench.thing) is True
+    else:
+        with pytest.raises(PermissionRecursionError, match=PERM):
+            bench.has_perm(bench.thing)
     assert_nothing_active(bench.user)
 
 

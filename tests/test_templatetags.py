@@ -147,6 +147,10 @@ def test_argument_that_is_none_has_no_permission(ask, superuser, thing, place):
         assert ask(" ".join(arguments), user=superuser, thing=thing, nothing=None) == "no"
 
 
+def test_lazy_object_that_is_none_has_no_permission(ask, superuser):
+    assert ask(user=superuser, thing=SimpleLazyObject(lambda: None)) == "no"
+
+
 @pytest.mark.parametrize("tag", ["ifperm", "ifnotperm"])
 def test_malformed_templates_are_syntax_errors(tag):
     for given in ("", "user", "user 'p'", "user 'p' thing more", "user p a b c"):

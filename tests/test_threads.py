@@ -186,6 +186,21 @@ async def test_result_is_not_held_back_by_slow_neighbours(check):
     assert await settled(*map(ask, range(100))) == [True] * 100
 
 
+async def test_method_may_wait_for_what_a_neighbour_holds_until_it_is_answered(check):
+    lock = asyncio.Lock()
+
+    async def hold() -> bool:
+        async with lock:
+            return await check(lambda: True)
+
+    async def take() -> bool:
+        async with lock:
+            return True
+
+    checks = [check(lambda: True), hold(), check(async_to_sync(take))]
+    assert await settled(*checks) == [True] * 3
+
+
 async def test_other_code_for_the_thread_has_its_turn(check, gate):
     made: list[str] = []
 
@@ -208,8 +223,13 @@ class Unusual(BaseException):
     pass
 
 
+class Falsy(Exception):
+    def __bool__(self) -> bool:
+        return False
+
+
 @pytest.mark.parametrize("verbosity", [0, 2])
-@pytest.mark.parametrize("kind", [ValueError, Unusual, StopIteration, GeneratorExit])
+@pytest.mark.parametrize("kind", [ValueError, Falsy, Unusual, StopIteration, GeneratorExit])
 async def test_exception_reaches_its_own_check_alone(check, settings, kind, verbosity):
     settings.DJEM_PERM_LOG_VERBOSITY = verbosity
     error = kind("x")
