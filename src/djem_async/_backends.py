@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
@@ -12,6 +13,7 @@ from django.utils.module_loading import import_string
 from . import conf
 from ._fetch import fill_permission_caches
 from ._flow import Call, Flow, decision_of
+from ._store import type_of
 from ._twins import Forms, are_ours, attribute, is_defined, is_ours
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 Form: TypeAlias = Literal["sync", "async"]
 
 
+@lru_cache(maxsize=64)
 def _forms(backend: type) -> dict[str, Form | None]:
     """Tell in which form alone each permission method of a backend has to be asked, if any.
 
@@ -108,7 +111,6 @@ class _Configured(NamedTuple):
     is_stock: bool
     has_caches: bool
     asks_access_methods: bool
-    forms: dict[str, Form | None]
 
 
 def _configured(path: str, backend: object) -> _Configured:
@@ -127,7 +129,6 @@ def _configured(path: str, backend: object) -> _Configured:
         is_stock,
         has_caches=is_stock and getattr(kind, "has_perm", None) is ModelBackend.has_perm,
         asks_access_methods=is_stock and are_ours(backend, "has_perm", "ahas_perm"),
-        forms=_forms(kind),
     )
 
 
@@ -171,8 +172,7 @@ def answers(
     """
     for each in configured_backends().all:
         if not each.is_stock:
-            method = _forms_of(load_backend(each.path), name, each.forms.get(name))
-            yield ask(check, method, check.user, *args)
+            yield ask(check, _forms_of(load_backend(each.path), name), check.user, *args)
         elif each.has_caches and by_methods is None:
             yield _ask_caches(check, each.backend, name, *args)
         if each.asks_access_methods and by_methods is not None:
@@ -217,7 +217,8 @@ def _fetch(backend: ModelBackend, check: Check) -> None:
         caches.pop("_perm_cache", None)
 
 
-def _forms_of(backend: object, name: str, form: Form | None) -> Forms:
+def _forms_of(backend: object, name: str, only: Form | None = None) -> Forms:
+    form = only or _forms(type_of(backend)).get(name)
     own = _forms_in(getattr(backend, "__dict__", {}), name)
     if len(own) == 1:  # nearer than what the class has
         (form,) = own
@@ -237,8 +238,7 @@ def collect(check: Check, name: str, obj: object) -> Flow[set[str]]:
     for each in configured_backends().all:
         backend = each.backend if each.is_stock else load_backend(each.path)
         # Only the sync form of Django's own fills Django's caches.
-        form: Form | None = "sync" if each.has_caches else each.forms.get(name)
-        method = _forms_of(backend, name, form)
+        method = _forms_of(backend, name, only="sync" if each.has_caches else None)
         if is_defined(method):
             found: Any = yield Call(*method, (check.user, obj), scope=check.calling())
             permissions.update(found)
