@@ -172,12 +172,12 @@ def test_object_without_a_lasting_identity_is_not_cached(api, user, access_metho
     assert len(method.calls) == 3
 
 
-def test_decision_of_an_instance_with_a_method_of_its_own_is_not_cached(api, user, method):
-    method.answer = False
-    own = saved(pk=1)
-    own._user_can_use_thing = lambda user: True
-    assert api(user).has_perm(PERM, own) is True
-    assert api(user).has_perm(PERM, saved(pk=1)) is False
+@pytest.mark.parametrize("granted", [True, False])
+def test_instance_with_a_method_of_its_own_shares_no_decision(api, user, method, granted):
+    own, method.answer = saved(pk=1), not granted
+    own._user_can_use_thing = lambda user: granted
+    for obj, expected in ((own, granted), (saved(pk=1), not granted)) * 2:
+        assert api(user).has_perm(PERM, obj) is expected
 
 
 def test_object_that_its_method_saves_was_unsaved_when_checked(api, user, access_methods):

@@ -37,8 +37,6 @@ def make(request: pytest.FixtureRequest, user: User, thing: Thing) -> Callable[[
 FORGOTTEN: dict[str, Callable[[Any], Any]] = {
     "if": lambda check: "granted" if check else "denied",
     "not": lambda check: not check,
-    "and": lambda check: check and "granted",
-    "any": lambda check: any([check]),
     "==": lambda check: check == True,  # noqa: E712
     "!=": lambda check: check != False,  # noqa: E712
     "in": lambda check: check in [True],  # noqa: FURB171
