@@ -15,7 +15,17 @@ from tests import reference
 from tests.reference import BOTH, Entry, Object
 
 from . import results
-from .histories import BASES, EXISTING, GROUPS, MODEL, OBJECTS, OURS, History, permissions_of
+from .histories import (
+    BASES,
+    EXISTING,
+    GROUPS,
+    MODEL,
+    OBJECTS,
+    OURS,
+    VOICES,
+    History,
+    permissions_of,
+)
 from .results import only_ours
 from .scripts import Script, play, run
 
@@ -92,12 +102,10 @@ class World:
     def backends(self, names: list[str]) -> None:
         kinds: dict[str, Any] = {
             MODEL: reference.ModelBackend(),
-            "Untouched": reference.ModelBackend(),
             OURS: self.ours,
-            "Heir": Heir(self.said),
-            "Sets": Sets(self.said),
+            **{name: Voice(self.said, name) for name in VOICES},
         }
-        self.settings.backends = [kinds.get(name) or Voice(self.said, name) for name in names]
+        self.settings.backends = [kinds[name] for name in names]
 
     def say(self, backend: str, level: str, perm: str, answer: Any) -> None:
         self.said[backend, level, perm] = answer
@@ -125,14 +133,8 @@ class World:
             self._set_pk(obj, self.saved)
         obj.is_saved, obj.alias = True, obj.alias or "default"
 
-    def delete(self, name: str) -> None:
-        self._set_pk(self.objects[name], None)
-
     def set_pk(self, name: str, number: int) -> None:
         self._set_pk(self.objects[name], number)
-
-    def set_alias(self, name: str, alias: str) -> None:
-        self.objects[name].alias = alias
 
     def method(self, place: str, source: str, codename: str, script: Script) -> None:
         self.scripts[place, source, codename] = script
@@ -147,7 +149,7 @@ class World:
 
     def _play(self, script: Script, user: Any, asked: list[str]) -> Any:
         def make(call: str, *args: Any) -> Any:
-            if call in ("editors", "exists"):
+            if call == "exists":
                 return "editors" in self.memberships
             with user.using(API_OF.get(script[0], user.is_async)):
                 return getattr(user, call)(*args)
@@ -172,8 +174,6 @@ class World:
             return False
         is_number = isinstance(answer, bool | int | float | Decimal) and math.isfinite(answer)
         if is_number and not isinstance(answer, Enum):
-            return True
-        if isinstance(answer, reference.User):
             return True
         raise reference.NotADecisionError
 
@@ -219,9 +219,6 @@ class Voice:
     def has_perm(self, user: Any, perm: str, obj: Object | None) -> Any:
         if not user.knows_both_forms and self.name == ("Sync" if user.is_async else "Async"):
             return False
-        return self.answer(perm, obj)
-
-    def answer(self, perm: str, obj: Object | None) -> Any:
         answer = self.said.get((self.name, "model" if obj is None else "object", perm), False)
         if answer in ERRORS:
             raise ERRORS[answer]
@@ -229,33 +226,6 @@ class Voice:
 
     def permissions(self, user: Any, obj: Object | None, sources: Iterable[str]) -> set[str]:
         return set()
-
-
-class Heir(reference.ModelBackend):
-    def __init__(self, said: dict[Any, Any]) -> None:
-        self.voice = Voice(said, "Heir")
-
-    def has_perm(self, user: Any, perm: str, obj: Object | None) -> Any:
-        # The async form that this inherits knows nothing of the override, and Django asks it.
-        is_overridden = user.knows_both_forms or not user.is_async
-        said = is_overridden and self.voice.answer(perm, obj)
-        return said or super().has_perm(user, perm, obj)
-
-
-class Sets(Voice):
-    def __init__(self, said: dict[Any, Any]) -> None:
-        super().__init__(said, "Sets")
-
-    def has_perm(self, user: reference.User, perm: str, obj: Object | None) -> bool:
-        return perm in self.permissions(user, obj, BOTH)
-
-    def permissions(self, user: Any, obj: Object | None, sources: Iterable[str]) -> set[str]:
-        level = "model" if obj is None else "object"
-        return {
-            perm
-            for (name, at, perm), answer in self.said.items()
-            if (name, at) == ("Sets", level) and answer is True and "user" in sources
-        }
 
 
 class Person(results.Person):
@@ -290,7 +260,7 @@ class Person(results.Person):
             self.world.is_undetermined |= self.world.has_cleared
             raise
 
-    def clear(self, missing: str) -> None:
+    def clear(self) -> None:
         if self.has_mixin:
             self.user.clear_perm_cache()
 

@@ -18,8 +18,8 @@ from django.core.exceptions import PermissionDenied
 from django.test import override_settings
 
 from . import results, stage
-from .histories import CACHES, MODEL, OURS, STAGE, History
-from .results import entries, only_ours, outcome
+from .histories import MODEL, OURS, STAGE, History
+from .results import only_ours
 from .scripts import Script, arun, play, run, written
 
 PK = 54
@@ -119,16 +119,8 @@ class World:
             stage.set_pk(obj, self.saved)
         obj.save()
 
-    def delete(self, name: str) -> None:
-        obj = self.objects[name]
-        if obj.pk is not None and obj.pk != (None, None):
-            obj.delete()
-
     def set_pk(self, name: str, number: int) -> None:
         stage.set_pk(self.objects[name], number)
-
-    def set_alias(self, name: str, alias: str) -> None:
-        self.objects[name]._state.db = alias
 
     # Access methods
 
@@ -155,8 +147,6 @@ class World:
         """Make a call of a script; in the async API, what has an async form is awaited."""
         groups = argument if source == "group" else argument.groups.all()
         editors = groups.filter(name="editors")
-        if call == "editors":
-            return editors
         instance = editors if call in ("exists", "aexists") else self.user
         return getattr(instance, call)(*args)
 
@@ -168,8 +158,6 @@ class World:
         self, script: Script, source: str, codename: str, obj: Any, argument: Any
     ) -> Any:
         async def make(call: str, *args: Any) -> Any:
-            if call == "editors":
-                return self._make(source, argument, call)
             return await self._make(source, argument, f"a{call}", *args)
 
         return await arun(self._calls(script, source, codename, obj, argument), make)
@@ -200,11 +188,8 @@ class Person(results.Person):
             return getattr(instance, name)(*args)
         return async_to_sync(getattr(instance, f"a{name}"))(*args)
 
-    def clear(self, missing: str) -> None:
+    def clear(self) -> None:
         if self.has_mixin:
-            for name in CACHES:
-                if missing in (name, "all") and hasattr(self.user, name):
-                    delattr(self.user, name)
             self._call(self.apis[0], self.user, "clear_perm_cache")
 
     def make_copy(self, how: str) -> None:
@@ -216,8 +201,4 @@ class Person(results.Person):
         self.before, self.user = self.user, copies[how](self.user)
 
     def end_log(self) -> Any:
-        def end() -> Any:
-            name, lines = self._call(self.apis[-1], self.user, "end_log")
-            return [name, entries(lines)]
-
-        return self.has_mixin and outcome(end)
+        return self._call(self.apis[-1], self.user, "end_log")

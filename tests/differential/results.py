@@ -24,6 +24,7 @@ ERRORS = (
     PermissionDenied,
     reference.PermissionDenied,
 )
+LOG_CALLS = ("start_log", "log", "end_log", "get_log")
 # The logs that are read at the end.
 LOGS = (
     *LOG_NAMES,
@@ -76,24 +77,23 @@ class Person:
         """Go back to the instance that was copied or replaced."""
         self.before, self.user = self.user, self.before
 
-    def start_log(self, name: str) -> Any:
-        return self.has_mixin and outcome(self.user.start_log, name)
-
-    def log(self, line: str, tag: str | None) -> Any:
-        return self.has_mixin and outcome(lambda: self.user.log(line, tag=tag))
-
-    def discard_log(self) -> Any:
-        return self.has_mixin and outcome(self.user.discard_log)
-
     def end_log(self) -> Any:
-        def end() -> Any:
-            name, lines = self.user.end_log()
-            return [name, entries(lines)]
+        return self.user.end_log()
 
-        return self.has_mixin and outcome(end)
+    def use_log(self, name: str, *args: Any) -> Any:
+        """Call a method of `Loggable`, if the user is one."""
 
-    def get_log(self, name: str) -> Any:
-        return self.has_mixin and outcome(lambda: entries(self.user.get_log(name, raw=True)))
+        def call() -> Any:
+            if name == "log":
+                return self.user.log(args[0], tag=args[1])
+            if name == "get_log":
+                return entries(self.user.get_log(*args, raw=True))
+            if name == "end_log":
+                ended, lines = self.end_log()
+                return [ended, entries(lines)]
+            return self.user.start_log(*args)
+
+        return self.has_mixin and outcome(call)
 
 
 Record = list[list[Any]]
@@ -124,6 +124,8 @@ def record(history: History, world: Any, people: Sequence[Any]) -> Iterator[list
         for person in people:
             if name in QUESTIONS:
                 found.append(person.ask(name, *args))
+            elif name in LOG_CALLS:
+                found.append(person.use_log(name, *args))
             elif hasattr(type(person), name):
                 found.append(getattr(person, name)(*args))
         yield [[name, *args], found]

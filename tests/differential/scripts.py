@@ -102,10 +102,6 @@ def play(
             raise errors["denied"]("the reason")
         case "member":
             return (yield ("exists",))
-        case "editors":
-            return (yield ("editors",))
-        case "person":
-            return user
         case "superuser":
             return user.is_superuser
         case "inner":

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 from django.apps.registry import Apps
-from django.contrib.auth.backends import BaseBackend, ModelBackend
 from django.contrib.auth.models import Group, Permission
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
@@ -174,26 +173,3 @@ class Sync:
 class Async:
     async def ahas_perm(self, user_obj: Any, perm: str, obj: Any = None) -> Any:
         return say(self, perm, obj)
-
-
-class Heir(ModelBackend):
-    """Overrides one form of Django's backend: what its other form says is out of date."""
-
-    def has_perm(self, user_obj: Any, perm: str, obj: Any = None) -> Any:
-        return say(self, perm, obj) or super().has_perm(user_obj, perm, obj)
-
-
-class Untouched(ModelBackend):
-    pass
-
-
-class Sets(BaseBackend):
-    """Has a set of permissions, from which Django derives the rest."""
-
-    def get_user_permissions(self, user_obj: Any, obj: Any = None) -> set[str]:
-        level = "model" if obj is None else "object"
-        return {
-            perm
-            for (name, at, perm), answer in said.items()
-            if (name, at) == ("Sets", level) and answer is True
-        }

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 PATIENCE = 60  # seconds; a schedule takes milliseconds
 MANY = 100_000  # steps, in a schedule that has hundreds
 
-Condition = Callable[[], bool]
-
 
 class Abandoned(BaseException):
     """Ends a thread whose schedule is over."""
@@ -42,7 +40,7 @@ class Controlled:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.ready: Condition = lambda: True  # whether it can go on
+        self.ready: Callable[[], bool] = lambda: True  # whether it can go on
         self.is_idle = False  # it waits for work
         self.turn = threading.Lock()  # released when the thread may go on
         self.turn.acquire()
@@ -89,7 +87,7 @@ class Threads:
         """Let the choices decide who goes on."""
         self.wait_until(lambda: True)
 
-    def wait_until(self, ready: Condition, *, is_idle: bool = False) -> None:
+    def wait_until(self, ready: Callable[[], bool], *, is_idle: bool = False) -> None:
         """Let others run until something has happened."""
         thread = self._known[threading.get_ident()]
         thread.ready, thread.is_idle = ready, is_idle

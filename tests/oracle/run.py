@@ -113,7 +113,7 @@ def main() -> int:
         return 0
 
     print(f"--examples {options.examples} --seed {options.seed}")
-    check_many(comparison.compare, options.examples, options.seed, is_sync_only=True)
+    check_many(comparison.compare, options.examples, options.seed)
     print(
         f"{comparison.histories} histories, {comparison.steps} steps;"
         f" djem differs in {comparison.differing} of them, each time on purpose:"
