@@ -5,27 +5,14 @@ See `tests.differential.library`, which has the same actions.
 
 from __future__ import annotations
 
-import math
 from contextlib import contextmanager
-from decimal import Decimal
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from tests import reference
 from tests.reference import BOTH, Entry, Object
 
-from . import results
-from .histories import (
-    BASES,
-    EXISTING,
-    GROUPS,
-    MODEL,
-    OBJECTS,
-    OURS,
-    VOICES,
-    History,
-    permissions_of,
-)
+from . import histories, results
+from .histories import MODEL, OURS, History
 from .results import only_ours
 from .scripts import Script, play, run
 
@@ -57,17 +44,17 @@ class World:
         self.ours = ours or reference.ObjectPermissionsBackend()
         self.user = user or User
         self.direct = set(history["held"])
-        self.memberships: set[str] = set()
-        self.held_by: dict[str, set[str]] = {group: set() for group in GROUPS}
-        self.database = reference.Database(set(EXISTING), {})
-        self._update()
+        self.held_by_editors: set[str] = set()
+        self.is_editor = False
+        self.database = reference.Database(set(histories.EXISTING), {})
+        self.join(False)
         self.settings = reference.Settings(is_universal=False, verbosity=0, backends=[])
         self.said: dict[tuple[str, str, str], Any] = {}
         self.backends([MODEL, OURS])
         self.scripts: dict[tuple[str, str, str], Script] = {}
         self.objects = {
             name: self._create(name, *about)
-            for name, about in OBJECTS.items()
+            for name, about in histories.OBJECTS.items()
             if about[0] != "lazy"
         }
         self.objects["lazy paper"] = self.objects["paper"]
@@ -78,20 +65,15 @@ class World:
         self.has_cleared = False
 
     def _create(self, name: str, model: str | None, pk: int | None, alias: str | None) -> Object:
-        obj = Object(
+        return Object(
             model,
-            alias=alias,
+            pk,
+            alias,
             text=name,
             is_saved=pk is not None,
-            perms=permissions_of(model),
+            perms=histories.permissions_of(model),
             method=lambda source, codename: self._method(name, model, source, codename),
         )
-        if pk is not None:
-            self._set_pk(obj, pk)
-        return obj
-
-    def _set_pk(self, obj: Object, number: int | None) -> None:
-        obj.pk = (number and 1, number) if obj.model == "Cell" else number
 
     def find(self, name: str | None) -> Object | None:
         return None if name is None else self.objects[name]
@@ -103,44 +85,38 @@ class World:
         kinds: dict[str, Any] = {
             MODEL: reference.ModelBackend(),
             OURS: self.ours,
-            **{name: Voice(self.said, name) for name in VOICES},
+            **{name: Voice(self.said, name) for name in histories.VOICES},
         }
         self.settings.backends = [kinds[name] for name in names]
 
     def say(self, backend: str, level: str, perm: str, answer: Any) -> None:
         self.said[backend, level, perm] = answer
 
-    def _update(self) -> None:
-        by_groups = (self.held_by[group] for group in self.memberships)
-        self.database.held = {"user": self.direct, "group": set().union(*by_groups)}
-
     def hold(self, perm: str, value: bool) -> None:
         (self.direct.add if value else self.direct.discard)(perm)
 
-    def join(self, group: str, value: bool) -> None:
-        (self.memberships.add if value else self.memberships.discard)(group)
-        self._update()
+    def join(self, value: bool) -> None:
+        self.is_editor = value
+        by_group = self.held_by_editors if value else set()
+        self.database.held = {"user": self.direct, "group": by_group}
 
-    def group_hold(self, group: str, perm: str, value: bool) -> None:
-        held = self.held_by[group]
-        (held.add if value else held.discard)(perm)
-        self._update()
+    def group_hold(self, perm: str, value: bool) -> None:
+        (self.held_by_editors.add if value else self.held_by_editors.discard)(perm)
 
     def save(self, name: str) -> None:
         obj = self.objects[name]
-        if obj.pk in (None, (None, None)):
+        if obj.pk is None:
             self.saved += 1
-            self._set_pk(obj, self.saved)
-        obj.is_saved, obj.alias = True, obj.alias or "default"
+        obj.pk, obj.alias, obj.is_saved = obj.pk or self.saved, obj.alias or "default", True
 
     def set_pk(self, name: str, number: int) -> None:
-        self._set_pk(self.objects[name], number)
+        self.objects[name].pk = number
 
     def method(self, place: str, source: str, codename: str, script: Script) -> None:
         self.scripts[place, source, codename] = script
 
     def _method(self, name: str, model: str | None, source: str, codename: str) -> Any:
-        keys = ((place, source, codename) for place in BASES[model or ""])
+        keys = ((place, source, codename) for place in histories.BASES[model or ""])
         script = next((self.scripts[key] for key in keys if key in self.scripts), None)
         if script is None:
             return None
@@ -150,7 +126,7 @@ class World:
     def _play(self, script: Script, user: Any, asked: list[str]) -> Any:
         def make(call: str, *args: Any) -> Any:
             if call == "exists":
-                return "editors" in self.memberships
+                return self.is_editor
             with user.using(API_OF.get(script[0], user.is_async)):
                 return getattr(user, call)(*args)
 
@@ -169,13 +145,7 @@ class World:
         lines.extend([Entry(reason)] if reason else [])
 
     def decided(self, answer: Any) -> Any:
-        """Decide what an answer is: what grants is listed, all else that is true is an error."""
-        if not answer:
-            return False
-        is_number = isinstance(answer, bool | int | float | Decimal) and math.isfinite(answer)
-        if is_number and not isinstance(answer, Enum):
-            return True
-        raise reference.NotADecisionError
+        return reference.truth(answer, is_async=True)
 
 
 # Whether the checks that an access method makes are async. One that has both forms is of the kind

@@ -38,16 +38,12 @@ class World:
     """The models, rows and settings of one history; a context manager that puts all back."""
 
     def __init__(
-        self,
-        history: History,
-        library: Library,
-        permissions: dict[str, Any],
-        groups: dict[str, Any],
+        self, history: History, library: Library, permissions: dict[str, Any], group: Any
     ) -> None:
         self.kind = history["user"]
         self.library = library
         self.permissions = permissions
-        self.groups = groups
+        self.group = group
         self.objects = stage.create_objects()
         self.saved = 100
         self.trace: list[Any] = []  # the access methods that were asked
@@ -64,7 +60,8 @@ class World:
         self.row.user_permissions.add(*(permissions[perm] for perm in history["held"]))
 
     def __enter__(self) -> World:
-        self.set(DJEM_UNIVERSAL_OLP=False, DJEM_PERM_LOG_VERBOSITY=0)
+        self.setting("DJEM_UNIVERSAL_OLP", False)
+        self.setting("DJEM_PERM_LOG_VERBOSITY", 0)
         self.backends([MODEL, OURS])
         return self
 
@@ -83,16 +80,14 @@ class World:
 
     # Settings
 
-    def set(self, **settings: Any) -> None:
-        self._stack.enter_context(override_settings(**settings))
-
     def setting(self, name: str, value: Any) -> None:
-        self.set(**{name: value})
+        self._stack.enter_context(override_settings(**{name: value}))
 
     def backends(self, names: list[str]) -> None:
         ours = f"{self.library.backend.__module__}.{self.library.backend.__qualname__}"
-        paths = {MODEL: MODEL, OURS: ours}
-        self.set(AUTHENTICATION_BACKENDS=[paths.get(n, f"{STAGE}.{n}") for n in names])
+        known = {MODEL: MODEL, OURS: ours}
+        paths = [known.get(name, f"{STAGE}.{name}") for name in names]
+        self.setting("AUTHENTICATION_BACKENDS", paths)
 
     def say(self, backend: str, level: str, perm: str, answer: Any) -> None:
         stage.said[backend, level, perm] = answer
@@ -103,24 +98,23 @@ class World:
         if self.kind != "anonymous":
             change(self.row.user_permissions, self.permissions[perm], value)
 
-    def join(self, group: str, value: bool) -> None:
+    def join(self, value: bool) -> None:
         if self.kind != "anonymous":
-            change(self.row.groups, self.groups[group], value)
+            change(self.row.groups, self.group, value)
 
-    def group_hold(self, group: str, perm: str, value: bool) -> None:
-        change(self.groups[group].permissions, self.permissions[perm], value)
+    def group_hold(self, perm: str, value: bool) -> None:
+        change(self.group.permissions, self.permissions[perm], value)
 
     # Objects
 
     def save(self, name: str) -> None:
         obj = self.objects[name]
-        if obj.pk is None or obj.pk == (None, None):
+        if obj.pk is None:
             self.saved += 1
-            stage.set_pk(obj, self.saved)
-        obj.save()
+        stage.save(obj, obj.pk or self.saved, obj._state.db or "default")
 
     def set_pk(self, name: str, number: int) -> None:
-        stage.set_pk(self.objects[name], number)
+        self.objects[name].pk = number
 
     # Access methods
 

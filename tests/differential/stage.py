@@ -11,10 +11,10 @@ from django.apps.registry import Apps
 from django.contrib.auth.models import Group, Permission
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
-from django.db import connections, models
+from django.db import models
 from django.utils.functional import SimpleLazyObject
 
-from .histories import ALIASES, GROUPS, OBJECTS, PERMS_OF
+from .histories import OBJECTS, PERMS_OF
 
 registry = Apps()
 
@@ -45,11 +45,6 @@ class Draft(Paper):
         proxy = True
 
 
-class Letter(Paper):
-    class Meta(Options):
-        pass
-
-
 class Stone(models.Model):
     """Another model, whose instances are false."""
 
@@ -65,35 +60,7 @@ class Stone(models.Model):
         return self.name
 
 
-class Cell(models.Model):
-    pk = models.CompositePrimaryKey("row", "column")
-    row = models.IntegerField()
-    column = models.IntegerField()
-    name = models.CharField(max_length=20, default="")
-
-    class Meta(Options):
-        pass
-
-    def __str__(self) -> str:
-        return self.name
-
-
-MODELS = {model.__name__: model for model in (Guarded, Paper, Draft, Letter, Stone, Cell)}
-TABLES = (Paper, Letter, Stone, Cell)
-
-
-def create_tables() -> None:
-    for alias in ALIASES:
-        with connections[alias].schema_editor() as editor:
-            for model in TABLES:
-                editor.create_model(model)
-
-
-def drop_tables() -> None:
-    for alias in ALIASES:
-        with connections[alias].schema_editor() as editor:
-            for model in reversed(TABLES):
-                editor.delete_model(model)
+MODELS = {model.__name__: model for model in (Guarded, Paper, Draft, Stone)}
 
 
 def create_permissions() -> dict[str, Permission]:
@@ -111,12 +78,12 @@ def create_permissions() -> dict[str, Permission]:
     return found
 
 
-def create_groups() -> dict[str, Group]:
-    return {name: Group.objects.create(name=name) for name in GROUPS}
+def create_group() -> Group:
+    return Group.objects.create(name="editors")
 
 
 def create_objects() -> dict[str, Any]:
-    """Return the objects by name, none of which has a row in the database yet."""
+    """Return the objects by name; none has a row in the database, nor needs one."""
     found: dict[str, Any] = {}
     for name, (model, pk, alias) in OBJECTS.items():
         if model is None:
@@ -126,15 +93,13 @@ def create_objects() -> dict[str, Any]:
         else:
             found[name] = obj = MODELS[model](name=name)
             if pk is not None:
-                set_pk(obj, pk)
-                obj._state.adding, obj._state.db = False, alias
+                save(obj, pk, alias)
     return found
 
 
-def set_pk(obj: Any, number: int) -> None:
-    obj.pk = (1, number) if isinstance(obj, Cell) else number
-    if isinstance(obj, Letter):
-        obj.id = number  # of the parent, which deleting asks for
+def save(obj: Any, pk: int, alias: str | None) -> None:
+    """Make an object look saved."""
+    obj.pk, obj._state.adding, obj._state.db = pk, False, alias
 
 
 # Other backends. What they say is in tables that histories write to; Django makes new instances of
@@ -157,14 +122,6 @@ def say(backend: object, perm: str, obj: Any) -> Any:
     return answer
 
 
-class Both:
-    def has_perm(self, user_obj: Any, perm: str, obj: Any = None) -> Any:
-        return say(self, perm, obj)
-
-    async def ahas_perm(self, user_obj: Any, perm: str, obj: Any = None) -> Any:
-        return say(self, perm, obj)
-
-
 class Sync:
     def has_perm(self, user_obj: Any, perm: str, obj: Any = None) -> Any:
         return say(self, perm, obj)
@@ -173,3 +130,7 @@ class Sync:
 class Async:
     async def ahas_perm(self, user_obj: Any, perm: str, obj: Any = None) -> Any:
         return say(self, perm, obj)
+
+
+class Both(Sync, Async):
+    pass

@@ -36,9 +36,7 @@ class Comparison:
 
     def __init__(self) -> None:
         call_command("migrate", run_syncdb=True, verbosity=0)
-        call_command("migrate", run_syncdb=True, verbosity=0, database="other")
-        stage.create_tables()
-        self.rows = stage.create_permissions(), stage.create_groups()
+        self.rows = stage.create_permissions(), stage.create_group()
         self.histories = self.steps = self.differing = 0
         self.present: Counter[str] = Counter()
         self.alone: Counter[str] = Counter()
@@ -68,11 +66,10 @@ class Comparison:
             self.alone["recursion"] += 1
 
     def run(self, history: History, which: library.Library) -> Record:
-        with transaction.atomic("default"), transaction.atomic("other"):
+        with transaction.atomic():
             with library.World(history, which, *self.rows) as world:
                 found = list(record(history, world, [library.Person(world, ("sync",))]))
-            for alias in ("default", "other"):
-                transaction.set_rollback(True, alias)
+            transaction.set_rollback(True)
         return found
 
 
