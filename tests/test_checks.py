@@ -577,3 +577,12 @@ async def awrong(self: Thing, user: Decimal) -> str:  # noqa: F821 - can't be re
 )
 def test_each_annotation_is_checked_in_every_kind_of_function(find_in, attribute, count):
     assert ids(find_in(_user_can_view_item=attribute)) == ["W008"] * count
+
+
+def test_method_without_source_is_named_without_its_place(access_methods):
+    made: dict[str, Any] = {}
+    exec("def _user_can_use_thing(self): return True", made)
+    access_methods(Thing, _user_can_use_thing=made["_user_can_use_thing"])
+    messages = [each.msg for each in run_checks() if each.id == "djem_async.E002"]
+    assert messages
+    assert not any("defined in" in message for message in messages)

@@ -12,6 +12,8 @@ import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth.backends import ModelBackend
 from django.db import connections
+from django.db.models import prefetch_related_objects
+from django.db.models.base import ModelBase
 from django.template import Context, Template
 
 from djem_async.auth import ObjectPermissionsBackend
@@ -524,3 +526,28 @@ async def test_check_that_is_closed_inside_another_one_leaves_it_alone(
         log = user.get_log(f"auto-{PERM}-{other.pk}", raw=True)
         assert log[5:] == [*lines, "\nRESULT: Permission Granted"]
     assert_nothing_active(user)
+
+
+class Countdown:
+    """The flag of a user who is inactive once, the given number of questions from now."""
+
+    def __get__(self, user: Any, owner: Any) -> bool:
+        user.countdown -= 1
+        return user.countdown != 0
+
+    def __set__(self, user: Any, value: bool) -> None: ...
+
+
+@pytest.mark.parametrize("countdown", range(1, 14))
+@pytest.mark.parametrize("prefetched", [False, True])
+def test_moment_of_inactivity_leaves_no_denial(api, user, thing, countdown, prefetched):
+    flickering = User.objects.get(pk=user.pk)
+    own = {"is_active": Countdown(), "__module__": __name__}
+    flickering.__class__ = type.__new__(ModelBase, "Flickering", (User,), own)
+    if prefetched:  # Django's own queries, as for every unusual user
+        prefetch_related_objects([flickering], "groups")
+    flickering.countdown = countdown
+    api(flickering).has_perm(PERM, thing)
+    flickering.countdown = -1
+    assert api(flickering).has_perm(PERM, thing) is True
+    assert api(flickering).has_perm("testapp.change_thing", thing) is False

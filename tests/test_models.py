@@ -144,3 +144,7 @@ def test_an_overridden_clear_perm_cache_is_called_by_both_apis(api, user):
     user = kind.objects.get(pk=user.pk)
     api(user).clear_perm_cache()
     assert cleared == [user]
+
+
+def test_caches_of_django_are_attributes_of_the_class_too():
+    assert User._perm_cache is not None

@@ -522,3 +522,14 @@ def test_backends_without_permission_methods_are_left_out(api, user, thing, use,
     assert api(user).has_module_perms("testapp") is True
     use(silent, OURS)
     assert api(fresh(user)).has_perm(PERM, thing) is False
+
+
+class OnlySets:
+    def get_all_permissions(self, user_obj: Any, obj: Any = None) -> set[str]:
+        return {"testapp.view_thing"}
+
+
+def test_backend_without_has_perm_adds_to_sets_only(api, user, settings):
+    settings.AUTHENTICATION_BACKENDS = [DJANGOS, f"{__name__}.OnlySets"]
+    assert api(user).has_perm("testapp.view_thing") is False
+    assert api(user).get_all_permissions() >= {PERM, "testapp.view_thing"}

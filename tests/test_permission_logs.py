@@ -12,11 +12,12 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.core.exceptions import PermissionDenied
 from django.db.models.base import ModelBase
+from django.utils.asyncio import async_unsafe
 from django.utils.functional import SimpleLazyObject
 
 from djem_async.exceptions import PermissionRecursionError
 from djem_async.logs import Entry, Loggable
-from tests.conftest import PERM, assert_nothing_active, grant
+from tests.conftest import PERM, assert_nothing_active, grant, known_user, stored
 from tests.testapp.models import CompositeThing, Thing, User
 
 if TYPE_CHECKING:
@@ -517,3 +518,33 @@ def test_cancelled_check_leaves_no_log_active(bench: Bench, where: str) -> None:
     async_to_sync(check)()
     if where == "access method":
         assert log_of(user) == bench.lines(CANCELLED)
+
+
+class EndsTheLog:
+    def has_perm(self, user_obj: Any, perm: str, obj: Any = None) -> bool:
+        user_obj.end_log()
+        return True
+
+
+def test_log_that_a_backend_has_ended_is_not_ended_again(api, user, settings):
+    settings.DJEM_PERM_LOG_VERBOSITY = 1
+    settings.AUTHENTICATION_BACKENDS = [f"{__name__}.EndsTheLog"]
+    user.start_log("outer")
+    assert api(user).has_perm(PERM) is True
+    assert user.get_log(f"auto-{PERM}", raw=True) == []
+    assert user.end_log() == ("outer", [])
+
+
+async def test_warm_log_of_an_object_whose_text_is_a_query(settings, monkeypatch):
+    settings.DJEM_PERM_LOG_VERBOSITY = 2
+    user, thing = known_user(), stored()
+    monkeypatch.setattr(Thing, "_user_can_use_thing", lambda *_: True, raising=False)
+    monkeypatch.setattr(Thing, "__str__", refuse_on_the_event_loop)
+    for _ in range(2):
+        assert await user.ahas_perm(PERM, thing) is True
+        assert user.get_last_log(raw=True)[2] == "Object: text (1)"
+
+
+@async_unsafe
+def refuse_on_the_event_loop(*_: Any) -> str:
+    return "text"

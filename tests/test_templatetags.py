@@ -15,7 +15,7 @@ from django.utils.functional import SimpleLazyObject
 
 from djem_async.exceptions import AsyncMethodError, NotADecisionError
 
-from .conftest import aallow, adeny
+from .conftest import PERM, aallow, adeny
 from .testapp.models import Thing, User
 
 USE = "user 'testapp.use_thing' thing"
@@ -195,3 +195,16 @@ def test_uncached_check_on_an_event_loop_is_an_error(user, thing, access_methods
     user.has_perm("testapp.use_thing")
     with pytest.raises(AsyncMethodError, match="aallow is async"):
         async_to_sync(view)()
+
+
+class MadeUp:
+    """A user whose methods no class defines."""
+
+    def __getattr__(self, name):
+        if name not in {"has_perm", "ahas_perm"}:
+            raise AttributeError(name)
+        return lambda perm, obj: perm == PERM
+
+
+def test_methods_that_a_user_makes_up_are_asked(ask, thing):
+    assert ask(user=MadeUp(), thing=thing) == "yes"

@@ -297,3 +297,24 @@ def test_event_loop_may_end_while_checks_wait(check, gate):
 
 async def awaited(awaitable: Awaitable[Any]) -> Any:
     return await awaitable
+
+
+def test_loop_that_ends_while_checks_stand_in_line_ends_them(access_methods):
+    user, is_asked, may_go_on = known_user(), threading.Event(), threading.Event()
+
+    def decide(self: Thing, user: User) -> bool:
+        if self.pk == 2:  # in the second hop, with others behind it
+            is_asked.set()
+            may_go_on.wait(PATIENCE)
+        return True
+
+    access_methods(Thing, _user_can_use_thing=decide)
+
+    async def main() -> list[asyncio.Task[bool]]:
+        tasks = [asyncio.create_task(user.ahas_perm(PERM, stored(pk))) for pk in range(1, 5)]
+        await asyncio.to_thread(is_asked.wait, PATIENCE)
+        return tasks
+
+    tasks = asyncio.run(main())
+    may_go_on.set()
+    assert [task.cancelled() for task in tasks[1:]] == [True] * 3

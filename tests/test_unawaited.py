@@ -173,3 +173,9 @@ def test_check_cannot_be_copied_or_pickled(make, duplicate):
     with pytest.raises(TypeError):
         duplicate(check)
     check.close()
+
+
+async def test_asyncio_may_ask_whether_a_task_has_a_coroutine():
+    check = known_user().ahas_perm(PERM)
+    assert eval("bool(check)", {"__name__": "asyncio.base_tasks", "check": check})
+    await check

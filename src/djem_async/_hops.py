@@ -76,7 +76,7 @@ class _Line:
         self._made: deque[_Waiting] = deque()
         self._is_waking = False
         self._loop = asyncio.get_running_loop()
-        self._task: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | None = None  # the loop does not keep it alive
 
     async def wait_for(self, call: Callable[[], object]) -> Any:
         """Let a call wait for its turn.

@@ -99,7 +99,8 @@ def begin(log: ActiveLog) -> None:
 
 def leave(log: ActiveLog) -> None:
     """Let a log be active no more: in this context, or everywhere, if it is of a check."""
-    log.is_open = not log.is_of_check
+    if log.is_of_check:
+        log.is_open = False
     active_logs.set(tuple(other for other in active_logs.get() if other is not log))
 
 

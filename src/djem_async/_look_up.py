@@ -26,7 +26,7 @@ Known: TypeAlias = bool | Literal["ask"] | None
 """What is known ahead of a check: its answer, that access methods decide, or nothing."""
 
 
-def look_up(user: Any, perm: str, obj: Any = None) -> Known:
+def look_up(user: Any, perm: str, obj: Any) -> Known:
     """Return the answer of a check, if it follows from what is remembered, and log the check.
 
     Returns:

@@ -15,7 +15,7 @@ from ._flow import Call, Flow, decision_of
 from ._lazy import is_lazy, loaded, plain_text
 from ._log_stack import ActiveLog, innermost, log_store, write
 from ._running import Check
-from ._store import SILENT, Decision, object_key, type_of
+from ._store import SILENT, Decision, ObjectKey, object_key, type_of
 from ._twins import Forms, are_ours, required_forms
 from .access import (
     SOURCES,
@@ -133,7 +133,7 @@ class _ObjectCheck:
         finally:
             # Not if a method gave the object another identity: it decided about the one before.
             if key is not None and object_key(self._obj) == key:
-                self._keep(granted)
+                self._keep(key, granted)
 
     def methods(self) -> Sequence[Source]:
         obj, found = self._obj, self._check.generation.forms
@@ -193,14 +193,14 @@ class _ObjectCheck:
             self._log(decision.entries)
         return decision
 
-    def _keep(self, granted: bool | None) -> None:
+    def _keep(self, key: ObjectKey, granted: bool | None) -> None:
         keep = self._check.generation.keep
         for source, decision in self._decisions.items():
-            keep(self._perm, self._key, self._slot(source), decision)
+            keep(self._perm, key, self._slot(source), decision)
         if granted is not None and self._sources is SOURCES and len(self._methods) > 1:
             entries = tuple(entry for each in self._decisions.values() for entry in each.entries)
             decision = Decision(granted, entries) if entries else SILENT[granted]
-            keep(self._perm, self._key, None, decision)
+            keep(self._perm, key, None, decision)
 
     def _slot(self, source: Source) -> Source | None:
         """Return what tells the decision of a source from that of all, if there are others."""

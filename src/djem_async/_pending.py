@@ -2,7 +2,6 @@
 
 from collections.abc import Coroutine, Generator
 from inspect import CORO_CREATED, currentframe, getcoroutinestate, iscoroutine
-from types import TracebackType
 from typing import Any, Generic, NoReturn, TypeVar
 
 T = TypeVar("T")
@@ -62,21 +61,13 @@ class Pending(Coroutine[Any, Any, T], Generic[T]):
         """Pass a value to the coroutine, see `collections.abc.Coroutine`."""
         return self._coroutine.send(value)
 
-    def throw(
-        self,
-        typ: Any,
-        val: BaseException | object = None,
-        tb: TracebackType | None = None,
-        /,
-    ) -> Any:
+    def throw(self, typ: Any, /, *rest: Any) -> Any:
         """Raise an exception in the coroutine, see `collections.abc.Coroutine`."""
         try:
-            if val is None and tb is None:
-                return self._coroutine.throw(typ)
-            return self._coroutine.throw(typ, val, tb)
+            return self._coroutine.throw(typ, *rest)
         finally:
             # The traceback of what comes out refers to this frame, which must not refer to it.
-            del typ, val, tb
+            del typ, rest
 
     def close(self) -> None:
         """End the coroutine."""

@@ -81,7 +81,7 @@ _INEXACT: Final = (type(None), int, str, bytes, float, Decimal, datetime, time)
 
 
 type_of: Final[Callable[[object], Any]] = type
-"""`type`, which type checkers would look into."""
+"""`type`, typed as `Any`."""
 
 
 Decisions: TypeAlias = "dict[Hashable, dict[Hashable, Decision]]"
@@ -126,12 +126,9 @@ class Generation:
             return None
         return self.decisions.get((perm, *key[:3], source), {}).get(key.pk)
 
-    def keep(
-        self, perm: str, key: ObjectKey | None, source: str | None, decision: Decision
-    ) -> None:
-        """Keep a decision on an object, if it has a key."""
-        if key is not None:
-            self.decisions.setdefault((perm, *key[:3], source), {})[key.pk] = decision
+    def keep(self, perm: str, key: ObjectKey, source: str | None, decision: Decision) -> None:
+        """Keep a decision on an object, see `recall`."""
+        self.decisions.setdefault((perm, *key[:3], source), {})[key.pk] = decision
 
 
 class PermissionCache(Owned):

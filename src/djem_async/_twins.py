@@ -116,7 +116,7 @@ def follows_sync(instance: object, name: str) -> bool:
             if f"a{name}" not in names:
                 return True
             if base.__module__.startswith("djem_async."):
-                return False
+                break
     return False
 
 
