@@ -147,8 +147,6 @@ LINES = {
 class Bench:
     """A user that may use one thing and not another, and inputs that want to change that."""
 
-    inputs = checks = 0
-
     def __init__(self, user: User) -> None:
         self.user_pk = user.pk
         # Keys that no input has.
@@ -166,13 +164,9 @@ class Bench:
             yield
 
     def attempt(self, check: Any, reading: Reading, turn: Turn, *, attacker: Any = OWN) -> None:
-        """Try an input.
+        """Try an input, a check with `ask(user)` and `aask(user)`.
 
-        Args:
-            check: It, with `ask(user)` and `aask(user)`.
-            reading: What it means.
-            turn: How it is tried.
-            attacker: Who asks, if not the user; the plain checks are the user's anyway.
+        The attacker asks, if not the user; the plain checks are the user's anyway.
         """
         user = self.cold_user()
         asking = user if attacker is OWN else attacker

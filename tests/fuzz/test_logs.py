@@ -103,9 +103,8 @@ steps = st.tuples(st.sampled_from([0, 1, 2, 3]), actions, words, tags)
 
 @examples(90)
 @given(history=st.lists(steps, min_size=12, max_size=30))
-def test_logs_hold_what_contexts_write_into_them(bench: Bench, history: list[Any]) -> None:
+def test_logs_hold_what_contexts_write_into_them(history: list[Any]) -> None:
     loggable, contexts, latest = Loggable(), [Here()], list[Log]()
-    bench.inputs += len(history)
     for where, action, word, tag in FIRST + history:
         here = contexts[where % len(contexts)]
         if action == "inherit":

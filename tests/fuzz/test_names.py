@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-from django.db.models import TextChoices
 from django.utils.functional import lazystr
 from django.utils.safestring import SafeString
 from hypothesis import given
@@ -27,6 +25,7 @@ from tests.fuzz.hostile import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+
 TEXT: dict[str, Callable[[str], str]] = {
     "str": str,
     "SafeString": SafeString,
@@ -39,7 +38,6 @@ NO_TEXT: dict[str, Callable[[str], object]] = {
     "bytes": lambda text: text.encode("utf-8", "surrogatepass"),
     "equal": Equal,
     "lazy": lazystr,
-    "in a list": lambda text: [text],
     "in a tuple": lambda text: (text,),
 }
 
@@ -80,15 +78,3 @@ def test_a_name_that_is_not_text_is_denied(
     bench: Bench, kind: str, text: str, thing: str, entry: str, turn: Turn
 ) -> None:
     bench.attempt(Check(entry, NO_TEXT[kind](text), getattr(bench, thing)), Reading.DENY, turn)
-
-
-class Choice(TextChoices):
-    USE = PERM
-
-
-@pytest.mark.parametrize("verbosity", [0, 1, 2])
-def test_an_enum_member_is_its_text(bench: Bench, verbosity: int) -> None:
-    for thing, read in ((bench.granted, Reading.GRANT), (bench.denied, Reading.DENY)):
-        bench.attempt(
-            Check("has_perm", Choice.USE, thing), read, Turn(verbosity, ("sync", "async"))
-        )

@@ -5,9 +5,8 @@ from __future__ import annotations
 import weakref
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
-from unittest.mock import MagicMock, Mock
+from unittest.mock import Mock
 
-from django.db.models import Model
 from django.utils.functional import SimpleLazyObject
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,8 +23,7 @@ from tests.fuzz.hostile import (
     set_class,
     subclass,
 )
-from tests.testapp.models import OtherThing, SpecialThing, Thing
-from tests.testapp.models import ThingProxy as Proxy
+from tests.testapp.models import OtherThing, Thing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,12 +68,8 @@ def test_a_hostile_object_is_never_granted_against_its_access_methods(
 NO_MODELS: dict[str, Callable[[Bench], object]] = {
     **{kind: lambda _bench, make=make: make() for kind, make in VALUES.items() if kind != "None"},
     "a model": lambda _bench: Thing,
-    "the class of models": lambda _bench: Model,
-    "a manager": lambda _bench: Thing.objects,
     "a queryset": lambda bench: Thing.objects.filter(pk=bench.granted.pk),
-    "a list of objects": lambda bench: [bench.granted],
     "a proxy": lambda bench: weakref.proxy(bench.granted),
-    "a mock": lambda _bench: MagicMock(),
     "a mock of a model": lambda _bench: Mock(spec=Thing),
     "an imitation": lambda bench: SimpleNamespace(**vars(bench.granted), pk=1, **answering(True)),
     "an awaitable object": lambda bench: Awaitable(bench.granted),
@@ -99,7 +93,6 @@ def test_a_value_that_is_not_a_model_instance_is_denied(
 
 
 # Lazy objects
-
 
 BEHIND: dict[str, Callable[[Bench], object]] = {
     "granted": lambda bench: bench.granted,
@@ -128,43 +121,3 @@ def test_a_lazy_object_is_what_it_stands_for(
         obj = SimpleLazyObject(lambda inner=obj: inner)
     read = Reading.GRANT if behind == "granted" else Reading.DENY
     bench.attempt(Check(entry, PERM, obj), read, turn)
-
-
-# States of objects
-
-
-def other(bench: Bench, name: str) -> int:
-    return (bench.denied if name == "granted" else bench.granted).pk
-
-
-def from_db(model: type[Model], alias: str, bench: Bench, name: str) -> Any:
-    """Read a row that has the key of the other thing."""
-    return model.from_db(alias, ["id", "name"], [other(bench, name), name])
-
-
-# By what the access method of each says, which is what its name says.
-STATES: dict[str, Callable[[Bench, str], Any]] = {
-    "saved": lambda _bench, name: Thing.objects.create(name=name),
-    "unsaved": lambda _bench, name: Thing(name=name),
-    "unsaved, with the key of the other": lambda b, name: Thing(pk=other(b, name), name=name),
-    "deferred": lambda b, name: Thing.objects.only("pk").get(pk=getattr(b, name).pk),
-    "a proxy with the key of the other": lambda b, name: from_db(Proxy, "default", b, name),
-    "with the key of the other, in another database": lambda b, name: from_db(
-        Thing, "other", b, name
-    ),
-    "a child": lambda _bench, name: SpecialThing.objects.create(name=name),
-}
-
-
-@examples(35)
-@given(
-    state=st.sampled_from(sorted(STATES)),
-    name=st.sampled_from(["granted", "denied"]),
-    entry=asking_users,
-    turn=turns,
-)
-def test_an_object_in_any_state_is_what_its_access_method_says(
-    bench: Bench, state: str, name: str, entry: str, turn: Turn
-) -> None:
-    read = Reading.GRANT if name == "granted" else Reading.DENY
-    bench.attempt(Check(entry, PERM, STATES[state](bench, name)), read, turn)
