@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 METHODS = ("_user_can_use_thing", "_group_can_use_thing", "_auser_can_use_thing")
-GRANTS = {"True", "1", "-1", "a huge number"}
+GRANTS = {"True", "1", "a huge number"}
 HOSTILE = ("__bool__", "__len__", "__call__", "__next__", "__await__", "__class__", "__eq__")
 # A coroutine that awaits a generator of its own is not something that asyncio can run.
 hostile = plans(HOSTILE).filter(lambda plan: ("__await__", "a generator") not in plan.methods)

@@ -9,18 +9,8 @@ from django.utils.safestring import SafeString
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fuzz import hostile
 from tests.fuzz.bench import CHECKS, PERM, UNHELD, Bench, Check, Reading, Turn, examples, turns
-from tests.fuzz.hostile import (
-    VALUES,
-    CaseInsensitive,
-    Equal,
-    Lying,
-    Plan,
-    anything,
-    hostile_texts,
-    near_misses,
-    plans,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,35 +19,35 @@ if TYPE_CHECKING:
 TEXT: dict[str, Callable[[str], str]] = {
     "str": str,
     "SafeString": SafeString,
-    "CaseInsensitive": CaseInsensitive,
-    "claims the held one": lambda text: Lying(text, PERM),
-    "claims another": lambda text: Lying(text, UNHELD),
+    "CaseInsensitive": hostile.CaseInsensitive,
+    "claims the held one": lambda text: hostile.Lying(text, PERM),
+    "claims another": lambda text: hostile.Lying(text, UNHELD),
 }
 NO_TEXT: dict[str, Callable[[str], object]] = {
-    **{k: lambda _, make=make: make() for k, make in VALUES.items() if "string" not in k},
+    **{k: lambda _, make=make: make() for k, make in hostile.VALUES.items() if "string" not in k},
     "bytes": lambda text: text.encode("utf-8", "surrogatepass"),
-    "equal": Equal,
     "lazy": lazystr,
     "in a tuple": lambda text: (text,),
 }
 
-names = st.just(PERM) | near_misses(PERM) | anything | anything.map(lambda text: f"testapp.{text}")
+texts = hostile.anything | hostile.anything.map(lambda text: f"testapp.{text}")
+names = st.just(PERM) | hostile.near_misses(PERM) | texts
 entries = st.sampled_from(CHECKS)
 
 
 @examples(75)
 @given(
-    kind=st.sampled_from(sorted(TEXT)) | plans(hostile_texts),
+    kind=st.sampled_from(sorted(TEXT)) | hostile.plans(hostile.TEXT_METHODS),
     text=names,
     thing=st.sampled_from(["granted", "denied", None]),
     entry=entries,
     turn=turns,
 )
 def test_a_name_is_its_text(
-    bench: Bench, kind: str | Plan, text: str, thing: str | None, entry: str, turn: Turn
+    bench: Bench, kind: str | hostile.Plan, text: str, thing: str | None, entry: str, turn: Turn
 ) -> None:
     is_held = text == PERM and thing != "denied" and (entry != "backend" or thing is not None)
-    if isinstance(kind, Plan):
+    if isinstance(kind, hostile.Plan):
         name = type("HostileName", (str,), kind.build())(text)
         read = Reading.EITHER if is_held else Reading.DENY
     else:

@@ -11,25 +11,14 @@ from django.utils.functional import SimpleLazyObject
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fuzz.bench import ENTRIES, PERM, Bench, Check, Reading, Turn, examples, turns
-from tests.fuzz.hostile import (
-    DUNDERS,
-    ERRORS,
-    VALUES,
-    Awaitable,
-    Plan,
-    misbehaviour,
-    plans,
-    set_class,
-    subclass,
-)
+from tests.fuzz import hostile
+from tests.fuzz.bench import CHECKS, ENTRIES, PERM, Bench, Check, Reading, Turn, examples, turns
 from tests.testapp.models import OtherThing, Thing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 entries = st.sampled_from(ENTRIES)
-asking_users = st.sampled_from(["has_perm", "has_perms", "backend", "get_user_permissions"])
 
 
 def answering(answer: bool) -> dict[str, Any]:
@@ -42,23 +31,23 @@ def answering(answer: bool) -> dict[str, Any]:
 
 # Hostile objects: what they say of themselves is one thing, what their access methods say another
 
-ATTRIBUTES = ("__class__", "__dict__", "_meta", "_state", "id", "pk")
+NAMES = (*hostile.DUNDERS, *hostile.OF_OBJECTS)
 METHODS = {"grants": answering(True), "denies": answering(False), "has none": {}}
 
 
 @examples(55)
 @given(
-    plan=plans((*DUNDERS, *ATTRIBUTES)),
+    plan=hostile.plans(NAMES),
     methods=st.sampled_from(sorted(METHODS)),
     entry=entries,
     turn=turns,
 )
 def test_a_hostile_object_is_never_granted_against_its_access_methods(
-    bench: Bench, plan: Plan, methods: str, entry: str, turn: Turn
+    bench: Bench, plan: hostile.Plan, methods: str, entry: str, turn: Turn
 ) -> None:
     base = OtherThing if methods == "has none" else Thing
     obj = base.from_db("default", ["id", "name"], [bench.denied.pk, "denied"])
-    set_class(obj, subclass(base, **plan.build(), **METHODS[methods]))
+    hostile.set_class(obj, hostile.subclass(base, **plan.build(), **METHODS[methods]))
     read = Reading.DENY if methods == "denies" else Reading.EITHER
     bench.attempt(Check(entry, PERM, obj), read, turn)
 
@@ -66,26 +55,22 @@ def test_a_hostile_object_is_never_granted_against_its_access_methods(
 # No model instances
 
 NO_MODELS: dict[str, Callable[[Bench], object]] = {
-    **{kind: lambda _bench, make=make: make() for kind, make in VALUES.items() if kind != "None"},
+    **{k: lambda _, make=make: make() for k, make in hostile.VALUES.items() if k != "None"},
     "a model": lambda _bench: Thing,
     "a queryset": lambda bench: Thing.objects.filter(pk=bench.granted.pk),
     "a proxy": lambda bench: weakref.proxy(bench.granted),
     "a mock of a model": lambda _bench: Mock(spec=Thing),
     "an imitation": lambda bench: SimpleNamespace(**vars(bench.granted), pk=1, **answering(True)),
-    "an awaitable object": lambda bench: Awaitable(bench.granted),
+    "an awaitable object": lambda bench: hostile.Awaitable(bench.granted),
 }
 
 
 @examples(50)
-@given(
-    kind=st.sampled_from(sorted(NO_MODELS)) | plans((*DUNDERS, *ATTRIBUTES)),
-    entry=entries,
-    turn=turns,
-)
+@given(kind=st.sampled_from(sorted(NO_MODELS)) | hostile.plans(NAMES), entry=entries, turn=turns)
 def test_a_value_that_is_not_a_model_instance_is_denied(
-    bench: Bench, kind: str | Plan, entry: str, turn: Turn
+    bench: Bench, kind: str | hostile.Plan, entry: str, turn: Turn
 ) -> None:
-    if isinstance(kind, Plan):
+    if isinstance(kind, hostile.Plan):
         obj = type("Hostile", (), {**kind.build(), **answering(True)})()
     else:
         obj = NO_MODELS[kind](bench)
@@ -106,15 +91,15 @@ BEHIND: dict[str, Callable[[Bench], object]] = {
 @examples(35)
 @given(
     depth=st.integers(1, 3),
-    behind=st.sampled_from(sorted(BEHIND)) | st.sampled_from(sorted(ERRORS)),
-    entry=asking_users,
+    behind=st.sampled_from(sorted(BEHIND)) | st.sampled_from(sorted(hostile.ERRORS)),
+    entry=st.sampled_from(CHECKS),
     turn=turns,
 )
 def test_a_lazy_object_is_what_it_stands_for(
     bench: Bench, depth: int, behind: str, entry: str, turn: Turn
 ) -> None:
     def load() -> object:
-        return BEHIND[behind](bench) if behind in BEHIND else misbehaviour(behind)()
+        return BEHIND[behind](bench) if behind in BEHIND else hostile.misbehaviour(behind)()
 
     obj: Any = SimpleLazyObject(load)
     for _ in range(depth - 1):

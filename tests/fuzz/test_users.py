@@ -13,17 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import permission
+from tests.fuzz import hostile
 from tests.fuzz.bench import CHECKS, ENTRIES, PERM, Bench, Check, Reading, Turn, examples, turns
-from tests.fuzz.hostile import (
-    DUNDERS,
-    ERRORS,
-    VALUES,
-    Plan,
-    misbehaviour,
-    plans,
-    set_class,
-    subclass,
-)
 from tests.testapp.models import PlainUser, User
 
 if TYPE_CHECKING:
@@ -31,44 +22,42 @@ if TYPE_CHECKING:
 
 # Hostile users
 
-FLAGS = ("is_active", "is_anonymous", "is_authenticated", "is_superuser")
-KEYS = ("_meta", "_state", "groups", "id", "pk", "user_permissions")
-ATTRIBUTES = (*FLAGS, *KEYS, "__class__", "__dict__", "get_username", "username")
-FALSE = {kind for kind, make in VALUES.items() if kind != "NotImplemented" and not make()}
+NAMES = (*hostile.DUNDERS, *hostile.OF_OBJECTS, *hostile.OF_USERS, "get_username")
+FALSE = {kind for kind, make in hostile.VALUES.items() if kind != "NotImplemented" and not make()}
 
 
-def may_be_granted(plan: Plan, *, holds: bool) -> bool:
+def may_be_granted(plan: hostile.Plan, *, holds: bool) -> bool:
     """Tell whether Django itself, by the flags as they are, might grant on a granted thing."""
     planned = dict(plan.methods)
-    if planned.get("is_active", "True") in FALSE | ERRORS.keys():
+    if planned.get("is_active", "True") in FALSE | hostile.ERRORS.keys():
         return False
     # To Django, who has the key of another user is that user.
     holds = holds or not {planned.get("id"), planned.get("pk")}.isdisjoint({"1", "True"})
     is_superuser = planned.get("is_superuser", "False")
-    if is_superuser not in FALSE | ERRORS.keys():
+    if is_superuser not in FALSE | hostile.ERRORS.keys():
         return True  # to Django, whatever is true is a superuser
     return holds and planned.get("is_anonymous", "False") in FALSE
 
 
 @examples(60)
 @given(
-    plan=plans((*DUNDERS, *ATTRIBUTES)),
+    plan=hostile.plans(NAMES),
     subject=st.sampled_from(["holder, denied", "holder, granted", "nobody, granted"]),
     entry=st.sampled_from(ENTRIES),
     turn=turns,
 )
 def test_a_hostile_user_is_granted_no_more_than_its_flags_say(
-    bench: Bench, plan: Plan, subject: str, entry: str, turn: Turn
+    bench: Bench, plan: hostile.Plan, subject: str, entry: str, turn: Turn
 ) -> None:
     person, _, thing = subject.partition(", ")
     user = bench.cold_user() if person == "holder" else User.objects.get(pk=bench.nobody.pk)
     grants = may_be_granted(plan, holds=person == "holder")
     if thing == "denied":
         grants = grants and dict(plan.methods).get("is_superuser", "False") not in FALSE
-    set_class(user, subclass(User, **plan.build()))
+    hostile.set_class(user, hostile.subclass(User, **plan.build()))
     read = Reading.EITHER if grants else Reading.DENY
     bench.attempt(Check(entry, PERM, getattr(bench, thing)), read, turn, attacker=user)
-    set_class(user, User)
+    hostile.set_class(user, User)
     user.clear_perm_cache()
     if person == "holder":
         with bench.at(turn):  # nothing else is left on the instance
@@ -92,25 +81,21 @@ def lazy(make: Callable[[Bench], Any], bench: Bench) -> Any:
     return SimpleLazyObject(lambda: user)
 
 
-# The reading is that of a check on a granted thing.
 HOLDERS: dict[str, Callable[[Bench], Any]] = {
-    "ordinary": Bench.cold_user,
     "plain": plain,
     "lazy in lazy": partial(lazy, partial(lazy, Bench.cold_user)),
     "lazy plain": partial(lazy, plain),
 }
 OTHERS: dict[str, Callable[[Bench], Any]] = {
-    "anonymous": lambda _bench: AnonymousUser(),
     "lazy anonymous": partial(lazy, lambda _bench: AnonymousUser()),
     "unsaved": lambda _bench: User(username="unsaved"),
     "inactive superuser": lambda _bench: User(is_active=False, is_superuser=True),
     "lazy None": partial(lazy, lambda _bench: None),
-    "lazy error": lambda _bench: SimpleLazyObject(misbehaviour("ValueError")),
+    "lazy error": lambda _bench: SimpleLazyObject(hostile.misbehaviour("ValueError")),
 }
 NOBODIES: dict[str, Callable[[Bench], Any]] = {
     "the class": lambda _bench: User,
     "a thing": lambda bench: bench.granted,
-    "a name": lambda _bench: "user.name",
     "None": lambda _bench: None,
     "attributes alone": lambda _bench: SimpleNamespace(is_active=True, is_anonymous=False),
 }
