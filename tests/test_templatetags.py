@@ -198,8 +198,6 @@ def test_uncached_check_on_an_event_loop_is_an_error(user, thing, access_methods
 
 
 class MadeUp:
-    """A user whose methods no class defines."""
-
     def __getattr__(self, name):
         if name not in {"has_perm", "ahas_perm"}:
             raise AttributeError(name)
