@@ -275,3 +275,9 @@ def test_stop_iteration_is_an_error_and_does_not_hang(api, user, thing, access_m
     access_methods(Thing, **answering(StopIteration(True))[form])
     with pytest.raises(RuntimeError, match="StopIteration"):
         api(user).has_perm(PERM, thing)
+
+
+def test_method_of_an_instance_is_nearer_than_any_of_its_class(api, user, thing, access_methods):
+    access_methods(Thing, _auser_can_use_thing=aallow)
+    thing._user_can_use_thing = lambda user: False
+    assert api(user).has_perm(PERM, thing) is False

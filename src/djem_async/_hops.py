@@ -104,11 +104,9 @@ class _Line:
                 del self._waiting[:_MOST_IN_A_HOP]
                 await _in_thread(partial(self._make, items))
                 self._hand_over()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - who waits is told
             for item in (*items, *self._waiting):
                 item.hand_over(error)
-            if not isinstance(error, Exception):
-                raise
         finally:
             self._close()
 
