@@ -262,3 +262,10 @@ def test_an_unawaited_call_raises(user, thing, name):
     args = (user, PERM, thing) if name == "has_perm" else (user, thing)
     with pytest.raises(TypeError, match=rf"a{name}\(\) was not awaited"):
         bool(getattr(ObjectPermissionsBackend(), f"a{name}")(*args))
+
+
+def test_a_superuser_is_granted_by_the_backend(backend, superuser, thing, access_methods, settings):
+    access_methods(Thing, _user_can_use_thing=lambda *_: False)
+    assert backend.has_perm(superuser, PERM, thing) is True
+    settings.DJEM_UNIVERSAL_OLP = True
+    assert backend.has_perm(superuser, PERM, thing) is False
