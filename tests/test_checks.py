@@ -580,8 +580,8 @@ def test_each_annotation_is_checked_in_every_kind_of_function(find_in, attribute
 
 
 def test_method_without_source_is_named_without_its_place(access_methods):
-    made: dict[str, Any] = {}
-    exec("def _user_can_use_thing(self): return True", made)
+    made: dict[str, Any] = {"__name__": "made"}
+    exec(compile("def _user_can_use_thing(self): return True", "nowhere.py", "exec"), made)
     access_methods(Thing, _user_can_use_thing=made["_user_can_use_thing"])
     found = {"defined in" in each.msg for each in run_checks() if each.id == "djem_async.E002"}
     assert found == {False}
