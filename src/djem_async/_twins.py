@@ -132,7 +132,7 @@ def ours(method: Method) -> Method:
 
 def are_ours(instance: object, *names: str) -> bool:
     """Tell whether methods are the library's own, and nobody has overridden them."""
-    kind, own = type(instance), vars(instance)
+    kind, own = type(instance), getattr(instance, "__dict__", {})
     return all(is_ours(getattr(kind, name, None)) and name not in own for name in names)
 
 
