@@ -279,5 +279,6 @@ def test_stop_iteration_is_an_error_and_does_not_hang(api, user, thing, access_m
 
 def test_method_of_an_instance_is_nearer_than_any_of_its_class(api, user, thing, access_methods):
     access_methods(Thing, _auser_can_use_thing=aallow)
+    assert api(user).has_perm(PERM, Thing.objects.get(pk=thing.pk)) is True
     thing._user_can_use_thing = lambda user: False
     assert api(user).has_perm(PERM, thing) is False

@@ -19,7 +19,7 @@ from asgiref.sync import markcoroutinefunction
 from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, F, Q, TextChoices, Value
 from django.http import HttpResponse
-from django.utils.functional import lazystr
+from django.utils.functional import SimpleLazyObject, lazystr
 
 from djem_async.access import nonblocking
 from djem_async.exceptions import NotADecisionError
@@ -83,6 +83,7 @@ DENYING = [
     lambda: things(name="no thing"),
     lambda: things(name="no thing").values("pk"),
     lambda: Thing.objects.none(),
+    lambda: SimpleLazyObject(lambda: things(name="no thing").first()),  # makes a query
 ]
 REFUSED = [
     *(math.nan, -math.inf, Decimal("nan"), Decimal("snan"), Decimal("inf"), 1j, Fraction(1, 2)),

@@ -102,6 +102,12 @@ def test_names_and_tags_are_strings(report: Plain) -> None:
             report.log("line", tag=wrong)  # type: ignore[arg-type]
 
 
+def test_an_active_log_is_not_a_finished_one(report: Plain) -> None:
+    report.start_log("active")
+    with pytest.raises(KeyError, match="No finished logs"):
+        report.get_last_log()
+
+
 def test_tags_filter_entries(report: Plain) -> None:
     report.start_log("export")
     report.log("plain")

@@ -94,6 +94,17 @@ def test_an_overridden_has_perm_is_called_by_every_check(
     assert api(user).has_perm(DELETE, obj=thing) is is_staff
 
 
+def test_an_override_that_a_subclass_extends_in_both_forms_is_called_by_both_apis(api, user):
+    async def aextend(self: Any, *args: Any) -> Any:
+        return await kind.ahas_perm(self, *args)
+
+    kind = user_class(User, has_perm=only_staff)
+    extended = user_class(kind, has_perm=lambda *args: kind.has_perm(*args), ahas_perm=aextend)
+    user = extended.objects.get(pk=user.pk)
+    for user.is_staff in (False, True):
+        assert api(user).has_perm(PERM) is user.is_staff
+
+
 METHODS = {
     "has_perm": (PERM,),
     "has_perms": ([PERM],),

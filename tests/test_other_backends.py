@@ -14,7 +14,7 @@ from django.contrib.auth.backends import BaseBackend, ModelBackend
 from django.core.exceptions import PermissionDenied, SynchronousOnlyOperation
 
 from djem_async.auth import ObjectPermissionsBackend
-from djem_async.exceptions import NotADecisionError
+from djem_async.exceptions import NotADecisionError, PermissionRecursionError
 from tests.conftest import MODEL_BACKEND as DJANGOS
 from tests.conftest import OUR_BACKEND as OURS
 from tests.conftest import PERM, permission
@@ -33,6 +33,8 @@ def say(user: Any, perm: Any, obj: Any = None) -> Any:
 
 class SyncOnly:
     """As django-guardian, rules and djem have it."""
+
+    __slots__ = ()  # its instances have no `__dict__`
 
     def has_perm(self, user_obj: Any, perm: str, obj: Any = None) -> Any:
         return say(user_obj, perm, obj)
@@ -362,9 +364,15 @@ class AsyncSetAnew(InBothOfModel):
     aget_user_permissions = AsyncUserSet.aget_user_permissions
 
 
+class SyncOfInstance(InBoth):
+    def __init__(self) -> None:
+        self.has_perm = InSync().has_perm  # type: ignore[method-assign]
+
+
 PAIRS = [InBoth, InBothOfModel, Completed, BothAnew]
 ONLY = {InSync: "sync", SyncAnew: "sync", SyncSetAnew: "sync"}
 ONLY |= {InAsync: "async", AsyncAnew: "async", AsyncSetAnew: "async"}
+ONLY[SyncOfInstance] = "sync"
 
 
 @of_each([*PAIRS, *ONLY])
@@ -520,6 +528,7 @@ def test_backends_without_permission_methods_are_left_out(api, user, thing, use,
         assert api(user).has_perm(perm) is is_held
         assert api(user).has_perm(perm, thing) is is_held
     assert api(user).has_module_perms("testapp") is True
+    assert api(user).get_all_permissions() == {PERM}
     use(silent, OURS)
     assert api(fresh(user)).has_perm(PERM, thing) is False
 
@@ -533,3 +542,15 @@ def test_backend_without_has_perm_adds_to_sets_only(api, user, settings):
     settings.AUTHENTICATION_BACKENDS = [DJANGOS, f"{__name__}.OnlySets"]
     assert api(user).has_perm("testapp.view_thing") is False
     assert api(user).get_all_permissions() >= {PERM, "testapp.view_thing"}
+
+
+class Asking:
+    def has_perm(self, user_obj: Any, perm: str, obj: Any = None) -> bool:
+        return user_obj.has_perm(perm)
+
+
+def test_a_backend_that_asks_for_what_is_being_decided_is_refused(api, user, thing, use):
+    use(Asking, OURS)
+    for args in ((PERM,), (PERM, thing)):
+        with pytest.raises(PermissionRecursionError, match=f"{PERM} -> {PERM}"):
+            api(user).has_perm(*args)
