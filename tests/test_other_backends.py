@@ -520,6 +520,8 @@ class SignsIn(ModelBackend):
 class Silent:
     """Says nothing about permissions."""
 
+    __slots__ = ()
+
 
 @pytest.mark.parametrize("silent", [Silent, "django.contrib.auth.backends.BaseBackend"])
 def test_backends_without_permission_methods_are_left_out(api, user, thing, use, silent):
