@@ -165,9 +165,6 @@ def connections_of_threads() -> Iterator[None]:
     asyncio.run(sync_to_async(connections.close_all)())
 
 
-# Without the database
-
-
 @pytest.fixture
 def universal_superuser(settings: Any) -> User:
     """One whom access methods concern, with every model-level permission."""

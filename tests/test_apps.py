@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from asgiref.sync import async_to_sync
-from django.apps import apps
 from django.contrib.auth import aauthenticate, authenticate
 from django.http import HttpResponse
 from django.test import AsyncClient, Client
@@ -15,12 +14,6 @@ from tests.conftest import MODEL_BACKEND, OUR_BACKEND
 from tests.testapp.models import User
 
 ORDERS = [[MODEL_BACKEND, OUR_BACKEND], [OUR_BACKEND, MODEL_BACKEND]]
-
-
-def test_the_app_has_a_name_and_no_models():
-    config = apps.get_app_config("djem_async")
-    assert config.verbose_name == "Object-level permissions"
-    assert list(config.get_models()) == []
 
 
 @pytest.fixture(params=["sync", "async"])

@@ -44,19 +44,6 @@ def test_rows_are_judged_by_ratio_and_counts(row: Row, met: bool) -> None:
     assert ("MISSED" in report.text(row, RESULT)) is not met
 
 
-@pytest.mark.parametrize(
-    ("value", "unit", "text"),
-    [
-        (2.5e-7, "s", "250 ns"),
-        (0.0123, "s", "12.3 ms"),
-        (64, "B", "64 B"),
-        (1500, "/s", "1,500/s"),
-    ],
-)
-def test_figures_have_three_digits_and_their_unit(value: float, unit: str, text: str) -> None:
-    assert report.quantity(value, unit) == text
-
-
 def test_every_row_can_be_measured() -> None:
     known = {*worker.TIMES, *worker.SIZES, "startup", "requests"}
     assert {row.name for row in ROWS} == known

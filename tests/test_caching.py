@@ -85,17 +85,6 @@ def test_sync_and_async_api_backend_and_sets_share_decisions(user, thing, method
     assert len(method.calls) == 1
 
 
-def test_access_method_of_the_instance_itself_is_asked(api, user, thing, method):
-    backend, denying = api(ObjectPermissionsBackend()), Thing.objects.get(pk=thing.pk)
-    denying._user_can_use_thing = lambda user: False  # type: ignore[attr-defined]
-    for obj in (denying, thing, denying, thing):
-        granted = obj is thing
-        assert api(user).has_perm(PERM, obj) is granted
-        assert backend.has_perm(user, PERM, obj) is granted
-        for found in (api(user).get_all_permissions(obj), backend.get_user_permissions(user, obj)):
-            assert (PERM in found) is granted
-
-
 class Name(StrEnum):
     USE = PERM
 
@@ -176,8 +165,11 @@ def test_object_without_a_lasting_identity_is_not_cached(api, user, access_metho
 def test_instance_with_a_method_of_its_own_shares_no_decision(api, user, method, granted):
     own, method.answer = saved(pk=1), not granted
     own._user_can_use_thing = lambda user: granted
+    backend = api(ObjectPermissionsBackend())
     for obj, expected in ((own, granted), (saved(pk=1), not granted)) * 2:
-        assert api(user).has_perm(PERM, obj) is expected
+        assert api(user).has_perm(PERM, obj) is backend.has_perm(user, PERM, obj) is expected
+        for found in (api(user).get_all_permissions(obj), backend.get_user_permissions(user, obj)):
+            assert (PERM in found) is expected
 
 
 def test_object_that_its_method_saves_was_unsaved_when_checked(api, user, access_methods):
@@ -296,6 +288,7 @@ def test_changed_backends_count_at_once(api, warm, settings):
 
 
 def test_replaced_cache_of_django_counts_at_once(api, warm):
+    assert User._perm_cache is not None  # as the class attribute that it is
     for _ in range(2):
         warm._perm_cache = {"testapp.delete_thing"}
         for _ in range(2):

@@ -542,8 +542,7 @@ class Countdown:
 @pytest.mark.parametrize("prefetched", [False, True])
 def test_moment_of_inactivity_leaves_no_denial(api, user, thing, countdown, prefetched):
     flickering = User.objects.get(pk=user.pk)
-    own = {"is_active": Countdown(), "__module__": __name__}
-    flickering.__class__ = type.__new__(ModelBase, "Flickering", (User,), own)
+    flickering.__class__ = type.__new__(ModelBase, "Flick", (User,), {"is_active": Countdown()})
     if prefetched:  # Django's own queries, as for every unusual user
         prefetch_related_objects([flickering], "groups")
     flickering.countdown = countdown

@@ -42,6 +42,7 @@ async def adecide(thing: Thing, user: User) -> bool:
 # Forms of access methods that need no thread in the async API, and one that does.
 IN_PLACE = [
     pytest.param({"_user_can_use_thing": nonblocking(lambda self, user: True)}, id="nonblocking"),
+    pytest.param({"_user_can_use_thing": nonblocking(lambda self, user: 2)}, id="a number"),
     pytest.param({"_user_can_use_thing": adecide}, id="async def"),
     pytest.param({"_user_can_use_thing": decide, "_auser_can_use_thing": adecide}, id="twins"),
     pytest.param({}, id="no method"),

@@ -157,10 +157,6 @@ def test_an_overridden_clear_perm_cache_is_called_by_both_apis(api, user):
     assert cleared == [user]
 
 
-def test_caches_of_django_are_attributes_of_the_class_too():
-    assert User._perm_cache is not None
-
-
 def test_check_that_a_user_instance_overrides_counts_in_both_apis(api, user):
     user.has_perm = lambda perm, obj=None: False
     assert api(user).has_perm(PERM) is False

@@ -371,8 +371,7 @@ class SyncOfInstance(InBoth):
 
 PAIRS = [InBoth, InBothOfModel, Completed, BothAnew]
 ONLY = {InSync: "sync", SyncAnew: "sync", SyncSetAnew: "sync"}
-ONLY |= {InAsync: "async", AsyncAnew: "async", AsyncSetAnew: "async"}
-ONLY[SyncOfInstance] = "sync"
+ONLY |= {SyncOfInstance: "sync", InAsync: "async", AsyncAnew: "async", AsyncSetAnew: "async"}
 
 
 @of_each([*PAIRS, *ONLY])
@@ -478,12 +477,8 @@ def test_a_subclass_of_ours_that_overrides_one_form_counts_in_both_apis(
         assert (PERM in api(user).get_all_permissions(thing)) is (is_staff and allowed)
 
 
-class Both(ObjectPermissionsBackend, ModelBackend):
-    pass
-
-
-class BothReversed(ModelBackend, ObjectPermissionsBackend):
-    pass
+Both = type("Both", (ObjectPermissionsBackend, ModelBackend), {})
+BothReversed = type("BothReversed", (ModelBackend, ObjectPermissionsBackend), {})
 
 
 @pytest.mark.parametrize(("kind", "is_held"), [(Both, False), (BothReversed, True)])

@@ -305,8 +305,7 @@ def test_loop_that_ends_while_checks_stand_in_line_ends_them(access_methods):
     def decide(self: Thing, user: User) -> bool:
         if self.pk == 2:  # in the second hop, with others behind it
             is_asked.set()
-            may_go_on.wait(PATIENCE)
-        return True
+        return self.pk != 2 or may_go_on.wait(PATIENCE)
 
     access_methods(Thing, _user_can_use_thing=decide)
 

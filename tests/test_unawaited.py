@@ -176,6 +176,5 @@ def test_check_cannot_be_copied_or_pickled(make, duplicate):
 
 
 async def test_asyncio_may_ask_whether_a_task_has_a_coroutine():
-    check = known_user().ahas_perm(PERM)
-    assert eval("bool(check)", {"__name__": "asyncio.base_tasks", "check": check})
-    await check
+    names = {"__name__": "asyncio.base_tasks", "check": known_user().ahas_perm(PERM)}
+    assert (eval("bool(check)", names), await names["check"]) == (True, True)

@@ -28,11 +28,11 @@ Form: TypeAlias = Literal["sync", "async"]
 
 @lru_cache(maxsize=64)
 def _forms(backend: type) -> dict[str, Form | None]:
-    """Tell in which form alone each permission method of a backend has to be asked, if any.
+    """Tell which permission methods of a backend have to be called in one form only, and in which.
 
-    Where a class overrides one form of a method, the other knows nothing of it. What Django's own
-    backends derive from each other they derive within a form, so the others are asked in that form
-    as well.
+    A class that overrides one form of a method leaves the other form out of date. Django's backends
+    derive their methods from each other within a form, so the other methods are then called in that
+    form, too.
     """
     from django.contrib.auth.backends import ModelBackend
 
@@ -85,7 +85,7 @@ def _async_name(name: str) -> str:
 
 
 def _is_stock_class(kind: type) -> bool:
-    """Tell whether what a class says of permissions has been written by Django or by us."""
+    """Tell whether Django or this library wrote all that a class defines for permissions."""
     # Not at the top: that module needs the user model, whose module imports this one.
     module = import_module("django.contrib.auth.backends")
     return getattr(module, kind.__name__, None) is kind or all(
@@ -95,6 +95,7 @@ def _is_stock_class(kind: type) -> bool:
 
 def _is_of_permissions(name: str) -> bool:
     is_any = name in {"__getattr__", "__getattribute__"}
+    # `with_perm` finds users, and takes no part in checks.
     return is_any or ("perm" in name and name != "with_perm")
 
 

@@ -26,7 +26,7 @@ _RESULTS: Final = {
     granted: Entry(f"\nRESULT: Permission {word}", AUTO)
     for granted, word in ((True, "Granted"), (False, "Denied"))
 }
-_IMPLICIT: Final = {level: Entry(line, AUTO) for level, line in IMPLICIT.items()}
+_IMPLICIT_ENTRIES: Final = {level: Entry(line, AUTO) for level, line in IMPLICIT.items()}
 _MODEL_LEVEL_RESULTS: Final = {
     granted: Entry(f"Model-level Result: {word}\n", AUTO)
     for granted, word in ((True, "Granted"), (False, "Denied"))
@@ -131,7 +131,7 @@ def log_remembered(user: Any, perm: str, obj: Any, decision: Decision, *, held: 
             except SynchronousOnlyOperation:
                 return False
     is_universal, result = conf.DJEM_UNIVERSAL_OLP, _RESULTS[decision.granted]
-    implicit = (_IMPLICIT[is_universal],) if user.is_superuser else ()
+    implicit = (_IMPLICIT_ENTRIES[is_universal],) if user.is_superuser else ()
     if obj is None:
         logs = [(f"auto-{perm}", (*implicit, result), header)]
     elif implicit and not is_universal:

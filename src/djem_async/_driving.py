@@ -196,27 +196,25 @@ async def _resolved(answer: Any) -> object:
     return answer
 
 
-def twin_of(name: str) -> Callable[[AsyncMethod], AsyncMethod]:
+def twin(method: AsyncMethod) -> AsyncMethod:
     """Make an async method follow overrides of its sync form, and refuse to be a truth value.
 
-    A subclass may override the sync form alone. The async form must not go on without it, so it
-    runs the override in a thread. To type checkers the method stays the ``async def`` that it is,
-    as which it overrides Django's and can be overridden.
+    A subclass may override the sync form alone, which has the same name without the ``a``. The
+    async form must not ignore that, so it runs the override in a thread. To type checkers the
+    method stays an ``async def``, which overrides Django's and can be overridden.
     """
+    name = method.__name__.removeprefix("a")
 
-    def decorate(method: AsyncMethod) -> AsyncMethod:
+    @wraps(method)
+    def wrapper(self: object, /, *args: Any, **kwargs: Any) -> Pending[Any]:
+        if not follows_sync(self, name):
+            return Pending(method(self, *args, **kwargs))
+
         @wraps(method)
-        def wrapper(self: object, /, *args: Any, **kwargs: Any) -> Pending[Any]:
-            if not follows_sync(self, name):
-                return Pending(method(self, *args, **kwargs))
+        async def follow() -> object:
+            return await _amake(Call(partial(getattr(self, name), *args, **kwargs)))
 
-            @wraps(method)
-            async def follow() -> object:
-                return await _amake(Call(partial(getattr(self, name), *args, **kwargs)))
+        return Pending(follow())
 
-            return Pending(follow())
-
-        # It returns an awaitable, but is no `async def`: say so to whoever asks.
-        return cast("AsyncMethod", markcoroutinefunction(wrapper))
-
-    return decorate
+    # It returns an awaitable, but is no `async def`: say so to whoever asks.
+    return cast("AsyncMethod", markcoroutinefunction(wrapper))

@@ -69,12 +69,15 @@ def decision_of(answer: object, label: str) -> Flow[bool]:
     # By its type: an object may claim another class than it has.
     if answer is None or type(answer) is bool:
         return bool(answer)
-    # The truth value of a queryset is a query, so it is asked for where queries may be made.
-    is_truthy = answer is NotImplemented or (yield Call(bool, None, (answer,)))
+    if answer is NotImplemented or type(answer) in (int, float, Decimal):
+        is_truthy = answer is NotImplemented or bool(answer)
+    else:
+        # The truth value of a queryset is a query, so it is asked for where queries may be made.
+        is_truthy = yield Call(bool, None, (answer,))
     if is_truthy and not _is_grant(answer):
         raise NotADecisionError(
-            f"{label} returned {answer!r}, which isn't a decision. Return a `bool`. (Is a `Q` not"
-            " filtered by, a function not called, an exception not raised?)"
+            f"{label} returned {answer!r}, which isn't a decision. Return a `bool`. (Did you"
+            " forget to filter by a `Q`, to call a function, or to raise an exception?)"
         )
     return bool(is_truthy)
 

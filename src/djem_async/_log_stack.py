@@ -81,14 +81,14 @@ def still_active(logs: tuple[ActiveLog, ...]) -> tuple[ActiveLog, ...]:
 
 
 def innermost(store: LogStore, logs: tuple[ActiveLog, ...]) -> ActiveLog | None:
-    """Return the innermost of the logs that is of an instance and active, None if there is none."""
+    """Return the innermost of these logs that is active and of this instance, None for none."""
     return next((log for log in reversed(logs) if log.is_open and log.store() is store), None)
 
 
 def log_to_end(store: LogStore, logs: tuple[ActiveLog, ...]) -> ActiveLog | None:
     """Return the log that may be ended now, None if there is none."""
     log = next((log for log in reversed(logs) if log.store() is store), None)
-    # In place of one that has ended with a cancelled check, no other must be ended.
+    # If the log belongs to a check that was cancelled, don't end an outer one instead.
     return None if log is None or not log.is_open or log.name is None else log
 
 
@@ -119,7 +119,7 @@ def finish(store: LogStore, *logs: FinishedLog) -> None:
 
 
 def finished_here(store: LogStore, name: str | None = None) -> FinishedLog | None:
-    """Return the log that this context has finished last, None if it is none of the last."""
+    """Return the last log of an instance that this context finished, None if it has none left."""
     for reference, log in reversed(finished_logs.get()):
         if reference is store.reference and name in (None, log[0]):
             found: FinishedLog = log

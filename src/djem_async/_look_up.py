@@ -75,10 +75,10 @@ def look_up(user: Any, perm: str, obj: Any) -> Known:
 
 
 def learn(check: Check) -> None:
-    """Find out whether the answers of a user follow from what is remembered, and nothing else.
+    """Let `look_up` answer for a user, if the answers depend on nothing but what is remembered.
 
-    That is so as long as no setting changes, if all backends are stock, and the user's methods
-    and logs are `djem_async.models.OLPMixin`'s own.
+    This holds until a setting changes if all backends are stock, and the user's permission and log
+    methods are those of `djem_async.models.OLPMixin`.
     """
     if check.generation.stock_in is settings.epoch:
         return

@@ -15,7 +15,7 @@ from ._flow import Call, Flow, decision_of
 from ._lazy import is_lazy, loaded, plain_text
 from ._log_stack import ActiveLog, innermost, log_store, write
 from ._running import Check
-from ._store import SILENT, Decision, ObjectKey, object_key, type_of
+from ._store import Decision, ObjectKey, decision, object_key, type_of
 from ._twins import Forms, are_ours, required_forms
 from .access import (
     SOURCES,
@@ -42,7 +42,7 @@ def check_of_user(check: Check, perm: str, obj: object = None) -> Flow[bool]:
         obj = obj if found is None else found
     by_methods = None if obj is None else partial(check_of_object, check, perm, obj)
     with check.deciding("user", perm, obj):
-        decision = decide_for_user(
+        flow = decide_for_user(
             answers(check, "has_perm", perm, obj, by_methods=by_methods),
             is_superuser=is_active_superuser(check.user),
             is_universal=conf.DJEM_UNIVERSAL_OLP,
@@ -50,8 +50,8 @@ def check_of_user(check: Check, perm: str, obj: object = None) -> Flow[bool]:
             note=partial(note, check),
         )
         if conf.DJEM_PERM_LOG_VERBOSITY:
-            decision = logged(check, perm, obj, decision)
-        return (yield from decision)
+            flow = logged(check, perm, obj, flow)
+        return (yield from flow)
 
 
 def check_of_object(
@@ -151,14 +151,14 @@ class _ObjectCheck:
 
     def ask(self, source: Source) -> Flow[bool]:
         slot = self._slot(source)
-        # That of all has been looked up before.
-        decision = None if slot is None and self._sources is SOURCES else self._recall(slot)
-        if decision is None:
-            decision = yield from self._decision(source)
-        self._decisions[source] = decision
-        return decision.granted
+        # `object_level` has looked up the decision of all methods together.
+        made = None if slot is None and self._sources is SOURCES else self._recall(slot)
+        if made is None:
+            made = yield from self._ask_method(source)
+        self._decisions[source] = made
+        return made.granted
 
-    def _decision(self, source: Source) -> Flow[Decision]:
+    def _ask_method(self, source: Source) -> Flow[Decision]:
         """Ask an access method, and keep what it logs with its answer."""
         check, user = self._check, self._user
         function, async_function = self._methods[source]
@@ -185,25 +185,24 @@ class _ObjectCheck:
                 log.is_open = False
                 entries = tuple(log.lines)
                 self._log(entries)
-        return Decision(granted, entries) if entries else SILENT[granted]
+        return decision(granted, entries)
 
     def _recall(self, slot: Source | None) -> Decision | None:
-        decision = self._check.generation.recall(self._perm, self._key, slot)
-        if decision is not None:
-            self._log(decision.entries)
-        return decision
+        remembered = self._check.generation.recall(self._perm, self._key, slot)
+        if remembered is not None:
+            self._log(remembered.entries)
+        return remembered
 
     def _keep(self, key: ObjectKey, granted: bool | None) -> None:
         keep = self._check.generation.keep
-        for source, decision in self._decisions.items():
-            keep(self._perm, key, self._slot(source), decision)
+        for source, made in self._decisions.items():
+            keep(self._perm, key, self._slot(source), made)
         if granted is not None and self._sources is SOURCES and len(self._methods) > 1:
             entries = tuple(entry for each in self._decisions.values() for entry in each.entries)
-            decision = Decision(granted, entries) if entries else SILENT[granted]
-            keep(self._perm, key, None, decision)
+            keep(self._perm, key, None, decision(granted, entries))
 
     def _slot(self, source: Source) -> Source | None:
-        """Return what tells the decision of a source from that of all, if there are others."""
+        """Return where the decision of a source is kept: with that of all if it is the only one."""
         return source if len(self._methods) > 1 else None
 
     def _log(self, entries: Entries) -> None:

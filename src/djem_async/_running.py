@@ -160,7 +160,7 @@ class _UserCode:
         self._before, self._logs = (None, ()), ()
 
     def _left_active(self, before: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return the logs that are active after the call: of the user, none that it has started."""
+        """Return the logs that stay active after the call: not those it started for the user."""
         active: tuple[Any, ...] = active_logs.get()
         if active is self._logs or self.check is None:
             return before

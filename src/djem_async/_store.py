@@ -28,6 +28,11 @@ class Decision(NamedTuple):
     entries: Entries = ()
 
 
+def decision(granted: bool, entries: Entries) -> Decision:
+    """Make a decision; those of methods that logged nothing are shared."""
+    return Decision(granted, entries) if entries else SILENT[granted]
+
+
 SILENT: Final = {granted: Decision(granted) for granted in (True, False)}
 """The decisions of methods that logged nothing. All objects share them, so they take no memory."""
 

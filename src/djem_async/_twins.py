@@ -103,7 +103,7 @@ def follows_sync(instance: object, name: str) -> bool:
     """Tell whether an async method of ours has to follow an override of its sync form.
 
     Returns:
-        Whether the object, or a class of its that is listed ahead of ours, has the sync form alone.
+        Whether the object, or a class ahead of ours in its MRO, defines the sync form alone.
     """
     own = instance.__dict__
     if name in own:

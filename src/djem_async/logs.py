@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, overload
 
 from ._context import active_logs
-from ._driving import twin_of
+from ._driving import twin
 from ._entries import Entries, Entry, entries_of
 from ._lazy import plain_text
 from ._log_stack import (
@@ -98,7 +98,7 @@ class Loggable:
         return log.name, list(entries)
 
     @ours
-    @twin_of("end_log")
+    @twin
     async def aend_log(self) -> tuple[str, list[Entry]]:
         """End the active log, see `end_log`.
 

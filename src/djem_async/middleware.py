@@ -8,9 +8,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
-from django.utils.functional import LazyObject
 
-from ._lazy import unwrapped
+from ._lazy import is_lazy, unwrapped
 from ._twins import is_async
 
 
@@ -57,7 +56,6 @@ def _share_user(request: Any) -> None:
         # `request.user` is the user: it may have been replaced, before or after this. In
         # a thread, the session and the user are loaded in one hop.
         user: object = request.user
-        is_lazy = issubclass(type(user), LazyObject)
-        return await sync_to_async(unwrapped)(user) if is_lazy else user
+        return await sync_to_async(unwrapped)(user) if is_lazy(user) else user
 
     request.auser = auser

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self, cast, overload
 
 from ._backends import answers, collect, configured_backends
 from ._decision import first_grant
-from ._driving import arun, arun_in_thread, run, twin_of
+from ._driving import arun, arun_in_thread, run, twin
 from ._look_up import Known, learn, look_up
 from ._objects import check_by_methods, check_of_user, is_active, is_active_superuser
 from ._running import Check, generation_in_use
@@ -129,7 +129,7 @@ class OLPMixin(Loggable):
         return run(_rest(self, perm, obj, known))
 
     @ours
-    @twin_of("has_perm")
+    @twin
     async def ahas_perm(self, perm: str, obj: Model | None = None) -> bool:
         """Tell whether the user has a permission, see `has_perm`.
 
@@ -154,7 +154,7 @@ class OLPMixin(Loggable):
             return await arun_in_thread(_check(self, perm, obj))
         return await arun(_rest(self, perm, obj, known))
 
-    @twin_of("has_perms")
+    @twin
     async def ahas_perms(self, perm_list: Iterable[str], obj: Model | None = None) -> bool:
         """Tell whether the user has all of several permissions, see `has_perm`.
 
@@ -181,7 +181,7 @@ class OLPMixin(Loggable):
         """
         return run(collect(Check(self), "get_user_permissions", obj))
 
-    @twin_of("get_user_permissions")
+    @twin
     async def aget_user_permissions(self, obj: Model | None = None) -> set[str]:
         """Return the permissions that the user has directly, see `get_user_permissions`."""
         return await arun(collect(Check(self), "get_user_permissions", obj))
@@ -197,7 +197,7 @@ class OLPMixin(Loggable):
         """
         return run(collect(Check(self), "get_group_permissions", obj))
 
-    @twin_of("get_group_permissions")
+    @twin
     async def aget_group_permissions(self, obj: Model | None = None) -> set[str]:
         """Return the permissions that the user has through groups, see `get_group_permissions`."""
         return await arun(collect(Check(self), "get_group_permissions", obj))
@@ -213,7 +213,7 @@ class OLPMixin(Loggable):
         """
         return run(collect(Check(self), "get_all_permissions", obj))
 
-    @twin_of("get_all_permissions")
+    @twin
     async def aget_all_permissions(self, obj: Model | None = None) -> set[str]:
         """Return the permissions that the user has, see `get_all_permissions`."""
         return await arun(collect(Check(self), "get_all_permissions", obj))
@@ -229,7 +229,7 @@ class OLPMixin(Loggable):
         """
         return run(_module_perms(Check(self), app_label))
 
-    @twin_of("has_module_perms")
+    @twin
     async def ahas_module_perms(self, app_label: str) -> bool:
         """Tell whether the user has any permission of an app, see `has_module_perms`."""
         return await arun(_module_perms(Check(self), app_label))
@@ -263,7 +263,7 @@ class OLPMixin(Loggable):
         """
         permission_cache(self).clear()
 
-    @twin_of("clear_perm_cache")
+    @twin
     async def aclear_perm_cache(self) -> None:
         """Forget every decision, see `clear_perm_cache`."""
         permission_cache(self).clear()

@@ -8,7 +8,7 @@ from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 
 from .._check_logs import dropped
-from .._driving import arun, run, twin_of
+from .._driving import arun, run, twin
 from .._flow import Call, Flow
 from .._lazy import loaded
 from .._lineage import lineage
@@ -105,7 +105,7 @@ class ObjectPermissionsBackend:
         return run(_has_perm(user_obj, perm, obj))
 
     @ours
-    @twin_of("has_perm")
+    @twin
     async def ahas_perm(
         self, user_obj: AbstractBaseUser | AnonymousUser, perm: str, obj: Model | None = None
     ) -> bool:
@@ -129,7 +129,7 @@ class ObjectPermissionsBackend:
         return run(_permissions(user_obj, obj, ("user",)))
 
     @ours
-    @twin_of("get_user_permissions")
+    @twin
     async def aget_user_permissions(
         self, user_obj: AbstractBaseUser | AnonymousUser, obj: Model | None = None
     ) -> set[str]:
@@ -152,7 +152,7 @@ class ObjectPermissionsBackend:
         return run(_permissions(user_obj, obj, ("group",)))
 
     @ours
-    @twin_of("get_group_permissions")
+    @twin
     async def aget_group_permissions(
         self, user_obj: AbstractBaseUser | AnonymousUser, obj: Model | None = None
     ) -> set[str]:
@@ -175,7 +175,7 @@ class ObjectPermissionsBackend:
         return run(_permissions(user_obj, obj, SOURCES))
 
     @ours
-    @twin_of("get_all_permissions")
+    @twin
     async def aget_all_permissions(
         self, user_obj: AbstractBaseUser | AnonymousUser, obj: Model | None = None
     ) -> set[str]:

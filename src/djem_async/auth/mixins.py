@@ -13,7 +13,7 @@ from django.http.response import HttpResponseBase
 from django.views import View
 
 from .._backends import ask
-from .._driving import arun, run, twin_of
+from .._driving import arun, run, twin
 from .._flow import Call, Flow
 from .._twins import is_async, required_forms
 from ..conf import conf
@@ -93,7 +93,7 @@ class PermissionRequiredMixin(AccessMixin):
         """
         return run(self._authorize(self.request.user, view_kwargs))
 
-    @twin_of("has_permission")
+    @twin
     async def ahas_permission(self, view_kwargs: dict[str, Any]) -> bool:
         """Tell whether an async view may run, see `has_permission`."""
         return await arun(self._authorize(await self.request.auser(), view_kwargs))
