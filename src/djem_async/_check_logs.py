@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.core.exceptions import SynchronousOnlyOperation
 
 from ._decision import IMPLICIT
-from ._entries import AUTO, Entry, header_lines
+from ._entries import AUTO, Entry, FinishedLog, header_lines
 from ._flow import Call, Flow
 from ._log_stack import ActiveLog, finish, innermost, log_store, still_active, write
 from ._twins import are_ours
@@ -103,7 +103,7 @@ def _end(check: Check, log: ActiveLog, result: str) -> Flow[None]:
     yield from note(check, result)
     user = check.user
     if log.name is not None and are_ours(user, "end_log", "aend_log"):
-        finish(log_store(user), (log.name, tuple(log.lines), ()))
+        finish(log_store(user), FinishedLog(log.name, tuple(log.lines)))
     else:
         yield Call(user.end_log, user.aend_log, scope=check.calling())
 
@@ -133,14 +133,14 @@ def log_remembered(user: Any, perm: str, obj: Any, decision: Decision, *, held: 
     is_universal, result = conf.DJEM_UNIVERSAL_OLP, _RESULTS[decision.granted]
     implicit = (_IMPLICIT_ENTRIES[is_universal],) if user.is_superuser else ()
     if obj is None:
-        logs = [(f"auto-{perm}", (*implicit, result), header)]
+        logs = [FinishedLog(f"auto-{perm}", (*implicit, result), header)]
     elif implicit and not is_universal:
-        logs = [(f"auto-{perm}-{pk}", (*implicit, result), header)]
+        logs = [FinishedLog(f"auto-{perm}-{pk}", (*implicit, result), header)]
     else:
         entries = (*implicit, _MODEL_LEVEL_RESULTS[held], *decision.entries, result)
         logs = [
-            (f"auto-{perm}", (*implicit, _RESULTS[held]), ()),
-            (f"auto-{perm}-{pk}", entries, header),
+            FinishedLog(f"auto-{perm}", (*implicit, _RESULTS[held])),
+            FinishedLog(f"auto-{perm}-{pk}", entries, header),
         ]
     finish(log_store(user), *logs)
     return True

@@ -1,6 +1,7 @@
 """The entries of logs."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final, Self, TypeAlias
 
 
@@ -39,11 +40,18 @@ AUTO: Final = ("auto",)
 """The tags of entries that the library makes."""
 
 
-FinishedLog: TypeAlias = tuple[str, Entries, tuple[object, ...]]
-"""A log that has ended: its name, its entries, and what its header tells.
+@dataclass(eq=False, slots=True)
+class FinishedLog:
+    """A log that has ended.
 
-Most logs are never read. So a header is kept as it comes, and formatted by `entries_of`.
-"""
+    Most logs are never read. So what its header tells is kept as it comes, and formatted by
+    `entries_of`. No two are equal: asgiref up to 3.8 hands on a context variable only if its value
+    differs from the one before.
+    """
+
+    name: str
+    entries: Entries
+    header: tuple[object, ...] = ()
 
 
 def header_lines(perm: str, username: str, pk: object, *of_object: object) -> list[str]:
@@ -56,6 +64,5 @@ def header_lines(perm: str, username: str, pk: object, *of_object: object) -> li
 
 def entries_of(log: FinishedLog) -> Entries:
     """Return the entries of a finished log."""
-    _, entries, header = log
-    lines: list[str] = header_lines(*header) if header else []  # type: ignore[arg-type]
-    return (*(Entry(line, AUTO) for line in lines), *entries)
+    lines: list[str] = header_lines(*log.header) if log.header else []  # type: ignore[arg-type]
+    return (*(Entry(line, AUTO) for line in lines), *log.entries)

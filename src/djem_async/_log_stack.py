@@ -108,8 +108,8 @@ def finish(store: LogStore, *logs: FinishedLog) -> None:
     """Keep logs that have ended."""
     by_name = store.by_name
     for log in logs:
-        by_name.pop(log[0], None)
-        by_name[log[0]] = log
+        by_name.pop(log.name, None)
+        by_name[log.name] = log
         if len(by_name) > _MOST_OF_AN_INSTANCE:
             by_name.popitem(last=False)
     store.last = logs[-1]
@@ -121,7 +121,7 @@ def finish(store: LogStore, *logs: FinishedLog) -> None:
 def finished_here(store: LogStore, name: str | None = None) -> FinishedLog | None:
     """Return the last log of an instance that this context finished, None if it has none left."""
     for reference, log in reversed(finished_logs.get()):
-        if reference is store.reference and name in (None, log[0]):
+        if reference is store.reference and name in (None, log.name):
             found: FinishedLog = log
             return found
     return None

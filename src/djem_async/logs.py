@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, overload
 
 from ._context import active_logs
 from ._driving import twin
-from ._entries import Entries, Entry, entries_of
+from ._entries import Entries, Entry, FinishedLog, entries_of
 from ._lazy import plain_text
 from ._log_stack import (
     ActiveLog,
@@ -94,7 +94,7 @@ class Loggable:
             raise KeyError("No active log to finish.")
         leave(log)
         entries = tuple(log.lines)
-        finish(store, (log.name, entries, ()))
+        finish(store, FinishedLog(log.name, entries))
         return log.name, list(entries)
 
     @ours
