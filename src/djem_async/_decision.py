@@ -51,6 +51,7 @@ def decide(check: ObjectCheck) -> Flow[bool]:
     """
     if not (yield from check.model_level()):
         return False
+    # Only here: the model level of an inactive user is up to all backends, and is logged.
     if not check.is_active:
         return False
     if check.is_implicit:
@@ -98,6 +99,7 @@ def decide_for_user(
     Returns:
         Whether the permission is granted.
     """
+    # `decide` has this rule as well: a backend may be asked directly, and about any kind of user.
     if is_superuser and not (is_universal and has_object):
         yield from note(IMPLICIT[is_universal])
         return True

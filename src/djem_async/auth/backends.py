@@ -16,7 +16,6 @@ from .._objects import check_of_object, is_active, is_implicit
 from .._running import Check
 from .._twins import ours
 from ..access import SOURCES, Source
-from ..conf import conf
 from ..logs import Loggable
 
 
@@ -38,7 +37,7 @@ def _permissions(user_obj: object, given: object, sources: Sequence[Source]) -> 
     granted: set[str] = set()
     for perm in sorted(perms):
         decision = check_of_object(check, perm, obj, sources)
-        if conf.DJEM_PERM_LOG_VERBOSITY and issubclass(type(user), Loggable):
+        if issubclass(type(user), Loggable):
             # What the access methods log is dropped: these are questions, not checks.
             with dropped(check, perm):
                 is_granted = yield from decision
