@@ -108,10 +108,8 @@ class ModelBackend:
         return {perm for source in sources for perm in self.held(user, source)}
 
     def held(self, user: User, source: str) -> set[str]:
-        if source not in user.memory:
-            now = user.database.everything if user.is_superuser else user.database.held[source]
-            user.memory[source] = set(now)
-        return user.memory[source]
+        now = user.database.everything if user.is_superuser else user.database.held[source]
+        return user.memory.setdefault(user.cache_of(source), set(now))
 
 
 class ObjectPermissionsBackend:
@@ -310,6 +308,10 @@ class User(Loggable):
     def permissions(self, obj: Object | None = None, sources: Iterable[str] = BOTH) -> set[str]:
         sets = [each.permissions(self, obj, sources) for each in self.settings.backends]
         return set().union(*sets)
+
+    def cache_of(self, source: str) -> Any:
+        # Only Django keeps what was cached before the flag changed.
+        return (source, "superuser") if self.has_mixin and self.is_superuser else source
 
     def clear_perm_cache(self) -> None:
         self.memory = {}

@@ -27,6 +27,7 @@ PAGES = {
         "key": "decisions are shared by objects of equal key, whatever their model and database",
         "copy": "caches and logs travel with a copy",
         "clear": "clearing stops at the first of Django's caches that is missing",
+        "superuser": "the sets that are cached first stay when `is_superuser` changes",
         "flight": "what is decided after a clear in the same check is stored",
     },
     "reference": {

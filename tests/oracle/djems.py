@@ -158,6 +158,12 @@ class User(expected.User):
             self.world.differs("last log")
         return super().get_last_log(raw)
 
+    def cache_of(self, source: str) -> Any:
+        flag = self.has_mixin and bool(self.is_superuser)
+        if self.memory.setdefault((source, "superuser"), flag) != flag:
+            self.world.differs("superuser")
+        return source
+
     def clear_perm_cache(self) -> None:
         self.known = {}
         if "user" in self.memory:
