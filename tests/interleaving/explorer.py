@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
-import time
 import warnings
 import weakref
 from collections import Counter
@@ -40,16 +39,6 @@ class Outcome(NamedTuple):
 
 class Failed(AssertionError):
     """A schedule that ended as it must not."""
-
-
-def _alive(watched: list[weakref.ref[Any]]) -> list[Any]:
-    """Return what is kept alive, after the threads of a schedule have had time to end."""
-    for _ in range(100):
-        gc.collect()
-        if all(reference() is None for reference in watched):
-            return []
-        time.sleep(0.01)
-    return [instance for reference in watched if (instance := reference()) is not None]
 
 
 @dataclass
@@ -94,7 +83,8 @@ class Explorer:
         threads = Threads(choices)
         loop = ControlledLoop(threads, case)
         problems, watched = self._schedule(case, threads, loop)
-        problems += [f"{instance!r} is still alive" for instance in _alive(watched)]
+        gc.collect()
+        problems += [f"{each()!r} is still alive" for each in watched if each() is not None]
         problems += loop.noise + self._noise
         self.counts["schedules"] += 1
         return Outcome(problems, choices.trace, cancellations(case, loop))

@@ -54,21 +54,23 @@ class Threads:
         self.failure: BaseException | None = None
         self.enter: Callable[[], object] = object  # each thread does this first,
         self.leave: Callable[[], object] = object  # and this in the end
+        self._real: list[threading.Thread] = []
         self._alive: list[Controlled] = []
         self._known: dict[int, Controlled] = {}  # by the number of the real thread
         self._pools: dict[Executor, deque[Callable[[], None]]] = {}
         self._started = 0
         self._is_over = False
-        self._all_ended = threading.Event()
 
     # Called from outside
 
     def run(self, name: str, function: Callable[[], object]) -> None:
         """Start a first thread, and wait until it and all that it has started have ended."""
         self.spawn(name, function).turn.release()
-        if not self._all_ended.wait(PATIENCE):
-            self._is_over = True
-            raise TimeoutError("A thread waits for what isn't controlled.")
+        for thread in self._real:  # which grows meanwhile
+            thread.join(PATIENCE)
+            if thread.is_alive():
+                self._is_over = True
+                raise TimeoutError("A thread waits for what isn't controlled.")
 
     # Called by the thread whose turn it is
 
@@ -80,7 +82,8 @@ class Threads:
         def work() -> None:
             contextvars.Context().run(self._work, thread, function)
 
-        threading.Thread(target=work, daemon=True).start()
+        self._real.append(threading.Thread(target=work, daemon=True))
+        self._real[-1].start()
         return thread
 
     def pause(self) -> None:
@@ -147,8 +150,6 @@ class Threads:
         self._alive.remove(thread)
         if self._alive:
             self._next().turn.release()
-        else:
-            self._all_ended.set()
 
 
 class LentThread:
