@@ -15,10 +15,10 @@ from django.core.exceptions import PermissionDenied, SynchronousOnlyOperation
 from django.db.models import QuerySet
 from django.utils.functional import SimpleLazyObject
 
-from djem_async.access import nonblocking
+from djem_async.access import AccessDecorators, nonblocking
 from djem_async.exceptions import AsyncMethodError, NotADecisionError
 from tests.conftest import PERM, aallow, adeny, allow, decorated, deny, grant
-from tests.testapp.models import SpecialThing, Thing, ThingProxy
+from tests.testapp.models import SpecialThing, Thing, ThingProxy, User
 
 SOURCES = ("user", "group")
 FORMS = ("user", "auser", "group", "agroup")
@@ -221,6 +221,12 @@ def test_nonblocking_returns_the_method_and_refuses_async_ones():
     assert nonblocking(method := decorated(allow)) is method
     with pytest.raises(TypeError, match="aallow is async"):
         nonblocking(aallow)
+
+
+def test_access_decorators_return_the_method():
+    access = AccessDecorators[User]()  # what type checkers make of it is in `tests/typing`
+    for method in (allow, aallow, nonblocking(lambda self, argument: True)):
+        assert access.user(method) is access.group(method) is method
 
 
 # Errors

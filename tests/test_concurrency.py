@@ -140,6 +140,16 @@ async def test_checks_share_a_user(settings, access_methods, crowd, methods):
     assert user.end_log() == ("mine", [])
 
 
+def test_each_of_several_first_checks_logs_once(user, thing, access_methods):
+    async def check() -> list[bool]:
+        return await asyncio.gather(*(user.ahas_perm(PERM, thing) for _ in range(3)))
+
+    access_methods(Thing, _user_can_use_thing=lambda self, user: user.log("asked") or True)
+    user.start_log("mine")
+    assert async_to_sync(check)() == [True] * 3
+    assert user.end_log() == ("mine", ["asked"] * 3)
+
+
 # Recursion
 
 BACKEND = ObjectPermissionsBackend()
@@ -287,20 +297,37 @@ def test_checks_of_something_else_are_no_recursion(api, user, thing, access_meth
 # Flags that flip within a check
 
 
-@pytest.mark.parametrize("obj", [None, things(1)[0]], ids=["model level", "object level"])
-def test_user_who_is_inactive_for_a_moment_keeps_no_denial(api, user, access_methods, obj):
-    def is_active(self: User) -> bool:
-        return next(reads, None) != moment
+class Countdown:
+    """The flag of a user who is inactive once, the given number of questions from now."""
 
-    reads, moment = iter(()), 0
-    access_methods(User, is_active=property(is_active, lambda self, value: None))
-    for moment in range(10):  # noqa: B007
-        user.clear_perm_cache()
-        reads = iter(range(100))
-        api(user).has_perm(PERM, obj)
-        reads = iter(())
-        assert api(user).has_perm(PERM, obj) is True
-        assert api(user).has_perm(PERM) is True
+    def __get__(self, user: Any, owner: Any) -> bool:
+        user.countdown -= 1
+        return user.countdown != 0
+
+    def __set__(self, user: Any, value: bool) -> None: ...
+
+
+@pytest.mark.parametrize("countdown", range(1, 14))
+@pytest.mark.parametrize("prefetched", [False, True])
+@pytest.mark.parametrize("is_object", [False, True])
+@pytest.mark.parametrize("verbosity", [0, 1])
+def test_moment_of_inactivity_grants_nothing_and_leaves_no_denial(
+    api, user, thing, settings, countdown, prefetched, is_object, verbosity
+):
+    settings.DJEM_PERM_LOG_VERBOSITY = verbosity
+    flickering = User.objects.get(pk=user.pk)
+    flickering.__class__ = type.__new__(ModelBase, "Flick", (User,), {"is_active": Countdown()})
+    if prefetched:  # Django's own queries, as for every unusual user
+        prefetch_related_objects([flickering], "groups")
+    for perm in (PERM, "testapp.change_thing"):
+        flickering.clear_perm_cache()
+        flickering.countdown = countdown
+        granted = api(flickering).has_perm(perm, thing if is_object else None)
+        assert granted is False or perm == PERM
+        flickering.countdown = -1
+        for obj in (thing, None):
+            assert api(flickering).has_perm(PERM, obj) is True
+            assert api(flickering).has_perm("testapp.change_thing", obj) is False
 
 
 @pytest.mark.parametrize("flag", ["is_active", "is_superuser"])
@@ -526,27 +553,3 @@ async def test_check_that_is_closed_inside_another_one_leaves_it_alone(
         log = user.get_log(f"auto-{PERM}-{other.pk}", raw=True)
         assert log[5:] == [*lines, "\nRESULT: Permission Granted"]
     assert_nothing_active(user)
-
-
-class Countdown:
-    """The flag of a user who is inactive once, the given number of questions from now."""
-
-    def __get__(self, user: Any, owner: Any) -> bool:
-        user.countdown -= 1
-        return user.countdown != 0
-
-    def __set__(self, user: Any, value: bool) -> None: ...
-
-
-@pytest.mark.parametrize("countdown", range(1, 14))
-@pytest.mark.parametrize("prefetched", [False, True])
-def test_moment_of_inactivity_leaves_no_denial(api, user, thing, countdown, prefetched):
-    flickering = User.objects.get(pk=user.pk)
-    flickering.__class__ = type.__new__(ModelBase, "Flick", (User,), {"is_active": Countdown()})
-    if prefetched:  # Django's own queries, as for every unusual user
-        prefetch_related_objects([flickering], "groups")
-    flickering.countdown = countdown
-    api(flickering).has_perm(PERM, thing)
-    flickering.countdown = -1
-    assert api(flickering).has_perm(PERM, thing) is True
-    assert api(flickering).has_perm("testapp.change_thing", thing) is False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from django.db import connection
 
 from benchmarks.counting import Counts, counting
 from djem_async.access import nonblocking
+from djem_async.auth import ObjectPermissionsBackend
 from tests.conftest import PERM, grant, stored
 from tests.testapp.models import Thing, User
 
@@ -129,9 +131,23 @@ def test_cached_answer_costs_nothing(fresh, access_methods, settings, methods, v
     user, objects = fresh(), [None, *things(10)]
     count(check_all(user, objects))
     assert count(check_all(user, objects)) == (0, 0)
+    assert count(lambda: ObjectPermissionsBackend().ahas_perm(user, PERM, objects[1])) == (0, 0)
     with counting() as counts:
         assert all(user.has_perm(PERM, obj) for obj in objects)
     assert (counts.queries, counts.hops) == (0, 0)
+
+
+@pytest.mark.parametrize("verbosity", [0, 1, 2])
+def test_cached_answer_takes_few_calls_of_functions(fresh, access_methods, settings, verbosity):
+    access_methods(Thing, _user_can_use_thing=decide)
+    settings.DJEM_PERM_LOG_VERBOSITY = verbosity
+    user, calls = fresh(), list[Any]()
+    for obj in (None, *things(1)):
+        user.has_perm(PERM, obj)
+        sys.setprofile(lambda _, event, arg: event == "call" and calls.append(arg))
+        user.has_perm(PERM, obj)
+        sys.setprofile(None)
+    assert len(calls) < 50  # several times as many without the fast path
 
 
 @pytest.mark.parametrize("methods", IN_PLACE)

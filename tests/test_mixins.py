@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from unittest.mock import AsyncMock
+
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpResponse
@@ -122,6 +125,14 @@ def test_sync_handler_that_returns_a_coroutine_is_checked(settings, user, client
     site.require(CHANGE, route="", get=lambda self, request: aallow())
 
     assert site.get("/", user).status_code == 403
+
+
+@pytest.mark.parametrize("required", [CHANGE, ".", ("testapp.nothing", "pk"), USE_THING[0]])
+def test_has_permission_returns_a_bool(api, user, required):
+    view = PermissionRequiredMixin()
+    view.request = SimpleNamespace(user=user, auser=AsyncMock(return_value=user))
+    view.permission_required = [required]
+    assert api(view).has_permission({}) is (required == USE_THING[0])
 
 
 # Overrides of has_permission and ahas_permission

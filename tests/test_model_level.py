@@ -87,12 +87,20 @@ class Enrollment(Base):
     group = models.ForeignKey(Group, models.CASCADE, related_name="+")
 
 
+class OwnRelation(models.ManyToManyField):
+    """A subclass may find others than Django's field does."""
+
+
+class OwnRelationUser(BaseUser):
+    user_permissions = OwnRelation(Permission, related_name="+")
+
+
 class FixedUser(BaseUser):
     groups = property(lambda self: Group.objects.filter(name__endswith="1"))  # type: ignore[assignment]
 
 
 USUAL = [User, ProxyUser, UUIDUser, CharUser, PersonUser]
-UNUSUAL = [PlainUser, EnrolledUser, FixedUser, ChildUser, MemberUser]
+UNUSUAL = [PlainUser, EnrolledUser, OwnRelationUser, FixedUser, ChildUser, MemberUser]
 
 
 def create(model: Any, using: str = "default", **values: Any) -> Any:

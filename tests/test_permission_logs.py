@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import enum
 from contextlib import suppress
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -371,6 +372,24 @@ def test_model_level_that_a_backend_asks_for_is_logged_once(bench: Bench, settin
         assert log_of(bench.user) == bench.header(bench.thing) + of_object
 
 
+def test_context_that_outlives_an_access_method_writes_nowhere(bench: Bench) -> None:
+    contexts: list[Context] = []
+    bench.asks(lambda self, user: contexts.append(copy_context()))
+    for _ in range(2):
+        assert bench.has_perm(bench.thing) is False
+        contexts[0].run(bench.user.log, "late")
+        assert log_of(bench.user) == bench.lines(DENIED)
+
+
+def test_context_that_outlives_a_check_cannot_end_its_log(bench: Bench, settings: Any) -> None:
+    contexts: list[Context] = []
+    settings.AUTHENTICATION_BACKENDS = [f"{__name__}.Other"]
+    bench.access_methods(Other, answer=lambda user, obj: contexts.append(copy_context()))
+    assert bench.has_perm() is False
+    with pytest.raises(KeyError, match="No active log to finish"):
+        contexts[0].run(bench.user.end_log)
+
+
 def test_text_of_an_object_is_needed_at_verbosity_2_and_may_query_or_fail(bench: Bench) -> None:
     bench.access_methods(Thing, __str__=lambda self: f"1/{1 // Thing.objects.count()}")
     assert bench.has_perm(bench.thing) is True
@@ -380,6 +399,15 @@ def test_text_of_an_object_is_needed_at_verbosity_2_and_may_query_or_fail(bench:
         assert bench.has_perm(bench.thing) is (bench.verbosity == 1)
     assert log_of(bench.user)[-1:] == (DIVIDED if bench.verbosity == 2 else GRANTED)
     assert_nothing_active(bench.user)
+
+
+def test_text_of_an_object_is_asked_for_once_by_each_check(bench: Bench) -> None:
+    texts: list[Any] = []
+    bench.access_methods(Thing, __str__=lambda self: f"{texts.append(self)}")
+    bench.asks(deciding(True))
+    for number in (1, 2):
+        assert bench.has_perm(bench.thing) is True
+        assert len(texts) == number * (bench.verbosity == 2)
 
 
 def test_text_of_an_object_that_checks_itself_is_refused(bench: Bench) -> None:
@@ -475,34 +503,7 @@ def test_overridden_end_log_leaves_no_log_active(bench: Bench, end_log: Any) -> 
     assert_nothing_active(user)
 
 
-only_async = pytest.mark.parametrize("api", ["async"], indirect=True)
-
-
-@only_async
-def test_helper_that_outlives_its_check_writes_nowhere(bench: Bench) -> None:
-    checked, tasks = asyncio.Event(), list[asyncio.Task[None]]()
-
-    async def late() -> None:
-        await checked.wait()
-        with suppress(KeyError):
-            bench.user.log("late")
-
-    async def decide(obj: Thing, user: User) -> bool:
-        tasks.append(asyncio.create_task(late()))
-        return False
-
-    async def check() -> None:
-        await bench.user.ahas_perm(PERM, bench.thing)
-        checked.set()
-        await asyncio.gather(*tasks)
-        await bench.user.ahas_perm(PERM, bench.thing)
-
-    bench.asks(decide)
-    async_to_sync(check)()
-    assert log_of(bench.user) == bench.lines(DENIED)
-
-
-@only_async
+@pytest.mark.parametrize("api", ["async"], indirect=True)
 @pytest.mark.parametrize("where", ["access method", "aend_log"])
 def test_cancelled_check_leaves_no_log_active(bench: Bench, where: str) -> None:
     async def cancel(*args: Any) -> Any:
@@ -540,11 +541,11 @@ async def test_warm_log_of_an_object_whose_text_is_a_query(settings, monkeypatch
     user, thing = known_user(), stored()
     monkeypatch.setattr(Thing, "_user_can_use_thing", lambda *_: True, raising=False)
     monkeypatch.setattr(Thing, "__str__", refuse_on_the_event_loop)
-    for _ in range(2):
+    for thing.name in ("cold", "warm"):
         assert await user.ahas_perm(PERM, thing) is True
-        assert user.get_last_log(raw=True)[2] == "Object: text (1)"
+        assert user.get_last_log(raw=True)[2] == f"Object: {thing.name} (1)"
 
 
 @async_unsafe
-def refuse_on_the_event_loop(*_: Any) -> str:
-    return "text"
+def refuse_on_the_event_loop(thing: Thing) -> str:
+    return thing.name

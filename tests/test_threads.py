@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import sys
 import threading
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,8 +16,8 @@ from django.db import connections
 from django.utils import translation
 
 from benchmarks.counting import counting
-from tests.conftest import PATIENCE, PERM, known_user, stored
-from tests.testapp.models import Thing, User
+from tests.conftest import PATIENCE, PERM, known_user, set_caches, stored
+from tests.testapp.models import Thing, ThingProxy, User
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -279,6 +281,35 @@ async def test_cancelling_a_check_leaves_its_neighbours_alone(check, cancelled):
     assert found == [True]
 
 
+@pytest.mark.parametrize(("is_cleared", "is_nested"), [(False, False), (True, False), (True, True)])
+async def test_a_cancelled_check_whose_thread_finishes_later_stores_nothing(
+    universal_superuser, access_methods, gate, is_cleared, is_nested
+):
+    """A check that the access method makes goes on, and stores nothing after a clear."""
+    user, answers = universal_superuser, [True, False]
+    thing, proxy = (kind.from_db("default", ["id"], [1]) for kind in (Thing, ThingProxy))
+
+    def slow(self: Thing, user: User) -> bool:
+        return gate.pass_through() and answers.pop(0)
+
+    def outer(self: Thing, user: User) -> bool:
+        return user.has_perm(PERM, proxy) if is_nested else slow(self, user)
+
+    access_methods(Thing, _user_can_use_thing=outer)
+    access_methods(ThingProxy, _user_can_use_thing=slow)
+    task = await started(user.ahas_perm(PERM, thing))
+    await gate.reached()
+    task.cancel()
+    (error,) = await settled(task)
+    assert isinstance(error, asyncio.CancelledError)
+    if is_cleared:
+        await user.aclear_perm_cache()
+    gate.open()
+    await sync_to_async(int)()  # the thread is through
+    assert await user.ahas_perm(PERM, thing) is False
+    assert answers == []
+
+
 def test_event_loop_may_end_while_checks_wait(check, gate):
     made: list[Any] = []
 
@@ -299,21 +330,52 @@ async def awaited(awaitable: Awaitable[Any]) -> Any:
     return await awaitable
 
 
-def test_loop_that_ends_while_checks_stand_in_line_ends_them(access_methods):
-    user, is_asked, may_go_on = known_user(), threading.Event(), threading.Event()
+def test_checks_in_line_may_be_closed_after_their_event_loop(check, gate):
+    async def main() -> None:
+        for one in checks:
+            copy_context().run(one.send, None)
 
-    def decide(self: Thing, user: User) -> bool:
-        if self.pk == 2:  # in the second hop, with others behind it
-            is_asked.set()
-        return self.pk != 2 or may_go_on.wait(PATIENCE)
+    checks: list[Any] = [check(gate.pass_through) for _ in range(2)]
+    asyncio.run(main())
+    gate.open()
+    for one in checks:
+        one.close()
 
-    access_methods(Thing, _user_can_use_thing=decide)
 
-    async def main() -> list[asyncio.Task[bool]]:
-        tasks = [asyncio.create_task(user.ahas_perm(PERM, stored(pk))) for pk in range(1, 5)]
-        await asyncio.to_thread(is_asked.wait, PATIENCE)
+def test_loop_that_ends_while_checks_stand_in_line_ends_them(check, gate):
+    async def main() -> list[asyncio.Task[Any]]:
+        methods = (lambda: True, gate.pass_through, lambda: True, lambda: True)
+        tasks = [asyncio.create_task(awaited(check(method))) for method in methods]
+        await gate.reached()  # in the second hop, with others behind it
         return tasks
 
     tasks = asyncio.run(main())
-    may_go_on.set()
-    assert [task.cancelled() for task in tasks[1:]] == [True] * 3
+    gate.open()
+    assert [task.cancelled() for task in tasks] == [False, True, True, True]
+
+
+# Clearing
+
+
+def test_clear_wins_at_any_line_of_a_drop_in_another_thread(access_methods):
+    def trace(_frame: Any, event: str, _arg: Any) -> Any:
+        if event == "line" and next(lines) == number:
+            clear.start()
+            clear.join(0.05)  # it may have to wait for the drop
+        return trace
+
+    access_methods(Thing, _user_can_use_thing=lambda self, user: user.is_staff)
+    for number in range(100):
+        user, lines, before = known_user(), itertools.count(), sys.gettrace()
+        clear = threading.Thread(target=user.clear_perm_cache)
+        assert user.has_perm(PERM, stored()) is False
+        sys.settrace(trace)
+        del user._perm_cache
+        sys.settrace(before)
+        if next(lines) <= number:
+            break
+        clear.join()
+        user.is_staff = True
+        set_caches(user)
+        assert user.has_perm(PERM, stored()) is True
+    assert 5 < number < 50
