@@ -34,12 +34,7 @@ PATIENCE = 10  # seconds, for what takes none
 DATABASE_FIXTURES = {"db", "transactional_db"}
 
 # They try many worlds and orders of events, which are the same on every database.
-EXPLORATIONS = {
-    "differential",
-    "fuzz",
-    "interleaving",
-    "test_decision_matrix.py",
-}
+EXPLORATIONS = {"differential", "fuzz", "interleaving", "test_decision_matrix.py"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -226,7 +226,8 @@ def test_nonblocking_returns_the_method_and_refuses_async_ones():
 def test_access_decorators_return_the_method():
     access = AccessDecorators[User]()  # what type checkers make of it is in `tests/typing`
     for method in (allow, aallow, nonblocking(lambda self, argument: True)):
-        assert access.user(method) is access.group(method) is method
+        for decorate in (access.user, access.group, access.q_user, access.q_group):
+            assert decorate(method) is method
 
 
 # Errors

@@ -201,7 +201,7 @@ def test_users_of_any_kind_hold_what_django_finds(api, seed, monkeypatch):
     for user in users:
         own = chance.sample(permissions, chance.choice((0, 0, 1, 7)))
         give(user, own, chance.sample(groups, chance.randrange(4)))
-    assert {len(assert_like_django(api, user)) for user in users} > {0, 1}
+    assert {len(assert_like_django(api, user)) for user in users} > {0}
 
 
 class EmailBackend(ModelBackend):

@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 
 # Every public class and function, and the public methods that a class adds to those of its bases.
+# ruff: noqa: E501
 API = """
 access.AccessDecorators
 access.AccessDecorators.group(self, method, /)
+access.AccessDecorators.q_group(self, method, /)
+access.AccessDecorators.q_user(self, method, /)
 access.AccessDecorators.user(self, method, /)
 access.nonblocking(method)
 auth.ObjectPermissionsBackend
@@ -36,6 +39,7 @@ auth.ObjectPermissionsBackend.get_all_permissions(self, user_obj, obj=None)
 auth.ObjectPermissionsBackend.get_group_permissions(self, user_obj, obj=None)
 auth.ObjectPermissionsBackend.get_user_permissions(self, user_obj, obj=None)
 auth.ObjectPermissionsBackend.has_perm(self, user_obj, perm, obj=None)
+auth.ObjectPermissionsBackend.with_perm(self, perm, is_active=True, include_superusers=True, obj=None)
 auth.PermissionRequiredMixin
 auth.PermissionRequiredMixin.ahas_permission(self, view_kwargs)
 auth.PermissionRequiredMixin.dispatch(self, request, *args, **kwargs)
@@ -43,6 +47,7 @@ auth.PermissionRequiredMixin.get_permission_required(self)
 auth.PermissionRequiredMixin.has_permission(self, view_kwargs)
 auth.permission_required(*perms, login_url=None, raise_exception=None)
 exceptions.AsyncMethodError
+exceptions.NoQueryFormError
 exceptions.NotADecisionError
 exceptions.PermissionRecursionError
 logs.Entry
@@ -63,19 +68,26 @@ models.OLPMixin.aget_user_permissions(self, obj=None)
 models.OLPMixin.ahas_module_perms(self, app_label)
 models.OLPMixin.ahas_perm(self, perm, obj=None)
 models.OLPMixin.ahas_perms(self, perm_list, obj=None)
+models.OLPMixin.aprefetch_perms(self, perms, objects)
 models.OLPMixin.clear_perm_cache(self)
 models.OLPMixin.get_all_permissions(self, obj=None)
 models.OLPMixin.get_group_permissions(self, obj=None)
 models.OLPMixin.get_user_permissions(self, obj=None)
 models.OLPMixin.has_module_perms(self, app_label)
 models.OLPMixin.has_perm(self, perm, obj=None)
+models.OLPMixin.prefetch_perms(self, perms, objects)
 models.OLPMixin.refresh_from_db(self, using=None, fields=None, from_queryset=None)
+models.PermittedQuerySet
+models.PermittedQuerySet.apermitted(self, user, perm)
+models.PermittedQuerySet.permitted(self, user, perm)
 protocols.AsyncGroupAccessMethod
 protocols.AsyncGroupAccessMethod.__call__(self, groups, /)
 protocols.AsyncUserAccessMethod
 protocols.AsyncUserAccessMethod.__call__(self, user, /)
 protocols.GroupAccessMethod
 protocols.GroupAccessMethod.__call__(self, groups, /)
+protocols.GroupQueryForm
+protocols.GroupQueryForm.__call__(self, groups, /)
 protocols.SupportsLogging
 protocols.SupportsLogging.discard_log(self)
 protocols.SupportsLogging.end_log(self)
@@ -92,8 +104,20 @@ protocols.SupportsObjectPermissions.has_perm(self, perm, obj=None)
 protocols.SupportsObjectPermissions.has_perms(self, perm_list, obj=None)
 protocols.UserAccessMethod
 protocols.UserAccessMethod.__call__(self, user, /)
+protocols.UserQueryForm
+protocols.UserQueryForm.__call__(self, user, /)
+shortcuts.aget_object_for_user(user, perm, klass, *args, **kwargs)
+shortcuts.aget_objects_for_user(user, perm, klass=None)
+shortcuts.apermitted(user, perm, model)
+shortcuts.get_object_for_user(user, perm, klass, *args, **kwargs)
+shortcuts.get_objects_for_user(user, perm, klass=None)
+shortcuts.permitted(user, perm, model)
+test.assert_lists_agree(perm, users, queryset)
 """
-MODULES = ["access", "auth", "exceptions", "logs", "middleware", "models", "protocols"]
+MODULES = [
+    *("access", "auth", "exceptions", "logs", "middleware", "models", "protocols", "shortcuts"),
+    "test",
+]
 
 
 def shape(function: Any) -> str:

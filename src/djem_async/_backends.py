@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from functools import lru_cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from django.conf import settings
 from django.contrib.auth import get_backends, load_backend
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from . import conf
@@ -99,12 +100,17 @@ def _is_of_permissions(name: str) -> bool:
     return is_any or ("perm" in name and name != "with_perm")
 
 
+_SETS: Final = ("get_user_permissions", "get_group_permissions", "get_all_permissions")
+_ANSWERS: Final = ("has_perm", "ahas_perm", *_SETS, *(f"a{name}" for name in _SETS))
+
+
 class _Configured(NamedTuple):
     """A configured backend.
 
     A stock one is Django's or ours, with no permission method overridden, or says nothing of
     permissions. Its answers follow from Django's caches and from access methods. Any other is made
-    and asked anew each time.
+    and asked anew each time. If it decides on permissions, it may answer for objects, unless its
+    class says otherwise.
     """
 
     path: str
@@ -112,6 +118,8 @@ class _Configured(NamedTuple):
     is_stock: bool
     has_caches: bool
     asks_access_methods: bool
+    decides_by_itself: bool
+    answers_for_objects: bool
 
 
 def _configured(path: str, backend: object) -> _Configured:
@@ -124,12 +132,16 @@ def _configured(path: str, backend: object) -> _Configured:
         and import_string(path) is kind
         and (kind.__init__, kind.__new__) == (object.__init__, object.__new__)
     )
+    decides_by_itself = not is_stock and any(hasattr(backend, name) for name in _ANSWERS)
     return _Configured(
         path,
         backend,
         is_stock,
         has_caches=is_stock and getattr(kind, "has_perm", None) is ModelBackend.has_perm,
         asks_access_methods=is_stock and are_ours(backend, "has_perm", "ahas_perm"),
+        decides_by_itself=decides_by_itself,
+        answers_for_objects=decides_by_itself
+        and getattr(backend, "answers_for_objects", True) is not False,
     )
 
 
@@ -162,6 +174,39 @@ def configured_backends() -> _Backends:
         )
         known = _known = _Backends(epoch, found, are_usual)
     return known
+
+
+def require_lists(*, of_users: bool = False) -> None:
+    """Refuse configured backends next to which no list can be right.
+
+    Args:
+        of_users: Whether users are listed, and not objects for one user.
+
+    Raises:
+        ImproperlyConfigured: A backend may decide in its own way, or one is missing.
+    """
+    backends = configured_backends().all
+    for each in backends:
+        if each.answers_for_objects:
+            raise ImproperlyConfigured(
+                f"{each.path} may decide on objects as well, which no list can know. If it never"
+                " does, say so with `answers_for_objects = False` in its class."
+            )
+        if of_users and each.decides_by_itself:
+            raise ImproperlyConfigured(
+                f"{each.path} may grant or deny a permission at the model level, which no query for"
+                " users can know. Ask `has_perm` of each user instead."
+            )
+    if not any(each.asks_access_methods for each in backends):
+        raise ImproperlyConfigured(
+            "djem_async.auth.ObjectPermissionsBackend is missing from AUTHENTICATION_BACKENDS, so"
+            " nothing grants a permission on an object. Add it after ModelBackend."
+        )
+    if of_users and not any(each.has_caches for each in backends):
+        raise ImproperlyConfigured(
+            "django.contrib.auth.backends.ModelBackend is missing from AUTHENTICATION_BACKENDS, so"
+            " nobody has a permission at the model level. Add it."
+        )
 
 
 def answers(

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.core.exceptions import SynchronousOnlyOperation
 
-from ._decision import IMPLICIT
-from ._entries import AUTO, Entry, FinishedLog, header_lines
+from ._entries import AUTO, IMPLICIT, Entry, FinishedLog, header_lines
 from ._flow import Call, Flow
 from ._log_stack import ActiveLog, finish, innermost, log_store, still_active, write
 from ._twins import are_ours
@@ -52,7 +51,7 @@ def logged(check: Check, perm: str, obj: object, decision: Flow[bool]) -> Flow[b
     check.logs = (*still_active(before), log)
     try:
         try:
-            if conf.DJEM_PERM_LOG_VERBOSITY > 1 and not is_part:
+            if check.verbosity > 1 and not is_part:
                 yield from note(check, *(yield from _header(check, perm, obj)))
             granted = yield from decision
         except GeneratorExit:
@@ -87,7 +86,7 @@ def _header(check: Check, perm: str, obj: object) -> Flow[list[str]]:
 def note(check: Check, *lines: str) -> Flow[None]:
     """Write lines of the library into the log of a check."""
     user = check.user
-    if not conf.DJEM_PERM_LOG_VERBOSITY:
+    if not check.verbosity:
         return
     if are_ours(user, "log"):
         entries = tuple(Entry(line, AUTO) for line in lines)
@@ -147,8 +146,8 @@ def log_remembered(user: Any, perm: str, obj: Any, decision: Decision, *, held: 
 
 
 @contextmanager
-def dropped(check: Check, perm: str) -> Generator[None]:
-    """Drop what is logged about an object where a check is a question of the library's own."""
+def dropped(check: Check, perm: str | None = None) -> Generator[None]:
+    """Drop what is logged where a check is a question of the library's own."""
     before = check.logs
     log = ActiveLog(log_store(check.user), perm=perm)
     check.logs = (*before, log)
@@ -157,3 +156,14 @@ def dropped(check: Check, perm: str) -> Generator[None]:
     finally:
         log.is_open = False
         check.logs = before
+
+
+@contextmanager
+def unlogged(check: Check) -> Generator[None]:
+    """Make no logs of a check, and drop what is logged meanwhile."""
+    verbosity, check.verbosity = check.verbosity, 0
+    try:
+        with dropped(check):
+            yield
+    finally:
+        check.verbosity = verbosity

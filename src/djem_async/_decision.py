@@ -5,16 +5,20 @@ them: a check is asked through the small protocols below, and may be a table in 
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, Protocol
+from typing import Any, Protocol, TypeVar
 
 from django.core.exceptions import PermissionDenied
 
+from ._entries import IMPLICIT
 from ._flow import Flow
 from .access import Source
 
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
-class ObjectCheck(Protocol):
-    """What has to be known to decide one permission on one object."""
+
+class PermissionCheck(Protocol[T_co]):
+    """What has to be known to decide one permission: on one object, or on many."""
 
     @property
     def is_active(self) -> bool:
@@ -30,24 +34,32 @@ class ObjectCheck(Protocol):
         """Ask whether the user has the permission at all."""
         ...
 
-    def object_level(self) -> Flow[bool]:
-        """Decide by access methods, with `decide_by_methods` or as that was remembered."""
+    def object_level(self) -> Flow[bool | T_co]:
+        """Decide by access methods."""
         ...
+
+
+class MethodsCheck(Protocol):
+    """What has to be known to decide by access methods."""
 
     def methods(self) -> Sequence[Source]:
-        """Name the sources for which the object defines an access method, in order."""
+        """Name the sources for which there is an access method, in order."""
         ...
 
-    def ask(self, source: Source) -> Flow[bool]:
-        """Ask an access method; one that raises `PermissionDenied` denies."""
+    def ask(self, source: Source) -> Flow[Any]:
+        """Ask an access method; one that raises `PermissionDenied` denies.
+
+        Returns:
+            Whether it grants; or of many objects, the condition on which it does, in a tuple.
+        """
         ...
 
 
-def decide(check: ObjectCheck) -> Flow[bool]:
-    """Decide a permission on an object.
+def decide(check: PermissionCheck[T]) -> Flow[bool | T]:
+    """Decide a permission on objects.
 
     Returns:
-        Whether the permission is granted.
+        Whether the permission is granted, or what the object level makes of it.
     """
     if not (yield from check.model_level()):
         return False
@@ -59,24 +71,22 @@ def decide(check: ObjectCheck) -> Flow[bool]:
     return (yield from check.object_level())
 
 
-def decide_by_methods(check: ObjectCheck) -> Flow[bool]:
+def decide_by_methods(check: MethodsCheck) -> Flow[Any]:
     """Decide a permission that an active user has at the model level, but not implicitly.
 
     Returns:
-        Whether the permission is granted.
+        Whether the permission is granted; or of many objects, a tuple of conditions, each of which
+        suffices.
     """
     sources = check.methods()
+    granted: Any = not sources  # nobody to ask: the object level is open
     for source in sources:
-        if (yield from check.ask(source)):
+        answer = yield from check.ask(source)
+        if answer is True:
             return True
-    return not sources  # nobody to ask: the object level is open
-
-
-IMPLICIT: Final = {
-    False: "Active superuser: Implicit permission",
-    True: "Active superuser: Implicit permission (model-level)",
-}
-"""What is logged of superusers, by whether access methods concern them."""
+        if not isinstance(answer, bool):
+            granted = answer if isinstance(granted, bool) else granted + answer
+    return granted
 
 
 def decide_for_user(

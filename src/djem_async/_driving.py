@@ -5,18 +5,19 @@ from collections.abc import Callable, Coroutine
 from functools import partial, wraps
 from inspect import isawaitable
 from threading import Event
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
-from asgiref.sync import async_to_sync, markcoroutinefunction
+from asgiref.sync import async_to_sync
 
-from ._flow import Call, Flow
+from ._flow import Call, Each, Flow
 from ._hops import call_in_thread
 from ._lazy import is_lazy
-from ._pending import Pending
+from ._pending import close, pending
 from ._twins import follows_sync, is_async
 from .exceptions import AsyncMethodError, NotADecisionError
 
 T = TypeVar("T")
+_MOST_AT_ONCE: Final = 100  # of the async calls of many flows
 AsyncMethod = TypeVar("AsyncMethod", bound=Callable[..., Coroutine[Any, Any, Any]])
 
 
@@ -93,15 +94,16 @@ def _run_in_thread(flow: Flow[T], is_cancelled: Event) -> tuple[Call | None, Any
         call = next(flow)
         while call.blocking and not _is_async(call):
             try:
-                answer = _call(call)
-                is_awaitable = _is_awaitable(answer)
+                answer = _make_in_thread(call, is_cancelled)
             except BaseException as error:  # noqa: BLE001 - the flow decides what it means
                 call = flow.throw(error)
             else:
                 if is_cancelled.is_set():
+                    if isinstance(answer, Call):
+                        close(*answer.args)
                     call = flow.throw(asyncio.CancelledError())
-                elif is_awaitable:
-                    return Call(None, _resolved, (answer,), scope=call.scope), None
+                elif isinstance(answer, Call):
+                    return answer, None
                 else:
                     call = flow.send(answer)
     except StopIteration as end:
@@ -109,38 +111,86 @@ def _run_in_thread(flow: Flow[T], is_cancelled: Event) -> tuple[Call | None, Any
     return call, None
 
 
+def _make_in_thread(call: Call, is_cancelled: Event) -> object:
+    """Make a call in the thread.
+
+    Returns:
+        The answer, or the call for it that belongs on the event loop.
+    """
+    if isinstance(call, Each):
+        left = _start_each(call, is_cancelled)
+        return Call(None, _finish_each, (left,)) if left else None
+    answer = _call(call)
+    return Call(None, _resolved, (answer,), scope=call.scope) if _is_awaitable(answer) else answer
+
+
+def _start_each(each: Each, is_cancelled: Event) -> list[tuple[Flow[object], Call]]:
+    """Run flows in the thread.
+
+    Returns:
+        Those that have not ended, each with the call that belongs on the event loop.
+    """
+    started = ((flow, _run_in_thread(flow, is_cancelled)[0]) for flow in each.flows)
+    return [(flow, call) for flow, call in started if call is not None]
+
+
+async def _finish_each(left: list[tuple[Flow[object], Call]]) -> None:
+    """Run flows on the event loop, several at once, until one raises an error."""
+    room = asyncio.Semaphore(_MOST_AT_ONCE)
+
+    async def finish(flow: Flow[object], call: Call) -> None:
+        async with room:
+            await arun(flow, call)
+
+    tasks = [asyncio.ensure_future(finish(*each)) for each in left]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
 def _make(call: Call) -> object:
-    answer, function = None, call.function
-    if function is not None:
-        answer = _call(call)
-        if not _is_awaitable(answer):
-            return answer
-    error: Exception
-    if function is not None and not is_async(function):
-        error = NotADecisionError(
+    if isinstance(call, Each):
+        for flow in call.flows:
+            run(flow)
+        return None
+    function = call.function
+    if function is None:
+        _refuse_event_loop(call)
+        return async_to_sync(_acall)(call)
+    answer: Any = _call(call)
+    if not _is_awaitable(answer):
+        return answer
+    if not is_async(function):
+        close(answer)
+        raise NotADecisionError(
             f"{call.label} is a plain method, but returned {answer!r}, which a sync check can't"
             " await. Declare it with `async def`, or use `await user.ahas_perm(...)`."
         )
-    else:
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            if function is None:
-                return async_to_sync(_acall)(call)
-            return async_to_sync(_await)(call, answer)
-        error = AsyncMethodError(
-            f"{call.label} is async, and a sync check can't run it while this thread runs an event"
-            " loop. Use `await user.ahas_perm(...)` instead of `user.has_perm(...)`."
-        )
-    close = getattr(answer, "close", None)
-    if close is not None:
-        close()
-    raise error
+    _refuse_event_loop(call, answer)
+    return async_to_sync(_await)(call, answer)
+
+
+def _refuse_event_loop(call: Call, answer: object = None) -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    close(answer)
+    raise AsyncMethodError(
+        f"{call.label} is async, and a sync check can't run it while this thread runs an event"
+        " loop. Use `await user.ahas_perm(...)` instead of `user.has_perm(...)`."
+    )
 
 
 async def _amake(call: Call) -> object:
     if _is_async(call):
         return await _acall(call)
+    if isinstance(call, Each):
+        await _finish_each(await call_in_thread(partial(_start_each, call, Event())))
+        return None
     answer = await call_in_thread(partial(_call, call)) if call.blocking else _call(call)
     return await _await(call, answer) if _is_awaitable(answer) else answer
 
@@ -206,15 +256,9 @@ def twin(method: AsyncMethod) -> AsyncMethod:
     name = method.__name__.removeprefix("a")
 
     @wraps(method)
-    def wrapper(self: object, /, *args: Any, **kwargs: Any) -> Pending[Any]:
-        if not follows_sync(self, name):
-            return Pending(method(self, *args, **kwargs))
-
-        @wraps(method)
-        async def follow() -> object:
+    async def wrapper(self: object, /, *args: Any, **kwargs: Any) -> object:
+        if follows_sync(self, name):
             return await _amake(Call(partial(getattr(self, name), *args, **kwargs)))
+        return await method(self, *args, **kwargs)
 
-        return Pending(follow())
-
-    # It returns an awaitable, but is no `async def`: say so to whoever asks.
-    return cast("AsyncMethod", markcoroutinefunction(wrapper))
+    return cast("AsyncMethod", pending(wrapper))

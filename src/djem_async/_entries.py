@@ -40,6 +40,13 @@ AUTO: Final = ("auto",)
 """The tags of entries that the library makes."""
 
 
+IMPLICIT: Final = {
+    False: "Active superuser: Implicit permission",
+    True: "Active superuser: Implicit permission (model-level)",
+}
+"""What is logged of superusers, by whether access methods concern them."""
+
+
 @dataclass(eq=False, slots=True)
 class FinishedLog:
     """A log that has ended.

@@ -4,7 +4,7 @@ A plain generator cannot await and cannot block on purpose, so the rules written
 the sync and the async API alike. `djem_async._driving` makes the calls.
 """
 
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from decimal import Decimal
 from enum import Enum
@@ -55,6 +55,20 @@ class Call:
 
 
 Flow: TypeAlias = Generator[Call, Any, T]
+
+
+class Each(Call):
+    """Flows that are run to their ends, several at once where they wait.
+
+    Args:
+        flows: The flows.
+    """
+
+    __slots__ = ("flows",)
+
+    def __init__(self, flows: Iterable[Flow[object]]) -> None:
+        super().__init__(None)
+        self.flows = flows
 
 
 def decision_of(answer: object, label: str) -> Flow[bool]:

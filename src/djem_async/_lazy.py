@@ -41,3 +41,15 @@ def plain_text(text: Any) -> Any:
     A subclass may have an equality of its own, and so take part in comparisons of names.
     """
     return str.__str__(text) if issubclass(type(text), str) else text
+
+
+def checked_name(perm: object) -> str:
+    """Return the name of a permission as a plain string.
+
+    Raises:
+        TypeError: It is no string.
+    """
+    name = plain_text(perm)
+    if type(name) is not str:
+        raise TypeError(f"{perm!r} is not the name of a permission, such as 'app.view_model'.")
+    return name

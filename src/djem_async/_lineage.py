@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.apps import apps
+from django.contrib.auth import get_permission_codename
+from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Model
 
 if TYPE_CHECKING:
@@ -20,3 +23,33 @@ def lineage(model: type[Model]) -> Iterator[Options[Any]]:
     for base in model.__mro__:
         if issubclass(base, Model) and base is not Model and not base._meta.abstract:
             yield base._meta
+
+
+def codenames(opts: Options[Any]) -> set[str]:
+    """Collect the permissions that a model declares."""
+    default = {get_permission_codename(action, opts) for action in opts.default_permissions}
+    return default | {codename for codename, _ in opts.permissions}
+
+
+def declares(opts: Options[Any], perm: str) -> bool:
+    """Tell whether a model declares a permission, ``app_label.codename``."""
+    app_label, _, codename = perm.partition(".")
+    return app_label == opts.app_label and codename in codenames(opts)
+
+
+def model_of(perm: str) -> type[Model]:
+    """Return the installed model that declares a permission.
+
+    Raises:
+        ImproperlyConfigured: There is none, or more than one.
+    """
+    found = [model for model in apps.get_models() if declares(model._meta, perm)]
+    if len(found) != 1:
+        models = ", ".join(model.__name__ for model in found)
+        raise ImproperlyConfigured(
+            f"The permission {perm!r} belongs to {models}. Pass the model whose objects to list."
+            if found
+            else f"No installed model has the permission {perm!r}. Correct its name, or pass the"
+            " model whose objects to list."
+        )
+    return found[0]

@@ -1,14 +1,15 @@
 """One check of one object, by the rules: of a user, by all backends, and by ours alone."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
-from django.db.models import Model
+from django.db.models import Model, Q
 
 from ._backends import answers, ask
 from ._check_logs import logged, note, note_model_level
+from ._conditions import condition_of
 from ._decision import decide, decide_by_methods, decide_for_user, first_grant
 from ._entries import Entries, Entry
 from ._flow import Call, Flow, decision_of
@@ -16,7 +17,7 @@ from ._lazy import is_lazy, loaded, plain_text
 from ._log_stack import ActiveLog, innermost, log_store, write
 from ._running import Check
 from ._store import Decision, ObjectKey, decision, object_key, type_of
-from ._twins import Forms, are_ours, required_forms
+from ._twins import Forms, are_ours, is_ours, required_forms
 from .access import (
     SOURCES,
     Source,
@@ -49,7 +50,7 @@ def check_of_user(check: Check, perm: str, obj: object = None) -> Flow[bool]:
             has_object=obj is not None,
             note=partial(note, check),
         )
-        if conf.DJEM_PERM_LOG_VERBOSITY:
+        if check.verbosity:
             flow = logged(check, perm, obj, flow)
         return (yield from flow)
 
@@ -81,33 +82,33 @@ def check_by_methods(check: Check, perm: str, obj: Model) -> Flow[bool]:
         return (yield from _ObjectCheck(check, perm, obj, SOURCES).object_level())
 
 
-class _ObjectCheck:
-    """One permission of one user on one object, see `djem_async._decision.ObjectCheck`."""
+class PermissionCheck:
+    """One permission of one user, see `djem_async._decision.PermissionCheck`.
 
-    def __init__(self, check: Check, perm: str, obj: Any, sources: Sequence[Source]) -> None:
+    Args:
+        check: The check.
+        perm: The permission.
+    """
+
+    def __init__(self, check: Check, perm: str) -> None:
         self._check = check
         self._user: Any = check.user
         self._perm = perm
-        self._obj = obj
-        self._sources = sources
-        # Without one, nothing is remembered: another instance of the row may not have the methods
-        # that this one has of its own.
-        own: dict[str, Any] = obj.__dict__
-        self._key = object_key(obj) if all_names_for(perm).isdisjoint(own) else None
-        self._methods: dict[Source, Forms] = {}
-        self._decisions: dict[Source, Decision] = {}
         is_loggable = issubclass(type(self._user), Loggable)
         self._logs = log_store(self._user) if is_loggable else None
 
     @property
     def is_active(self) -> bool:
+        """Whether the user is signed in and active."""
         return is_active(self._user)
 
     @property
     def is_implicit(self) -> bool:
+        """Whether the user is a superuser whom access methods do not concern."""
         return is_implicit(self._user)
 
     def model_level(self) -> Flow[bool]:
+        """Ask whether the user has the permission at all."""
         # Through the user, so that every backend has its say.
         check, user = self._check, self._user
         if are_ours(user, "has_perm", "ahas_perm"):
@@ -120,6 +121,75 @@ class _ObjectCheck:
             yield from note_model_level(check, self._perm, granted=granted)
         return granted
 
+    def ask_form(
+        self, source: Source, form: Callable[[Any], object], *, blocking: bool = True
+    ) -> Flow[tuple[bool | Q, Entries]]:
+        """Ask the query form of an access method for its condition.
+
+        Args:
+            source: Whether it is asked about the user or the groups.
+            form: The form.
+            blocking: Whether it must not run on an event loop.
+
+        Returns:
+            The condition, and what the form logged.
+        """
+        call = Call(condition_of, None, (form, self.argument(source)), blocking=blocking)
+        return (yield from self.ask_method(call))
+
+    def argument(self, source: Source) -> object:
+        """Return what an access method is given."""
+        return self._user if source == "user" else _groups(self._user)
+
+    def ask_method(
+        self, call: Call, judge: Callable[[object, str], Flow[bool]] | None = None
+    ) -> Flow[tuple[Any, Entries]]:
+        """Call an access method, in a scope of its own.
+
+        Args:
+            call: The call.
+            judge: Turns what it returns into an answer, if it isn't one already.
+
+        Returns:
+            The answer, which is False if it raised `PermissionDenied`, and what it logged.
+        """
+        log = None if self._logs is None else ActiveLog(self._logs)
+        call.scope = self._check.calling(log)
+        answer: Any = False
+        try:
+            found = yield call
+            answer = found if judge is None else (yield from judge(found, call.label))
+        except PermissionDenied as denial:
+            if log is not None and str(denial):
+                log.lines.append(Entry(denial))
+        finally:
+            entries: Entries = ()
+            if log is not None:
+                log.is_open = False
+                entries = tuple(log.lines)
+                self.write(entries)
+        return answer, entries
+
+    def write(self, entries: Entries) -> None:
+        """Write what access methods logged into the log of the check."""
+        if entries and self._logs is not None:
+            write(innermost(self._logs, self._check.logs), entries)
+
+
+class _ObjectCheck(PermissionCheck):
+    """One permission of one user on one object."""
+
+    def __init__(self, check: Check, perm: str, obj: Any, sources: Sequence[Source]) -> None:
+        super().__init__(check, perm)
+        self._obj = obj
+        self._sources = sources
+        # Without one, nothing is remembered: another instance of the row may not have the methods
+        # that this one has of its own.
+        own: dict[str, Any] = obj.__dict__
+        self._key = object_key(obj) if all_names_for(perm).isdisjoint(own) else None
+        self._methods: dict[Source, Forms] = {}
+        self._decisions: dict[Source, Decision] = {}
+
     def object_level(self) -> Flow[bool]:
         key = self._key
         if self._sources is SOURCES:
@@ -128,8 +198,9 @@ class _ObjectCheck:
                 return remembered.granted
         granted: bool | None = None
         try:
-            granted = yield from decide_by_methods(self)
-            return granted
+            decided: bool = yield from decide_by_methods(self)
+            granted = decided
+            return decided
         finally:
             # Not if a method gave the object another identity: it decided about the one before.
             if key is not None and object_key(self._obj) == key:
@@ -146,7 +217,9 @@ class _ObjectCheck:
                     found[place] = names
             self._methods = {each.source: each.bound_to(obj) for each in names}
         except PermissionDenied:
-            self._methods = dict.fromkeys(SOURCES, (_deny, None))  # a property has said so
+            # A property of this object has said so, whatever is remembered of others.
+            self._methods = dict.fromkeys(SOURCES, (_deny, None))
+            self._key = None
         return [source for source in self._sources if source in self._methods]
 
     def ask(self, source: Source) -> Flow[bool]:
@@ -154,43 +227,17 @@ class _ObjectCheck:
         # `object_level` has looked up the decision of all methods together.
         made = None if slot is None and self._sources is SOURCES else self._recall(slot)
         if made is None:
-            made = yield from self._ask_method(source)
+            function, async_function = self._methods[source]
+            is_blocking = not is_nonblocking(function)
+            call = Call(function, async_function, (self.argument(source),), blocking=is_blocking)
+            made = decision(*(yield from self.ask_method(call, decision_of)))
         self._decisions[source] = made
         return made.granted
-
-    def _ask_method(self, source: Source) -> Flow[Decision]:
-        """Ask an access method, and keep what it logs with its answer."""
-        check, user = self._check, self._user
-        function, async_function = self._methods[source]
-        log = None if self._logs is None else ActiveLog(self._logs)
-        call = Call(
-            function,
-            async_function,
-            (user if source == "user" else _groups(user),),
-            blocking=not is_nonblocking(function),
-            scope=check.calling(log),
-        )
-        try:
-            answer = yield call
-            granted = (
-                answer if type(answer) is bool else (yield from decision_of(answer, call.label))
-            )
-        except PermissionDenied as denial:
-            granted = False
-            if log is not None and str(denial):
-                log.lines.append(Entry(denial))
-        finally:
-            entries: Entries = ()
-            if log is not None:
-                log.is_open = False
-                entries = tuple(log.lines)
-                self._log(entries)
-        return decision(granted, entries)
 
     def _recall(self, slot: Source | None) -> Decision | None:
         remembered = self._check.generation.recall(self._perm, self._key, slot)
         if remembered is not None:
-            self._log(remembered.entries)
+            self.write(remembered.entries)
         return remembered
 
     def _keep(self, key: ObjectKey, granted: bool | None) -> None:
@@ -204,10 +251,6 @@ class _ObjectCheck:
     def _slot(self, source: Source) -> Source | None:
         """Return where the decision of a source is kept: with that of all if it is the only one."""
         return source if len(self._methods) > 1 else None
-
-    def _log(self, entries: Entries) -> None:
-        if entries and self._logs is not None:
-            write(innermost(self._logs, self._check.logs), entries)
 
 
 @nonblocking
@@ -233,6 +276,14 @@ def is_active(user: Any) -> bool:
 def is_active_superuser(user: Any) -> bool:
     """Tell whether a user is an active superuser."""
     return bool(user.is_active and user.is_superuser)
+
+
+def is_granted_everything(user: Any) -> bool:
+    """Tell whether checks of a user are decided without asking anybody."""
+    is_universal = conf.DJEM_UNIVERSAL_OLP and any(
+        is_ours(vars(base).get("has_perm")) for base in type(user).__mro__
+    )
+    return is_active_superuser(user) and not is_universal
 
 
 def is_implicit(user: Any) -> bool:

@@ -1,10 +1,14 @@
 """A check that has not been awaited: it has no truth value yet, and says so."""
 
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
+from functools import wraps
 from inspect import CORO_CREATED, currentframe, getcoroutinestate, iscoroutine
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar, cast
+
+from asgiref.sync import markcoroutinefunction
 
 T = TypeVar("T")
+AsyncFunction = TypeVar("AsyncFunction", bound=Callable[..., Coroutine[Any, Any, Any]])
 
 
 class Pending(Coroutine[Any, Any, T], Generic[T]):
@@ -86,3 +90,22 @@ class Pending(Coroutine[Any, Any, T], Generic[T]):
     def __getattr__(self, name: str) -> Any:
         # `__name__`, `__qualname__` and the `cr_` attributes, for asyncio's debugging aids.
         return getattr(self._coroutine, name)
+
+
+def pending(function: AsyncFunction) -> AsyncFunction:
+    """Make what an async function returns refuse to be a truth value."""
+
+    @wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Pending[Any]:
+        return Pending(function(*args, **kwargs))
+
+    # It returns an awaitable, but is no `async def`: say so to whoever asks.
+    return cast("AsyncFunction", markcoroutinefunction(wrapper))
+
+
+def close(*awaitables: Any) -> None:
+    """Close awaitables that nobody will await, so that they don't warn of that."""
+    for each in awaitables:
+        function = getattr(each, "close", None)
+        if function is not None:
+            function()

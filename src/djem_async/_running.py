@@ -13,6 +13,7 @@ from django.db.models import Model
 
 from ._context import active_logs, innermost_call
 from ._store import Generation, PermissionCache, object_key, permission_cache
+from .conf import conf
 from .exceptions import PermissionRecursionError
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class _Question(NamedTuple):
     def __str__(self) -> str:
         if self.obj is None:
             return self.perm
+        if isinstance(self.obj, type):
+            return f"{self.perm} on all of {self.obj.__name__}"
         return f"{self.perm} on {type(self.obj).__name__} {getattr(self.obj, 'pk', None)!r}"
 
 
@@ -41,7 +44,7 @@ class Check:
         user: The user.
     """
 
-    __slots__ = ("cache", "generation", "logs", "outer", "questions", "user")
+    __slots__ = ("cache", "generation", "logs", "outer", "questions", "user", "verbosity")
 
     def __init__(self, user: Any) -> None:
         self.user = user
@@ -50,6 +53,7 @@ class Check:
         self.outer: _UserCode | None = _current()
         self.questions: list[_Question] = []
         self.logs: tuple[Any, ...] = active_logs.get()
+        self.verbosity = conf.DJEM_PERM_LOG_VERBOSITY
 
     def deciding(self, asked: str, perm: str, obj: object = None) -> _Deciding:
         """Refuse what is being decided already, and let nested checks refuse this.

@@ -1,6 +1,6 @@
 """The errors of djem_async; each is also one of Django's or a builtin."""
 
-from django.core.exceptions import SynchronousOnlyOperation
+from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperation
 
 
 class PermissionRecursionError(RecursionError):
@@ -22,4 +22,11 @@ class NotADecisionError(TypeError):
 
     A `Q`, a text, a response, a function that nobody called or an awaitable in a sync check: each
     is truthy, so reading it as an answer would grant. Return a `bool` instead.
+    """
+
+
+class NoQueryFormError(ImproperlyConfigured):
+    """A list was asked for, but an access method only decides one object at a time.
+
+    The cure is to define its query form next to it. The message shows the lines to write.
     """

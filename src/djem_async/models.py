@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self, cast, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, overload
+
+from django.db.models import Model, QuerySet
 
 from ._backends import answers, collect, configured_backends
 from ._decision import first_grant
 from ._driving import arun, arun_in_thread, run, twin
+from ._lists import arun_list, queryset_for
 from ._look_up import Known, learn, look_up
 from ._objects import check_by_methods, check_of_user, is_active, is_active_superuser
+from ._pending import pending
+from ._prefetch import prefetch
 from ._running import Check, generation_in_use
 from ._store import permission_cache
 from ._twins import ours
@@ -18,11 +23,13 @@ from .logs import Loggable
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from django.db.models import Model, QuerySet
+    from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
     from ._flow import Flow
 
-__all__ = ["Loggable", "OLPMixin"]
+__all__ = ["Loggable", "OLPMixin", "PermittedQuerySet"]
+
+M = TypeVar("M", bound=Model)
 
 
 class _ModelLevelCache:
@@ -218,6 +225,37 @@ class OLPMixin(Loggable):
         """Return the permissions that the user has, see `get_all_permissions`."""
         return await arun(collect(Check(self), "get_all_permissions", obj))
 
+    def prefetch_perms(self, perms: Iterable[str], objects: Iterable[Model]) -> None:
+        """Decide permissions on many objects, so that checks of them find the decisions.
+
+        It costs few queries, however many objects there are: one for each permission and kind of
+        object that has a query form, besides those that access methods in Python make.
+
+        Args:
+            perms: The permissions.
+            objects: The objects, also of several models; a queryset is fetched. Those that aren't
+                saved are skipped.
+
+        Raises:
+            TypeError: ``perms`` is one permission instead of several, or one of ``objects`` isn't
+                a model instance.
+            NotADecisionError: An access method returned something that cannot be an answer. As
+                with any error, what was decided before is kept.
+        """
+        run(prefetch(self, perms, objects))
+
+    @twin
+    async def aprefetch_perms(self, perms: Iterable[str], objects: Iterable[Model]) -> None:
+        """Decide permissions on many objects, see `prefetch_perms`.
+
+        All that needs the thread takes one hop to it, and async access methods run concurrently.
+
+        Args:
+            perms: The permissions.
+            objects: The objects, see `prefetch_perms`.
+        """
+        await arun_in_thread(prefetch(self, perms, objects))
+
     def has_module_perms(self, app_label: str) -> bool:
         """Tell whether the user has any permission of an app.
 
@@ -267,3 +305,36 @@ class OLPMixin(Loggable):
     async def aclear_perm_cache(self) -> None:
         """Forget every decision, see `clear_perm_cache`."""
         permission_cache(self).clear()
+
+
+class PermittedQuerySet(QuerySet[M]):
+    """A queryset that can keep the objects on which a user has a permission.
+
+    Example:
+        ::
+
+            from django.db import models
+
+            from djem_async.models import PermittedQuerySet
+
+
+            class Product(models.Model):
+                objects = PermittedQuerySet.as_manager()
+    """
+
+    def permitted(self, user: AbstractBaseUser | AnonymousUser, perm: str) -> Self:
+        """Keep the objects on which a user has a permission.
+
+        Args:
+            user: The user.
+            perm: The permission, ``app_label.codename``.
+
+        Returns:
+            A queryset, see `djem_async.shortcuts.get_objects_for_user`, also for errors.
+        """
+        return cast("Self", run(queryset_for(user, perm, self)))
+
+    @pending
+    async def apermitted(self, user: AbstractBaseUser | AnonymousUser, perm: str) -> Self:
+        """Keep the objects on which a user has a permission, see `permitted`."""
+        return cast("Self", await arun_list(user, queryset_for(user, perm, self)))

@@ -1,8 +1,9 @@
 """The types of access methods, and of the user that the library works with.
 
 They are protocols: code can be checked against them without inheriting anything. Those of
-methods describe the bound method, as ``product._user_can_change_product``. To have methods
-checked where they are defined, see `djem_async.access.AccessDecorators`.
+methods describe the bound method, as ``product._user_can_change_product`` and
+``Product._quser_can_change_product``. To have methods checked where they are defined, see
+`djem_async.access.AccessDecorators`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine, Iterable, Sequence
 
     from django.contrib.auth.models import Group
-    from django.db.models import Model, QuerySet
+    from django.db.models import Model, Q, QuerySet
+    from django.db.models.expressions import Combinable
 
 UserT_contra = TypeVar("UserT_contra", contravariant=True)
 
@@ -123,6 +125,69 @@ class AsyncGroupAccessMethod(Protocol):
 
     def __call__(self, groups: QuerySet[Group], /) -> Awaitable[bool]:
         """Decide for the groups of a user, see `GroupAccessMethod`."""
+        ...
+
+
+class UserQueryForm(Protocol[UserT_contra]):
+    """A bound ``_quser_can_<codename>`` class method.
+
+    Example:
+        ::
+
+            from django.contrib.auth.models import User
+            from django.db.models import Q
+
+            from djem_async.protocols import UserQueryForm
+
+
+            def owned(user: User) -> Q:
+                return Q(owner=user)
+
+
+            form: UserQueryForm[User] = owned
+    """
+
+    def __call__(self, user: UserT_contra, /) -> Q | Combinable | bool | None:
+        """Select the rows for a user.
+
+        Args:
+            user: The user instance that is checked.
+
+        Returns:
+            A condition: a `Q`, or another conditional expression; True for all rows, False or
+            None for no row. Raising `PermissionDenied` means no row.
+        """
+        ...
+
+
+class GroupQueryForm(Protocol):
+    """A bound ``_qgroup_can_<codename>`` class method.
+
+    Example:
+        ::
+
+            from django.contrib.auth.models import Group
+            from django.db.models import Q, QuerySet
+
+            from djem_async.protocols import GroupQueryForm
+
+
+            def of_their_teams(groups: QuerySet[Group]) -> Q:
+                return Q(team__in=groups)
+
+
+            form: GroupQueryForm = of_their_teams
+    """
+
+    def __call__(self, groups: QuerySet[Group], /) -> Q | Combinable | bool | None:
+        """Select the rows for the groups of a user.
+
+        Args:
+            groups: The groups, not fetched yet.
+
+        Returns:
+            A condition, see `UserQueryForm`.
+        """
         ...
 
 

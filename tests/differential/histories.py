@@ -8,6 +8,8 @@ something that happens between two equal checks.
 
 from __future__ import annotations
 
+import os
+import random
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -33,11 +35,7 @@ OBJECTS: dict[str, tuple[str | None, int | None, str | None]] = {
     "text": (None, None, None),
 }
 # Where an object looks for access methods, from the nearest place to the farthest.
-BASES = {
-    "Paper": ("Paper", "Guarded"),
-    "Draft": ("Draft", "Paper", "Guarded"),
-    "Stone": ("Stone",),
-}
+BASES = {"Paper": ("Paper", "Guarded"), "Draft": ("Draft", "Paper", "Guarded"), "Stone": ("Stone",)}
 CLASSES = ("Guarded", *BASES)
 PERMS_OF = {
     "Paper": ("worlds.use_paper", "worlds.bin_paper"),
@@ -49,6 +47,11 @@ EXISTING = tuple(perm for perms in PERMS_OF.values() for perm in perms)
 LINEAGE = {"Draft": ("Draft", "Paper")}
 
 History = dict[str, Any]
+
+EXAMPLES = int(os.environ.get("DJEM_TEST_EXAMPLES", "0"))
+SEED = int(
+    os.environ.get("DJEM_TEST_SEED", random.SystemRandom().randrange(2**32) if EXAMPLES else 0)
+)
 
 MODEL = "django.contrib.auth.backends.ModelBackend"
 OURS = "ours"
@@ -205,9 +208,7 @@ class About:
 
     def _logs(self) -> st.SearchStrategy[list[Any]]:
         return mixed(
-            of("start_log", log_names),
-            of("log", st.sampled_from("xy"), tags),
-            of("end_log"),
+            of("start_log", log_names), of("log", st.sampled_from("xy"), tags), of("end_log")
         )
 
 
@@ -266,8 +267,13 @@ def histories(draw: st.DrawFn) -> History:
 BATCH = 10
 
 
-def check_many(check: Callable[[History], None], examples: int, first_seed: int) -> None:
-    """Check random histories.
+def check_many(
+    check: Callable[[Any], None],
+    examples: int,
+    first_seed: int,
+    cases: st.SearchStrategy[Any] | None = None,
+) -> None:
+    """Check random cases, which are histories by default.
 
     They come in batches, each with a seed of its own. Hypothesis makes up the first ten examples of
     a run afresh, and most later ones by repeating parts of those, which finds less here.
@@ -280,6 +286,6 @@ def check_many(check: Callable[[History], None], examples: int, first_seed: int)
         report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
     )
-    run = batch(given(histories())(check))
+    run = batch(given(histories() if cases is None else cases)(check))
     for number in range(-(-examples // BATCH)):
         seed(first_seed + number)(run)()

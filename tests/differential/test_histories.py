@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 from typing import Any
 
 import pytest
@@ -25,15 +24,11 @@ from djem_async.auth import ObjectPermissionsBackend
 from tests.testapp.models import PlainUser, User
 
 from . import expected, library, stage
-from .histories import History, check_many
+from .histories import EXAMPLES, SEED, History, check_many
 from .results import differing, record
 
 LIBRARY = library.Library(User, PlainUser, ObjectPermissionsBackend)
 APIS = (("sync",), ("async",), ("sync", "async"))
-EXAMPLES = int(os.environ.get("DJEM_TEST_EXAMPLES", "0"))
-SEED = int(
-    os.environ.get("DJEM_TEST_SEED", random.SystemRandom().randrange(2**32) if EXAMPLES else 0)
-)
 
 
 def compare(history: History, permissions: Any, group: Any) -> None:

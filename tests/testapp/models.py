@@ -19,7 +19,7 @@ from django.contrib.auth.models import (
 from django.db import models
 
 from djem_async.access import nonblocking
-from djem_async.models import OLPMixin
+from djem_async.models import OLPMixin, PermittedQuerySet
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -84,6 +84,58 @@ class CompositeThing(models.Model):
     pk = models.CompositePrimaryKey("tenant", "number")
     tenant = models.IntegerField()
     number = models.IntegerField()
+
+
+class Page(models.Model):
+    """A model with relations of each kind, for lists."""
+
+    title = models.CharField(max_length=50, default="page")
+    rank = models.IntegerField(null=True)
+    owner = models.ForeignKey(User, on_delete=models.CASCADE, null=True, related_name="pages")
+    parent = models.ForeignKey("self", on_delete=models.CASCADE, null=True, related_name="children")
+    editors = models.ManyToManyField(User, related_name="edited")
+    teams = models.ManyToManyField(Group, related_name="+")
+
+    objects = PermittedQuerySet.as_manager()
+
+    class Meta:
+        permissions = [("read_page", "Can read page")]
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class PageProxy(Page):
+    class Meta:
+        proxy = True
+
+
+class SpecialPage(Page):
+    """A multi-table child."""
+
+    note = models.CharField(max_length=50, default="")
+
+
+class ShownMemos(models.Manager["Memo"]):
+    def get_queryset(self) -> QuerySet[Memo]:
+        return super().get_queryset().filter(is_hidden=False)
+
+
+class Memo(models.Model):
+    """A model whose default manager hides rows, from related objects as well."""
+
+    text = models.CharField(max_length=50, default="")
+    is_hidden = models.BooleanField(default=False)
+    page = models.ForeignKey(Page, on_delete=models.CASCADE, null=True, related_name="memos")
+
+    objects = ShownMemos()
+    everything = PermittedQuerySet.as_manager()
+
+    class Meta:
+        permissions = [("read_memo", "Can read memo")]
+
+    def __str__(self) -> str:
+        return self.text
 
 
 class Supplier(models.Model):

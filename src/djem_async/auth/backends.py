@@ -1,22 +1,31 @@
 """The authentication backend that asks the access methods of objects."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from django.contrib.auth import get_user_model
+from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Permission
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 
+from .._backends import ask, require_lists
 from .._check_logs import dropped
 from .._driving import arun, run, twin
 from .._flow import Call, Flow
-from .._lazy import loaded
+from .._lazy import loaded, unwrapped
 from .._lineage import lineage
-from .._objects import check_of_object, is_active, is_implicit
+from .._objects import (
+    check_by_methods,
+    check_of_object,
+    is_active,
+    is_granted_everything,
+    is_implicit,
+)
 from .._running import Check
-from .._twins import ours
-from ..access import SOURCES, Source
-from ..logs import Loggable
+from .._store import type_of
+from .._twins import are_ours, ours, required_forms
+from ..access import SOURCES, Source, require_permission
 
 
 def _has_perm(user_obj: object, perm: str, obj: object) -> Flow[bool]:
@@ -36,15 +45,10 @@ def _permissions(user_obj: object, given: object, sources: Sequence[Source]) -> 
     check = Check(user)
     granted: set[str] = set()
     for perm in sorted(perms):
-        decision = check_of_object(check, perm, obj, sources)
-        if issubclass(type(user), Loggable):
-            # What the access methods log is dropped: these are questions, not checks.
-            with dropped(check, perm):
-                is_granted = yield from decision
-        else:
-            is_granted = yield from decision
-        if is_granted:
-            granted.add(perm)
+        # What the access methods log is dropped: these are questions, not checks.
+        with dropped(check, perm):
+            if (yield from check_of_object(check, perm, obj, sources)):
+                granted.add(perm)
     return granted
 
 
@@ -180,3 +184,56 @@ class ObjectPermissionsBackend:
     ) -> set[str]:
         """Return the permissions that a check would grant, see `get_all_permissions`."""
         return await arun(_permissions(user_obj, obj, SOURCES))
+
+    def with_perm(
+        self,
+        perm: str | Permission,
+        is_active: bool | None = True,
+        include_superusers: bool = True,
+        obj: Model | None = None,
+    ) -> QuerySet[Any]:
+        """Return the users who have a permission on an object.
+
+        `django.contrib.auth.models.UserManager.with_perm` calls it. Those who have the permission
+        at the model level take one query; then the access methods are asked about each of them.
+
+        Args:
+            perm: The permission.
+            is_active: Nobody who is inactive has a permission on an object, so False finds nobody.
+            include_superusers: Whether superusers are found whom access methods don't concern.
+            obj: The object. Without one, this backend has no say.
+
+        Returns:
+            The users to whom a check would grant it now.
+
+        Raises:
+            ImproperlyConfigured: A configured backend may decide on permissions in its own way,
+                Django's `ModelBackend` is missing, or the permission isn't about the object.
+        """
+        users: QuerySet[Any] = get_user_model()._default_manager.all()
+        given = unwrapped(obj)
+        if not issubclass(type(given), Model) or is_active is False:
+            return users.none()
+        require_lists(of_users=True)
+        if isinstance(perm, Permission):
+            perm = f"{perm.content_type.app_label}.{perm.codename}"
+        name = require_permission(perm, type_of(given))
+        who_may = _who_may(ModelBackend().with_perm(name), name, given, include_superusers)
+        return users.filter(pk__in=run(who_may))
+
+
+def _who_may(
+    holders: Iterable[Any], perm: str, obj: Model, include_superusers: bool
+) -> Flow[list[Any]]:
+    found: list[Any] = []
+    for user in holders:
+        if is_granted_everything(user):
+            is_granted = include_superusers
+        elif are_ours(user, "has_perm", "ahas_perm"):
+            is_granted = is_active(user) and (yield from check_by_methods(Check(user), perm, obj))
+        else:
+            # It may have a say of its own.
+            is_granted = yield from ask(None, required_forms(user, "has_perm"), perm, obj)
+        if is_granted:
+            found.append(user.pk)
+    return found
