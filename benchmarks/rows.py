@@ -52,6 +52,43 @@ ROWS = (
     Row("new_nonblocking", "Next new object, async, `@nonblocking`", ("djem",), None, (0, 0)),
     Row("gathered_200", "200 gathered checks of a new user", ("djem",), 0.6, (1, 4)),
     Row("gathered_1000", "1,000 gathered checks of a new user", ("djem",), 0.7, (1, 20)),
+    Row("prefetched", "1,000 prefetched checks of a new user", ("djem",), 0.05, (1, 3)),
+    Row(
+        "prefetched_query",
+        "1,000 prefetched checks of a new user, query form",
+        ("djem", "guardian"),
+        0.02,
+        (2, 3),
+    ),
+    Row(
+        "list_10000",
+        "List of 1,000 out of 10,000 rows, SQLite",
+        ("guardian", "django"),
+        0.8,
+        (3, 0),
+    ),
+    Row(
+        "list_100000",
+        "List of 1,000 out of 100,000 rows, SQLite",
+        ("djem", "django", "guardian"),
+        0.02,
+        (3, 0),
+        rounds=3,  # of djem, each takes seconds
+    ),
+    *(
+        Row(
+            name,
+            f"List of 1,000 out of 100,000 rows, {title}",
+            ("guardian", "django"),
+            0.8,
+            (3, 0),
+            database=database,
+        )
+        for name, database, title in (
+            ("list_100000", "postgresql", "PostgreSQL"),
+            ("list_related", "postgresql", "by a relation, PostgreSQL"),
+        )
+    ),
     Row("user_memory", "Memory of an unused user", ("django",), 1.0, unit="B", rounds=1),
     Row("decision_memory", "Memory of a cached decision", ("djem",), unit="B", rounds=1),
     Row("startup", "Starting Django (CPU time)", ("django",), rounds=15),

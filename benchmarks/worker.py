@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 clock = time.process_time if os.environ.get("BENCH_CLOCK") == "cpu" else time.perf_counter
 PLAIN, NONBLOCKING, LOGGING = "shop.open_product", "shop.touch_product", "shop.log_product"
+COLUMN, RELATION = "shop.view_item", "shop.change_item"  # what the rule reads
 SETTINGS: dict[str, dict[str, Any]] = {
     "warm_defined": {"DJEM_UNIVERSAL_OLP": False, "DJEM_PERM_LOG_VERBOSITY": 0},
     "logged_1": {"DJEM_PERM_LOG_VERBOSITY": 1},
@@ -46,6 +47,11 @@ class Worker:
         self.runner = asyncio.Runner()
         self.users = User.objects.order_by("pk")
         self.products = list(Product.objects.order_by("pk"))
+
+    def listers(self, size: int, number: int) -> list[Any]:
+        """Return instances of the user who may see some of the items, of which there are many."""
+        pk = project.fill_items(self.library, size)
+        return [self.users.get(pk=pk) for _ in range(number)]
 
     def acheck(self, user: Any) -> Callable[..., Awaitable[bool]]:
         """Return what is awaited for a check with this library."""
@@ -142,6 +148,89 @@ def gathered(size: int, worker: Worker, number: int) -> Run:
     return run
 
 
+def listed(perm: str, size: int, worker: Worker, number: int) -> Run:
+    """List items for new users, one after the other: a page, and how many there are."""
+    from benchmarks.shop.models import Item
+
+    users = worker.listers(size, number)
+    find = finder(worker.library, perm)
+
+    def run() -> None:
+        for user in users:
+            found = find(user).order_by("name")
+            page, count = list(found[:50]), found.count()
+            assert (len(page), count) == (50, project.LISTED)
+
+    def run_one_by_one() -> None:
+        for user in users:
+            # Of all, because the count has to be known.
+            found = [item for item in Item.objects.order_by("name") if user.has_perm(perm, item)]
+            page, count = found[:50], len(found)
+            assert (len(page), count) == (50, project.LISTED)
+
+    return run if find else run_one_by_one
+
+
+def finder(library: str, perm: str) -> Any:
+    """Return what lists items with a library, None if it has no lists."""
+    from benchmarks.shop.models import Item
+
+    if library == "djem_async":
+        from djem_async.shortcuts import get_objects_for_user
+
+        return lambda user: get_objects_for_user(user, perm, Item)
+    if library == "guardian":
+        from guardian.shortcuts import get_objects_for_user as objects_of
+
+        return lambda user: objects_of(user, COLUMN, Item)
+    if library == "django":
+        field = "owner" if perm == COLUMN else "editors"
+        return lambda user: Item.objects.filter(**{field: user})
+    return None
+
+
+def prefetched(worker: Worker, number: int) -> Run:
+    """Check many objects of a plain method for new users, one after the other."""
+    return many(worker, PLAIN, list(worker.users[:number]), worker.products)
+
+
+def prefetched_query(worker: Worker, number: int) -> Run:
+    """Check many objects of a method that makes a query, of which half are granted."""
+    from benchmarks.shop.models import Item
+
+    users = worker.listers(10_000, number)
+    half = project.LISTED // 2
+    return many(worker, RELATION, users, list(Item.objects.order_by("pk")[half : half + 1_000]))
+
+
+def many(worker: Worker, perm: str, users: list[Any], objects: list[Any]) -> Run:
+    """Check many objects with what a library has for that, else one by one."""
+    from asgiref.sync import sync_to_async
+
+    async def run() -> None:
+        for user in users:
+            await user.aprefetch_perms([perm], objects)
+            for obj in objects:
+                user.has_perm(perm, obj)
+
+    async def run_checker() -> None:
+        from guardian.core import ObjectPermissionChecker
+
+        for user in users:
+            checker = ObjectPermissionChecker(user)
+            await sync_to_async(checker.prefetch_perms)(objects)
+            for obj in objects:
+                checker.has_perm(COLUMN, obj)
+
+    async def run_one_by_one() -> None:
+        for user in users:
+            acheck = worker.acheck(user)
+            for obj in objects:
+                await acheck(perm, obj)
+
+    return {"djem_async": run, "guardian": run_checker}.get(worker.library, run_one_by_one)
+
+
 def user_memory(worker: Worker) -> float:
     """Return how many bytes a user takes that is fetched and never checked."""
     return round(min(allocated(lambda: list(worker.users.all())) for _ in "123") / project.USERS)
@@ -183,6 +272,11 @@ TIMES: dict[str, Callable[[Worker, int], Run]] = {
     "new_nonblocking": partial(one_by_one, "new", perm=NONBLOCKING),
     "gathered_200": partial(gathered, 200),
     "gathered_1000": partial(gathered, 1_000),
+    "prefetched": prefetched,
+    "prefetched_query": prefetched_query,
+    "list_10000": partial(listed, COLUMN, 10_000),
+    "list_100000": partial(listed, COLUMN, 100_000),
+    "list_related": partial(listed, RELATION, 100_000),
 }
 SIZES = {"user_memory": user_memory, "decision_memory": decision_memory}
 

@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
 from django.db import models
+from django.db.models import Q
 
 if settings.LIBRARY == "djem_async":
     from djem_async.access import nonblocking
@@ -49,3 +50,43 @@ class Product(models.Model):
 
     if settings.LIBRARY == "djem_async":
         nonblocking(_user_can_touch_product)
+
+
+class Item(models.Model):
+    """One of many, which its owner may view and its editors may change."""
+
+    name = models.CharField(max_length=50)
+    owner = models.ForeignKey(User, models.CASCADE, related_name="+")
+    editors: Any = models.ManyToManyField(User, related_name="+")
+
+    def __str__(self) -> str:
+        return self.name
+
+    if settings.LIBRARY == "djem_async":
+
+        @classmethod
+        def _quser_can_view_item(cls, user: Any) -> Q:
+            return Q(owner=user)
+
+        @classmethod
+        def _quser_can_change_item(cls, user: Any) -> Q:
+            return Q(editors=user)
+
+    else:
+
+        def _user_can_view_item(self, user: Any) -> bool:
+            return bool(self.owner_id == user.pk)
+
+        def _user_can_change_item(self, user: Any) -> bool:
+            return bool(self.editors.filter(pk=user.pk).exists())
+
+
+if settings.LIBRARY == "guardian":
+    from guardian.models import GroupObjectPermissionBase, UserObjectPermissionBase
+
+    # With foreign keys to items, which guardian recommends for speed.
+    class ItemUserObjectPermission(UserObjectPermissionBase):
+        content_object = models.ForeignKey(Item, models.CASCADE)
+
+    class ItemGroupObjectPermission(GroupObjectPermissionBase):
+        content_object = models.ForeignKey(Item, models.CASCADE)

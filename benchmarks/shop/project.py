@@ -21,6 +21,7 @@ os.environ.setdefault("PGUSER", "postgres")
 CONNECTIONS = 8
 USERS = 200
 PRODUCTS = 1_000
+LISTED = 1_000  # the items that one user owns and may edit, however many items there are
 
 
 def set_up(library: str, database: str, name: str, *, pool: bool = False) -> None:
@@ -102,6 +103,51 @@ def fill(library: str) -> None:
         product = Product.objects.earliest("pk")
         for user in users:
             assign_perm("shop.open_product", user, product)
+
+
+def fill_items(library: str, size: int) -> int:
+    """Create items until there are that many; most of them belong to other users.
+
+    Returns:
+        The primary key of the user who owns and edits the first `LISTED` items.
+    """
+    from django.contrib.auth.models import Permission
+    from django.db import connection
+
+    from .models import Item, User
+
+    lister, *others = User.objects.order_by("-pk")
+    begin = Item.objects.count()
+    if begin == size:
+        return int(lister.pk)
+    assert begin < size, "The rows have to be measured in order."
+    items = Item.objects.bulk_create(
+        # In another order than they are created in.
+        Item(
+            name=f"item {number * 7919 % 100_000:05}",
+            owner=lister if number < LISTED else others[number % len(others)],
+        )
+        for number in range(begin, size)
+    )
+    editors = Item.editors.through
+    editors.objects.bulk_create(editors(item_id=item.pk, user_id=item.owner_id) for item in items)
+    permissions = Permission.objects.filter(content_type__app_label="shop")
+    if library == "guardian":
+        from .models import ItemUserObjectPermission
+
+        permission = permissions.get(codename="view_item")
+        ItemUserObjectPermission.objects.bulk_create(
+            ItemUserObjectPermission(
+                permission=permission, user_id=item.owner_id, content_object=item
+            )
+            for item in items
+        )
+    else:
+        lister.user_permissions.add(*permissions.filter(codename__endswith="_item"))
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE")  # which autovacuum would do in a while
+    return int(lister.pk)
 
 
 def sign_in() -> str:
