@@ -78,6 +78,7 @@ async def visit(address: str) -> bool:
         browser = Browser(client)
         await _sign_in(browser)
         await _refused(browser)
+        await _lists(browser)
         await _not_found(browser)
         await _granted(browser)
         await _at_once(browser)
@@ -107,7 +108,9 @@ async def _refused(browser: Browser) -> None:
     rows = page.text.count('<th scope="row">')
     browser.expect(rows == 20, f"{rows} rows, each with what user.name may do")
     await browser.get("/products/?page=24&q=", 200, "Page 24 of 24")
-    await browser.get("/products/?list=mine&q=radiator", 200, "No product is in this list")
+    await browser.get(
+        "/products/?list=delete_product&q=radiator", 200, "No product is in this list"
+    )
     why = "Cannot delete active product lines"
     await browser.get("/products/1375/", 200, "PROD123", why)
     log = (
@@ -128,6 +131,28 @@ async def _refused(browser: Browser) -> None:
     await browser.get("/products/1375/delete/", 405)
 
 
+async def _lists(browser: Browser) -> None:
+    # Asked of the database, not of the library.
+    mine = Product.objects.filter(supplier__managers=data.EXAMPLE_USER)
+    can_go = await mine.filter(active=True).acount()
+    await browser.get("/products/?list=discontinue_product", 200, f"{can_go} products")
+    gone = await mine.filter(active=False, stock=0).acount()
+    page = await browser.get("/products/?list=delete_product", 200, f"{gone} products")
+    buttons = page.text.count(">Delete</button>")
+    browser.expect(buttons == gone, f"{buttons} of {gone} rows have a button for deleting")
+
+    # One product or twenty on a page, of one supplier or many, out of 480 or of 1480.
+    took = "This page took 6 database queries."
+    await browser.get("/products/?q=PROD123", 200, "1 product,", took)
+    await browser.get("/products/?page=24", 200, "Page 24 of 24", took)
+    await Product.objects.abulk_create(
+        Product(code=f"MORE-{number}", name="Spare", active=False, supplier_id=number % 16 + 1)
+        for number in range(1000)
+    )
+    await browser.get("/products/?page=50", 200, "1480 products", "Page 50 of 74", took)
+    await Product.objects.filter(name="Spare").adelete()
+
+
 async def _not_found(browser: Browser) -> None:
     await browser.get("/products/999999/", 404, "No Product matches the given query.")
     await browser.get("/nowhere/", 404, "There is no page at /nowhere/.")
@@ -136,9 +161,10 @@ async def _not_found(browser: Browser) -> None:
 
 async def _granted(browser: Browser) -> None:
     # Asked of the database, not of the library.
-    mine = Product.objects.filter(supplier__managers=data.EXAMPLE_USER, stock=0)
-    first, second = [pk async for pk in mine.filter(active=False).values_list("pk", flat=True)[:2]]
-    on_sale = await mine.filter(active=True).values_list("pk", flat=True).afirst()
+    mine = Product.objects.filter(supplier__managers=data.EXAMPLE_USER)
+    gone = mine.filter(active=False, stock=0).values_list("pk", flat=True)
+    first, second = [pk async for pk in gone[:2]]
+    on_sale = await mine.filter(active=True, stock__gt=0).values_list("pk", flat=True).afirst()
 
     await browser.get(f"/products/{first}/", 200, "Product can be deleted")
     await browser.post(f"/products/{first}/delete/", 302, "/products/")
@@ -149,9 +175,13 @@ async def _granted(browser: Browser) -> None:
     await browser.get(f"/products/{second}/", 404)
 
     await browser.post(f"/products/{on_sale}/delete/", 403, "Cannot delete active product lines")
+    await browser.post(f"/products/{on_sale}/clear-stock/", 302, f"/products/{on_sale}/")
+    await browser.get(f"/products/{on_sale}/", 200, "is out of stock.")
     await browser.post(f"/products/{on_sale}/discontinue/", 302, f"/products/{on_sale}/")
     await browser.get(f"/products/{on_sale}/", 200, "is discontinued.", "Product can be deleted")
     why = "Cannot change discontinued product lines"
+    await browser.post(f"/products/{on_sale}/clear-stock/", 403, why)
+    why = "This product is discontinued already"
     await browser.post(f"/products/{on_sale}/discontinue/", 403, why)
 
     await browser.post("/reset/", 302, "/products/")

@@ -69,7 +69,7 @@ def change(file, right, wrong):
     file.write_text(source.replace(right, wrong), encoding="utf-8")
 
 
-def test_demo_fails_if_something_is_granted_that_should_be_denied(tmp_path):
+def test_demo_fails_if_access_or_the_number_of_queries_is_wrong(tmp_path):
     demo = tmp_path / "demo"
     shutil.copytree(DEMO, demo, ignore=shutil.ignore_patterns("__pycache__", "db.sqlite3*"))
     stock = 'user.log("Cannot delete products with stock on hand")\n            return '
@@ -81,12 +81,18 @@ def test_demo_fails_if_something_is_granted_that_should_be_denied(tmp_path):
         required.format("delete") + view,
         required.format("view") + view,
     )
+    change(
+        demo / "inventory/views.py",
+        '    await user.aprefetch_perms(["inventory.manage_supplier"], suppliers)\n',
+        "",
+    )
 
     done = run(demo, "--once")
 
     assert done.returncode == 1, done.stdout
     assert "✗ Walk: " in done.stdout  # the access method
     assert "✗ POST /products/1375/delete/               302" in done.stdout  # the view
+    assert "✗ GET  /products/?page=50                   200" in done.stdout  # the queries
     assert "✗ Pages: " in done.stdout
 
 

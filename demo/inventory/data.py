@@ -37,7 +37,13 @@ EXAMPLE_PRODUCT: Final = 1375
 EXAMPLE_USER: Final = 54
 
 GROUPS: Final = {
-    "Buyers": ("view_product", "change_product", "delete_product", "manage_supplier"),
+    "Buyers": (
+        "view_product",
+        "change_product",
+        "discontinue_product",
+        "delete_product",
+        "manage_supplier",
+    ),
     "Stock clerks": ("view_product", "change_product"),
     "Auditors": ("view_product",),
 }

@@ -1,14 +1,17 @@
 """Suppliers, their managers and their products, and who may do what with them.
 
-There is one access method of each kind: `Product` has an async one and one that does no I/O,
-`Supplier` a sync one, which the async API runs in a thread.
+There is one access method of each kind. `Product` has one that is ``async def``, a plain one, which
+the async API runs in a thread, and one that does no I/O. Each has a query form as well, for lists.
+`Supplier` only has a query form, which decides both checks and lists.
 """
 
 from django.contrib.auth.models import AbstractUser
 from django.db import models
+from django.db.models import Q
 
 from djem_async.access import nonblocking
-from djem_async.models import OLPMixin
+from djem_async.models import OLPMixin, PermittedQuerySet
+from djem_async.shortcuts import get_objects_for_user
 
 
 class User(OLPMixin, AbstractUser):
@@ -26,11 +29,16 @@ class Supplier(models.Model):
     def __str__(self) -> str:
         return self.name
 
-    def _user_can_manage_supplier(self, user: User) -> bool:
-        if self.managers.filter(pk=user.pk).exists():
-            return True
-        user.log(f"{user} is not a manager of {self}")
-        return False
+    @classmethod
+    def _quser_can_manage_supplier(cls, user: User) -> Q:
+        # A query form knows the rule, but no object: this is logged whatever the answer is.
+        user.log("Only for managers of the supplier")
+        return Q(managers=user)
+
+
+def suppliers_of(user: User) -> "models.QuerySet[Supplier]":
+    """Return the suppliers that a user may manage, for the rules of products."""
+    return get_objects_for_user(user, "inventory.manage_supplier", Supplier)
 
 
 class ProductManager(models.Manager["Product"]):
@@ -40,8 +48,8 @@ class ProductManager(models.Manager["Product"]):
     object by touching the attribute.
     """
 
-    def get_queryset(self) -> "models.QuerySet[Product]":
-        return super().get_queryset().select_related("supplier")
+    def get_queryset(self) -> "PermittedQuerySet[Product]":
+        return PermittedQuerySet(self.model, using=self._db).select_related("supplier")
 
 
 class Product(models.Model):
@@ -55,6 +63,7 @@ class Product(models.Model):
 
     class Meta:
         ordering = ["pk"]
+        permissions = [("discontinue_product", "Can discontinue product")]
 
     def __str__(self) -> str:
         return self.code
@@ -73,9 +82,30 @@ class Product(models.Model):
         user.log("Product can be deleted")
         return True
 
+    @classmethod
+    def _quser_can_delete_product(cls, user: User) -> Q:
+        return Q(active=False, stock=0, supplier__in=suppliers_of(user))
+
+    def _user_can_discontinue_product(self, user: User) -> bool:
+        if not self.active:
+            user.log("This product is discontinued already")
+            return False
+        if not user.has_perm("inventory.manage_supplier", self.supplier):
+            user.log(f"{user} does not manage {self.supplier}")
+            return False
+        return True
+
+    @classmethod
+    def _quser_can_discontinue_product(cls, user: User) -> Q:
+        return Q(active=True, supplier__in=suppliers_of(user))
+
     @nonblocking
     def _user_can_change_product(self, user: User) -> bool:
         if self.active:
             return True
         user.log("Cannot change discontinued product lines")
         return False
+
+    @classmethod
+    def _quser_can_change_product(cls, user: User) -> Q:
+        return Q(active=True)

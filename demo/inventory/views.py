@@ -6,8 +6,8 @@ from typing import Any, Final, NamedTuple
 from asgiref.sync import sync_to_async
 from django.contrib.auth import alogin, alogout
 from django.contrib.auth.decorators import login_required
-from django.core.paginator import Paginator
-from django.db.models import Model, Q
+from django.core.paginator import Page, Paginator
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import aget_object_or_404, redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -19,14 +19,32 @@ from djem_async.conf import conf
 
 from . import data
 from .models import Product, User
+from .queries import number_of_queries
 
 PAGE_SIZE: Final = 20
 BACKEND: Final = "django.contrib.auth.backends.ModelBackend"
+# Each list has the products on which the user has a permission.
 LISTS: Final = {
-    "": "All products",
-    "mine": "Of suppliers I manage",
-    "sold-out": "Discontinued and sold out",
+    "view_product": "All products",
+    "change_product": "I may change",
+    "discontinue_product": "I may discontinue",
+    "delete_product": "I may delete",
 }
+
+
+class Action(NamedTuple):
+    """A button, the permission that it needs, and where it is sent to."""
+
+    label: str
+    perm: str
+    url: str
+
+
+ACTIONS: Final = (
+    Action("Clear stock", "inventory.change_product", "clear_stock"),
+    Action("Discontinue", "inventory.discontinue_product", "discontinue"),
+    Action("Delete", "inventory.delete_product", "delete"),
+)
 
 
 class Decision(NamedTuple):
@@ -49,6 +67,7 @@ async def decide_all(user: User, product: Product) -> list[Decision]:
     wanted = (
         ("inventory.view_product", product),
         ("inventory.change_product", product),
+        ("inventory.discontinue_product", product),
         ("inventory.delete_product", product),
         ("inventory.manage_supplier", product.supplier),
     )
@@ -66,6 +85,7 @@ async def page(request: HttpRequest, template: str, **context: Any) -> HttpRespo
     context["user"] = await request.auser()
     context["notice"] = await request.session.apop("notice", "")
     context["is_universal"] = conf.DJEM_UNIVERSAL_OLP
+    context["queries"] = number_of_queries()
     # Rendering is sync, but it fetches nothing, so it needs no thread.
     return render(request, f"inventory/{template}", context)
 
@@ -110,6 +130,18 @@ async def reset(request: HttpRequest) -> HttpResponse:
     return await back_to_list(request, "All data is as it was at the start.")
 
 
+@sync_to_async
+def fetch_page(products: QuerySet[Product], number: str | None) -> Page[Product]:
+    """Count the products and fetch those of a page, in one thread hop.
+
+    Django's `AsyncPaginator` needs Django 6.0, and its pages have to be awaited, which templates
+    cannot.
+    """
+    found = Paginator(products, PAGE_SIZE).get_page(number)
+    found.object_list = list(found.object_list)
+    return found
+
+
 @require_safe
 @login_required
 @permission_required("inventory.view_product", raise_exception=True)
@@ -117,24 +149,22 @@ async def product_list(request: HttpRequest) -> HttpResponse:
     user = await current_user(request)
     query = request.GET.get("q", "").strip()
     selected = request.GET.get("list", "")
-    products = Product.objects.filter(Q(code__icontains=query) | Q(name__icontains=query))
-    if selected == "mine":
-        products = products.filter(supplier__managers=user)
-    elif selected == "sold-out":
-        products = products.filter(active=False, stock=0)
-    # The paginator counts, but only the database sees all products.
-    numbers = Paginator(range(await products.acount()), PAGE_SIZE).get_page(request.GET.get("page"))
-    start = (numbers.number - 1) * PAGE_SIZE
-    shown = [product async for product in products[start : start + PAGE_SIZE]]
-    # All checks of the page at once. The template asks again with {% ifperm %}, which finds
-    # each decision in the user's permission cache.
-    perms = ("inventory.change_product", "inventory.delete_product")
-    await asyncio.gather(*(user.ahas_perm(perm, product) for product in shown for perm in perms))
+    if selected not in LISTS:
+        selected = "view_product"
+    # The database filters by permission, so the paginator counts what the user may see.
+    permitted = await Product.objects.get_queryset().apermitted(user, f"inventory.{selected}")
+    found = permitted.filter(Q(code__icontains=query) | Q(name__icontains=query))
+    products = await fetch_page(found, request.GET.get("page"))
+    # The template asks for each button with {% ifperm %}, which finds the decision in the user's
+    # permission cache. The suppliers come first, because the access methods of products check them.
+    suppliers = [product.supplier for product in products]
+    await user.aprefetch_perms(["inventory.manage_supplier"], suppliers)
+    await user.aprefetch_perms([action.perm for action in ACTIONS], products)
     return await page(
         request,
         "product_list.html",
-        products=shown,
-        numbers=numbers,
+        products=products,
+        actions=ACTIONS,
         lists=LISTS,
         selected=selected,
         query=query,
@@ -153,6 +183,16 @@ async def product_detail(request: HttpRequest, product: Product) -> HttpResponse
 @require_POST
 @login_required
 @permission_required(("inventory.change_product", "product"), raise_exception=True)
+async def clear_stock(request: HttpRequest, product: Product) -> HttpResponse:
+    product.stock = 0
+    await product.asave(update_fields=["stock"])
+    await request.session.aset("notice", f"{product} is out of stock.")
+    return redirect("product", product=product.pk)
+
+
+@require_POST
+@login_required
+@permission_required(("inventory.discontinue_product", "product"), raise_exception=True)
 async def discontinue(request: HttpRequest, product: Product) -> HttpResponse:
     product.active = False
     await product.asave(update_fields=["active"])

@@ -19,6 +19,7 @@ INSTALLED_APPS = [
     "inventory",
 ]
 MIDDLEWARE = [
+    "inventory.queries.middleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",

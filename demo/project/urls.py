@@ -10,6 +10,7 @@ urlpatterns = [
     path("reset/", views.reset, name="reset"),
     path("products/", views.product_list, name="product_list"),
     path("products/<int:product>/", views.product_detail, name="product"),
+    path("products/<int:product>/clear-stock/", views.clear_stock, name="clear_stock"),
     path("products/<int:product>/discontinue/", views.discontinue, name="discontinue"),
     path("products/<int:product>/delete/", views.delete, name="delete"),
     path("products/<int:product>/delete/by-class/", views.Delete.as_view(), name="delete_by_class"),

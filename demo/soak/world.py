@@ -172,8 +172,8 @@ class World:
                 perm = "inventory.manage_supplier"
                 granted, log = self.decide(look, user, perm, obj.supplier)
                 return granted, ["Product can be deleted"] if granted else log
-            case "inventory.manage_supplier" if not look(self.manager[user, obj]):
-                return False, [f"{user} is not a manager of {obj}"]
+            case "inventory.manage_supplier":
+                return look(self.manager[user, obj]), ["Only for managers of the supplier"]
             case "soak.enter_gate" | "soak.leave_gate" | "soak.close_gate":
                 granted = look(self.keeper[user, obj])
                 log = [f"{user} is {'a' if granted else 'no'} keeper of {obj}"]

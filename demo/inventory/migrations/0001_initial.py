@@ -164,6 +164,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["pk"],
+                "permissions": [("discontinue_product", "Can discontinue product")],
             },
         ),
     ]
