@@ -91,6 +91,8 @@ def run_page(page: Path) -> None:
     with tempfile.TemporaryDirectory() as directory:
         write_project(Path(directory), [*tutorial, *files])
         rendered = start_project(directory, check=page.name != "checks.md")  # which shows mistakes
+        if not any("\nsetup_test_environment()\n" in block.code for block in steps):
+            setup_test_environment()  # which can't be called twice
         Session(page).run(steps)
         for name in {block.file or "" for block in files}:
             module = name.removesuffix(".py").replace("/", ".")
@@ -113,7 +115,6 @@ def start_project(directory: str, *, check: bool) -> set[str]:
     sys.path.insert(0, directory)
     os.environ["DJANGO_SETTINGS_MODULE"] = "settings"
     django.setup()
-    setup_test_environment()
     call_command("migrate", run_syncdb=True, verbosity=0)
     assert not check or not (problems := run_checks()), problems
     rendered: set[str] = set()
