@@ -255,8 +255,7 @@ def test_a_method_for_an_unknown_permission_is_a_warning(find_in, name, guess):
 
 
 @pytest.mark.parametrize(
-    ("default", "known"),
-    [(("add", "change", "delete", "view"), 4), (("share",), 0), ((), 0)],
+    ("default", "known"), [(("add", "change", "delete", "view"), 4), (("share",), 0), ((), 0)]
 )
 def test_permissions_of_a_model_are_known_and_dropped_ones_are_not(find_in, default, known):
     meta = {"default_permissions": default, "permissions": [("use", "Use")]}

@@ -1,31 +1,32 @@
 """System checks: mistakes that would change who may do what, found before the code runs."""
 
-import sys
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
-from functools import partialmethod
-from inspect import Signature, getattr_static, signature, unwrap
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final
 
-from django.apps import AppConfig, apps
+from django.apps import AppConfig
 from django.conf import settings
-from django.contrib.auth import get_permission_codename, get_user_model
+from django.contrib.auth import get_user_model
 from django.contrib.auth.backends import BaseBackend
 from django.contrib.auth.models import PermissionsMixin
 from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as CheckWarning
 from django.db.models import Model
-from django.utils.functional import cached_property
 from django.utils.module_loading import import_string
 
 from .._backends import overridden_form
-from .._lineage import lineage
-from .._twins import is_async
-from ..access import SOURCES, Source, method_names
 from ..auth.backends import ObjectPermissionsBackend
 from ..conf import setting_problems
 from ..models import OLPMixin
-from ._annotations import annotation_problems, place_of
+from ._access_methods import access_methods, check_access_methods, models_of
+from ._databases import check_databases
+
+__all__ = [
+    "check_access_methods",
+    "check_backends",
+    "check_databases",
+    "check_settings",
+    "check_user_model",
+]
 
 _BACKEND: Final = "djem_async.auth.ObjectPermissionsBackend"
 _PERMISSION_METHODS: Final = (
@@ -37,11 +38,6 @@ _PERMISSION_METHODS: Final = (
 )
 # What `OLPMixin` answers without the classes behind it.
 _HIDDEN: Final = tuple(form for name in _PERMISSION_METHODS for form in (name, f"a{name}"))
-_METHOD_PREFIXES: Final = tuple(
-    (prefix, index == 1)
-    for source in SOURCES
-    for index, prefix in enumerate(method_names(source, ""))
-)
 
 
 def check_settings(
@@ -69,7 +65,7 @@ def check_user_model(
         **kwargs: Ignored.
     """
     messages: list[CheckMessage] = []
-    for model in _models(app_configs):
+    for model in models_of(app_configs):
         if not issubclass(model, OLPMixin):
             continue
         order = model.__mro__
@@ -134,77 +130,6 @@ def _hidden_overrides(model: type[Model]) -> Iterator[CheckMessage]:
                     )
 
 
-class _AccessMethod(NamedTuple):
-    name: str
-    codename: str
-    is_twin: bool
-    method: Any
-
-
-def check_access_methods(
-    *, app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
-) -> list[CheckMessage]:
-    """Find access methods that cannot work, or that no permission will ever ask.
-
-    Args:
-        app_configs: The apps that are checked, None for all.
-        **kwargs: Ignored.
-    """
-    return [
-        message
-        for model in _models(app_configs)
-        for access in _access_methods(model)
-        for message in _check_access_method(model, access)
-    ]
-
-
-def _check_access_method(model: type[Model], access: _AccessMethod) -> Iterator[CheckMessage]:
-    title = f"{model.__name__}.{access.name}"
-    source: Source = "group" if "group_can_" in access.name else "user"
-    argument = "groups" if source == "group" else "user"
-    if not callable(access.method):
-        yield Error(
-            f"{title} is {access.method!r}, which is not a method.",
-            hint=f"Write it as a method that takes the {argument}, or remove it.",
-            obj=model,
-            id="djem_async.E005",
-        )
-        return
-    if not _takes_one_argument(access.method):
-        yield Error(
-            f"{title} cannot be called with one argument, the {argument}.{place_of(access.method)}",
-            hint=f"Write it as `def {access.name}(self, {argument})`.",
-            obj=model,
-            id="djem_async.E002",
-        )
-    else:
-        for problem in annotation_problems(access.method, source):
-            yield CheckWarning(
-                f"{title} {problem}, going by its annotations.{place_of(access.method)}",
-                hint="Correct the annotation, or the method.",
-                obj=model,
-                id="djem_async.W008",
-            )
-    if access.is_twin and not (is_async(access.method) or is_async(unwrap(access.method))):
-        yield Error(
-            f"{title} is not `async def`, although its name says so.{place_of(access.method)}",
-            hint=f"Declare it with `async def`, or name it {access.name.replace('_a', '_', 1)}.",
-            obj=model,
-            id="djem_async.E003",
-        )
-    known = _codenames(model)
-    if access.codename not in known:
-        guesses = get_close_matches(access.codename, known, n=1)
-        end = place_of(access.method) + (f" Did you mean {guesses[0]}?" if guesses else "")
-        yield CheckWarning(
-            f"{title} is for a permission that {model.__name__} does not have, so it may never be"
-            f" asked, and a permission that it was meant for is open.{end}",
-            hint=f"Correct the name, or add {access.codename!r} to Meta.permissions.",
-            obj=model,
-            id="djem_async.W001",
-        )
-
-
 def check_backends(
     *, app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
@@ -220,8 +145,8 @@ def check_backends(
     if not any(ours):
         models = [
             model.__name__
-            for model in _models(app_configs)
-            if any(True for _ in _access_methods(model))
+            for model in models_of(app_configs)
+            if any(True for _ in access_methods(model))
         ]
         if models or issubclass(get_user_model(), OLPMixin):
             unused = f"the access methods of {', '.join(models)}" if models else "access methods"
@@ -260,61 +185,6 @@ def check_backends(
                 )
             )
     return messages
-
-
-def _models(app_configs: Sequence[AppConfig] | None) -> Iterator[type[Model]]:
-    for config in apps.get_app_configs() if app_configs is None else app_configs:
-        yield from config.get_models()
-
-
-def _access_methods(model: type[Model]) -> Iterator[_AccessMethod]:
-    names = {name for base in model.__mro__ for name in vars(base)}
-    for name in sorted(names):
-        for prefix, is_twin in _METHOD_PREFIXES:
-            if name.startswith(prefix):
-                attribute: object = getattr_static(model, name)
-                if not isinstance(attribute, (property, cached_property)):
-                    # What a property returns is only known for an instance.
-                    method = _bound(attribute, model)
-                    yield _AccessMethod(name, name.removeprefix(prefix), is_twin, method)
-
-
-def _bound(attribute: Any, model: type[Model]) -> Any:
-    is_method = callable(attribute) or issubclass(type(attribute), (classmethod, partialmethod))
-    if not is_method:
-        return attribute
-    bind: Any = getattr(cast("Any", attribute), "__get__", None)
-    return attribute if bind is None else bind(object(), model)
-
-
-def _takes_one_argument(method: Any) -> bool:
-    try:
-        _signature(method).bind(None)
-    except TypeError:
-        return False
-    except ValueError:
-        return True  # written in C, and tells nothing
-    return True
-
-
-def _signature(method: Any) -> Signature:
-    if sys.version_info >= (3, 14):  # pragma: no cover - measured on one Python only
-        from annotationlib import Format
-
-        # By default it evaluates annotations, of which some are for type checkers only.
-        return signature(method, annotation_format=Format.FORWARDREF)
-    return signature(method)
-
-
-def _codenames(model: type[Model]) -> set[str]:
-    """Collect the permissions of a model and of the models that it inherits from."""
-    codenames: set[str] = set()
-    for opts in lineage(model):
-        codenames.update(
-            get_permission_codename(action, opts) for action in opts.default_permissions
-        )
-        codenames.update(codename for codename, _ in opts.permissions)
-    return codenames
 
 
 def _loads_users(backend: type) -> bool:

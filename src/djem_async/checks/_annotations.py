@@ -9,6 +9,7 @@ from inspect import getsourcefile, getsourcelines, signature, unwrap
 from types import FunctionType, NoneType, SimpleNamespace, UnionType
 from typing import (
     Any,
+    Final,
     Literal,
     TypeVar,
     Union,
@@ -20,9 +21,12 @@ from typing import (
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import Group
-from django.db.models import Manager, Model, QuerySet
+from django.db.models import Manager, Model, Q, QuerySet
+from django.db.models.expressions import BaseExpression, Combinable
 
 from ..access import Source
+
+_CONDITIONS: Final = (Q, Combinable, BaseExpression, bool, NoneType)
 
 
 def place_of(method: Callable[..., object]) -> str:
@@ -41,12 +45,15 @@ def place_of(method: Callable[..., object]) -> str:
     return f" It is defined in {getsourcefile(function)}:{line}."
 
 
-def annotation_problems(method: Callable[..., object], source: Source) -> Iterator[str]:
+def annotation_problems(
+    method: Callable[..., object], source: Source, *, is_query: bool = False
+) -> Iterator[str]:
     """Find annotations of an access method that are not of what it is given, or has to answer.
 
     Args:
         method: The access method, bound, that can be called with one argument.
         source: Whether the user or the user's groups are asked about.
+        is_query: Whether it is a query form.
     """
     function = _function(method)
     if function is None:
@@ -58,7 +65,9 @@ def annotation_problems(method: Callable[..., object], source: Source) -> Iterat
     if source == "group" and not _takes_groups(argument, _group_model(user_model)):
         yield f"takes {_name(argument)}, not a queryset of groups"
     answer = _resolve(function, "return")
-    if not _answers(answer):
+    if is_query and not _selects(answer):
+        yield f"returns {_name(answer)}, not a Q, another conditional expression, a bool or None"
+    if not is_query and not _answers(answer):
         yield f"returns {_name(answer)}, not bool"
 
 
@@ -140,3 +149,14 @@ def _answers(annotation: Any) -> bool:
     if issubclass(declared, Awaitable):
         return not arguments or _answers(arguments[-1])
     return declared is bool
+
+
+def _selects(annotation: Any) -> bool:
+    """Tell whether an annotation is of what a query form may return."""
+    alternatives = _alternatives(annotation)
+    if alternatives is not None:
+        return all(_selects(each) for each in alternatives)
+    declared = get_origin(annotation) or annotation
+    if declared is Literal:
+        return all(each is None or isinstance(each, bool) for each in get_args(annotation))
+    return not _is_class(declared) or issubclass(declared, _CONDITIONS)

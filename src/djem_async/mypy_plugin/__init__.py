@@ -1,6 +1,6 @@
 """A mypy plugin that finds wrong access methods, permission names and unawaited checks.
 
-List it beside the plugin of django-stubs, in either order::
+List it alongside the plugin of django-stubs, in either order::
 
     [mypy]
     plugins = mypy_django_plugin.main, djem_async.mypy_plugin
@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from functools import partial
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -60,6 +61,14 @@ _VIEW_DECORATORS: Final = (
     "djem_async.auth.decorators.permission_required",
 )
 _CHECKS: Final = ("has_perm", "ahas_perm", "has_perms", "ahas_perms", "ahas_module_perms")
+_MANY_CHECKS: Final = ("prefetch_perms", "aprefetch_perms")
+_QUERYSET: Final = "djem_async.models.PermittedQuerySet"
+_QUERYSET_METHODS: Final = ("permitted", "apermitted")
+_SHORTCUTS: Final = tuple(
+    f"djem_async.shortcuts.{prefix}{name}"
+    for name in ("permitted", "get_objects_for_user", "get_object_for_user")
+    for prefix in ("", "a")
+)
 _QUOTED: Final = re.compile(rb"""["'](\w+\.\w+)["']""")
 
 # After the patches of mypy and django-stubs, which complete the types.
@@ -108,21 +117,31 @@ class DjemPlugin(Plugin):
     ) -> Callable[[MethodSigContext], FunctionLike] | None:
         """Judge ``user.has_perm(…)`` and its relatives."""
         class_name, _, name = fullname.rpartition(".")
-        if name in _CHECKS:
-            info = self._info(class_name)
-            if info is not None and _has_any_base(info, _USERS):
-                return partial(self._check_call, name=name)
-        return None
+        is_known = name in _CHECKS + _MANY_CHECKS + _QUERYSET_METHODS
+        info = self._info(class_name) if is_known else None
+        if info is None:
+            return None
+        if name in _QUERYSET_METHODS:
+            return self._check_list if self._makes_lists(info) else None
+        return partial(self._check_call, name=name) if _has_any_base(info, _USERS) else None
 
     def get_function_signature_hook(
         self, fullname: str
     ) -> Callable[[FunctionSigContext], FunctionLike] | None:
-        """Judge ``permission_required(…)``."""
+        """Judge ``permission_required(…)``, and shortcuts such as ``get_objects_for_user(…)``."""
+        if fullname in _SHORTCUTS:
+            return self._check_list
         return self._check_decorator if fullname in _VIEW_DECORATORS else None
 
     def _info(self, fullname: str) -> TypeInfo | None:
         symbol = self.lookup_fully_qualified(fullname)
         return symbol.node if symbol is not None and isinstance(symbol.node, TypeInfo) else None
+
+    def _makes_lists(self, info: TypeInfo) -> bool:
+        """Tell whether a class is a `PermittedQuerySet`, or a manager made from one."""
+        made_from = info.metadata.get("django", {}).get("from_queryset_manager")
+        queryset = self._info(made_from) if isinstance(made_from, str) else info
+        return queryset is not None and queryset.has_base(_QUERYSET)
 
     def _schedule(self, ctx: ClassDefContext) -> None:
         """Have a class judged when its types are known."""
@@ -154,10 +173,18 @@ class DjemPlugin(Plugin):
                     ctx.api.fail(problem, node, code=PERM)
         return ctx.default_signature
 
+    def _check_list(self, ctx: FunctionSigContext | MethodSigContext) -> FunctionLike:
+        """Judge the permission, which is the second argument, after the user."""
+        for argument in chain.from_iterable(ctx.args[1:2]):
+            for perm, node in names(argument):
+                if problem := self._project.problem_of(perm):
+                    ctx.api.fail(problem, node, code=PERM)
+        return ctx.default_signature
+
     def _check_call(self, ctx: MethodSigContext, name: str) -> FunctionLike:
         if name.startswith("ahas_") and self._takes_truth_value(ctx):
             ctx.api.fail(
-                f'"{name}(...)" is no answer until it is awaited; write "await user.{name}(...)"',
+                f'"{name}(...)" was not awaited; write "await user.{name}(...)"',
                 ctx.context,
                 code=AWAIT,
             )

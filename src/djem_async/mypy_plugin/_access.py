@@ -43,8 +43,12 @@ if TYPE_CHECKING:
 
 MODEL: Final = "django.db.models.base.Model"
 _QUERYSET: Final = "django.db.models.query.QuerySet"
-_PREFIXES: Final = ("_user_can_", "_group_can_", "_auser_can_", "_agroup_can_")
-_ACCESS_METHOD: Final = re.compile(r"_(a?)(user|group)_can_(.*)")
+_CONDITIONS: Final = (
+    "django.db.models.query_utils.Q",
+    "django.db.models.expressions.Combinable",
+    "django.db.models.expressions.BaseExpression",
+)
+_ACCESS_METHOD: Final = re.compile(r"_(a|q|)(user|group)_can_(.*)")
 _NO_INSTANCES: Final = (NoneType, TupleType, TypedDictType, CallableType, Overloaded, TypeType)
 
 
@@ -83,18 +87,22 @@ def check_model(
         problem = (
             None
             if judged
-            else _signature_problem(name, _signatures(node, analyzer), project, report.options)
+            else _signature_problem(
+                name, node, _signatures(node, analyzer), project, report.options
+            )
         )
         if problem:
             report(f"{title}() {problem}", place, ACCESS)
-        codename = cast("re.Match[str]", _ACCESS_METHOD.fullmatch(name))[3]
+        form, _, codename = cast("re.Match[str]", _ACCESS_METHOD.fullmatch(name)).groups()
+        if form == "q":
+            _report_hidden(info, name, report)
         known = project.codenames.get(info.fullname)
         if known is None or codename in known:
             continue
         # A mixin may serve several models, each by some of its methods.
         if is_own or not any(codename in others for others in project.codenames.values()):
             guess = did_you_mean(get_close_matches(codename, known, n=1))
-            report(f'{title}: "{codename}" is no permission of {info.name}{guess}', place, ACCESS)
+            report(f'{title}: {info.name} has no permission "{codename}"{guess}', place, ACCESS)
 
 
 def _access_methods(info: TypeInfo) -> dict[str, tuple[TypeInfo, SymbolNode]]:
@@ -102,9 +110,36 @@ def _access_methods(info: TypeInfo) -> dict[str, tuple[TypeInfo, SymbolNode]]:
     found: dict[str, tuple[TypeInfo, SymbolNode]] = {}
     for base in info.mro:
         for name, symbol in base.names.items():
-            if name.startswith(_PREFIXES) and symbol.node is not None:
+            if _ACCESS_METHOD.fullmatch(name) and symbol.node is not None:
                 found.setdefault(name, (base, symbol.node))
     return found
+
+
+def _report_hidden(info: TypeInfo, query: str, report: Report) -> None:
+    """Report a query form that is out of date, at the class that makes it so."""
+    hiding = _hiding(info, query)
+    parents = [base for base in info.mro[1:] if base.has_base(MODEL)]
+    if hiding is None or any(_hiding(base, query) for base in parents):
+        return
+    definer, node = hiding
+    report(
+        f"{definer.name}.{node.name} overrides the access method without its query form, so lists"
+        f' of {info.name} for this permission raise an error; define "{query}" in the same class',
+        _line_of(node) if definer is info else info.defn,
+        ACCESS,
+    )
+
+
+def _hiding(info: TypeInfo, query: str) -> tuple[TypeInfo, SymbolNode] | None:
+    """Find what makes a query form out of date: a form in Python that is nearer to the class."""
+    methods = _access_methods(info)
+    if query not in methods:
+        return None
+    names = (query, query.replace("_q", "_", 1), query.replace("_q", "_a", 1))
+    forms = [methods[name] for name in names if name in methods]
+    # The first wins, if a class defines several.
+    nearest = min(forms, key=lambda form: info.mro.index(form[0]))
+    return None if nearest is methods[query] else nearest
 
 
 def _line_of(node: SymbolNode) -> Context:
@@ -112,18 +147,35 @@ def _line_of(node: SymbolNode) -> Context:
 
 
 def _signature_problem(
-    name: str, signatures: list[_Signature], project: Project, options: Options
+    name: str,
+    node: SymbolNode,
+    signatures: list[_Signature],
+    project: Project,
+    options: Options,
 ) -> str | None:
     """Say what is wrong with the signature of an access method, and how it should be."""
-    twin, source, _ = cast("re.Match[str]", _ACCESS_METHOD.fullmatch(name)).groups()
-    problems = [list(_problems(each, source, twin, project, options)) for each in signatures]
+    form, source, _ = cast("re.Match[str]", _ACCESS_METHOD.fullmatch(name)).groups()
+    problems = [list(_problems(each, source, form, project, options)) for each in signatures]
+    if form == "q" and not _may_be_class_method(node, signatures):
+        problems = [["is not a class method", *each] for each in problems or [[]]]
     if not problems or not all(problems):
         return None  # one fitting overload is enough
     user = project.user[0].rpartition(".")[2] if project.user else "User"
     argument = f"user: {user}" if source == "user" else "groups: QuerySet[Group]"
-    is_async = twin or _awaited(signatures[0].result) is not None
-    cure = f"{'async def' if is_async else 'def'} {name}(self, {argument}) -> bool"
+    if form == "q":
+        cure = f"@classmethod def {name}(cls, {argument}) -> Q"
+    else:
+        is_async = form == "a" or _awaited(signatures[0].result) is not None
+        cure = f"{'async def' if is_async else 'def'} {name}(self, {argument}) -> bool"
     return f'{" and ".join(problems[0])}; write "{cure}"'
+
+
+def _may_be_class_method(node: SymbolNode, signatures: list[_Signature]) -> bool:
+    """Tell whether a query form is a class method, or something that is not understood."""
+    if isinstance(node, Decorator):
+        # Any other decorator than a property may return one.
+        return node.func.is_class or not (signatures or node.var.is_property)
+    return not isinstance(node, (FuncDef, OverloadedFuncDef)) or node.is_class
 
 
 def _signatures(node: SymbolNode, analyzer: SemanticAnalyzerInterface) -> list[_Signature]:
@@ -154,7 +206,7 @@ def _bound(typ: Type | None, *, is_static: bool) -> list[_Signature]:
 
 
 def _problems(
-    signature: _Signature, source: str, twin: str, project: Project, options: Options
+    signature: _Signature, source: str, form: str, project: Project, options: Options
 ) -> Iterator[str]:
     kinds, types, result = signature
     takers = [
@@ -165,13 +217,19 @@ def _problems(
     elif kinds.count(ARG_POS) > 1 or ARG_NAMED in kinds:
         yield f"takes more than the {source}{'s' if source == 'group' else ''}"
     elif source == "user" and not _may_be(takers[0], project.user):
-        yield f"takes {format_type(takers[0], options)}, which is no type of the user model"
+        yield f"takes {format_type(takers[0], options)}, which isn't compatible with the user model"
     elif source == "group" and not _may_be_groups(takers[0], project.groups):
         yield f"takes {format_type(takers[0], options)}, not a queryset of groups"
-    if not _is_answer(result):
+    if form == "q":
+        if _awaited(result) is not None:
+            yield f"returns {format_type(result, options)}, which is never awaited"
+        elif not _is_condition(result):
+            expected = '"Q", another conditional expression, "bool" or "None"'
+            yield f"returns {format_type(result, options)}, not {expected}"
+    elif not _is_answer(result):
         answer = _awaited(result) or result
         yield f'returns {format_type(answer, options)}, not "bool"'
-    elif twin and _is_known(result) and _awaited(result) is None:
+    elif form == "a" and _is_known(result) and _awaited(result) is None:
         yield 'is not "async def", although its name says so'
 
 
@@ -231,3 +289,13 @@ def _is_bool(typ: Type) -> bool:
     if isinstance(typ, Instance):
         return typ.type.fullname == "builtins.bool"
     return not isinstance(typ, _NO_INSTANCES)
+
+
+def _is_condition(typ: Type) -> bool:
+    """Tell whether a type is one that a query form may return."""
+    typ = get_proper_type(typ)
+    if isinstance(typ, UnionType):
+        return all(_is_condition(item) for item in typ.items)
+    if isinstance(typ, Instance) and any(typ.type.has_base(name) for name in _CONDITIONS):
+        return True
+    return isinstance(typ, NoneType) or _is_bool(typ)

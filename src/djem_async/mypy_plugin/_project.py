@@ -50,10 +50,9 @@ class Project:
         sys.path.extend([*mypy_path(), *options.mypy_path])
         django = DjangoContext(DjangoPluginConfig(options.config_file).django_settings_module)
         # These need Django's settings.
-        from django.contrib.auth import get_permission_codename
         from django.contrib.auth.models import Group
 
-        from .._lineage import lineage
+        from .._lineage import codenames, lineage
 
         project = cls({}, {}, {}, [], _ancestors(Group), _extra_permissions(options.config_file))
         models = django.apps_registry.get_models()
@@ -62,13 +61,10 @@ class Project:
         for model in models:
             name = _full_name(model)
             for opts in lineage(model):
-                codenames = [
-                    *(get_permission_codename(verb, opts) for verb in opts.default_permissions),
-                    *(codename for codename, _ in opts.permissions),
-                ]
-                project.codenames.setdefault(name, []).extend(codenames)
+                declared = sorted(codenames(opts))
+                project.codenames.setdefault(name, []).extend(declared)
                 if opts is model._meta:
-                    for codename in codenames:
+                    for codename in declared:
                         project.owners.setdefault(f"{opts.app_label}.{codename}", []).append(name)
             if model._meta.label == django.settings.AUTH_USER_MODEL:
                 project.user.extend(_ancestors(model))

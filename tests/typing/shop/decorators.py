@@ -6,17 +6,21 @@ from collections.abc import Awaitable
 from typing import Protocol, assert_type
 
 from django.contrib.auth.models import AbstractBaseUser, AbstractUser, Group
-from django.db.models import QuerySet
+from django.db.models import Exists, Q, QuerySet
+from django.db.models.expressions import Combinable
 
 from djem_async.access import AccessDecorators, nonblocking
 from djem_async.protocols import (
     AsyncGroupAccessMethod,
     AsyncUserAccessMethod,
     GroupAccessMethod,
+    GroupQueryForm,
     SupportsLogging,
     SupportsObjectPermissions,
     UserAccessMethod,
+    UserQueryForm,
 )
+from djem_async.shortcuts import permitted
 
 from .models import Supplier, User
 
@@ -115,6 +119,83 @@ class Wrong:
     @nonblocking  # E: type-var "" # P: reportArgumentType # P: reportUntypedFunctionDecorator
     @access.user
     async def inline_too(self, user: User) -> bool: return True
+
+
+class RightQuery:
+    @classmethod
+    @access.q_user
+    def of_the_model(cls, user: User) -> Q: return Q(owner=user)
+
+    @classmethod
+    @access.q_user
+    def of_a_base(cls, user: AbstractBaseUser) -> bool: return user.is_active
+
+    @classmethod
+    @access.q_user
+    def of_a_protocol(cls, user: SupportsObjectPermissions) -> Q | bool | None: return Q(owner=user.pk) if user.pk else None
+
+    @classmethod
+    @access.q_user
+    def by_an_expression(cls, user: User) -> Exists: return Exists(user.groups.all())
+
+    @classmethod
+    @access.q_user
+    def by_another_permission(cls, user: User) -> Combinable: return permitted(user, "shop.view_supplier", Supplier)
+
+    @classmethod
+    @access.q_user
+    def for_nobody(cls, user: User) -> None: pass
+
+    @classmethod
+    @access.q_group
+    def of_groups(cls, groups: QuerySet[Group]) -> Q | Exists: return Q(team__in=groups)
+
+
+class WrongQuery:
+    @classmethod
+    @access.q_user  # E: arg-type "expected "Callable[[type[WrongQuery], User], Q]"" # P: reportArgumentType
+    def without_a_user(cls) -> Q: return Q(pk=1)
+
+    @classmethod
+    @access.q_user  # E: arg-type "expected" # P: reportArgumentType
+    def with_an_argument(cls, user: User, extra: int) -> Q: return Q(pk=extra)
+
+    @classmethod
+    @access.q_user  # E: arg-type "expected" # P: reportArgumentType
+    def of_a_supplier(cls, user: Supplier) -> Q: return Q(supplier=user)
+
+    @access.q_user  # E: arg-type "expected" # P: reportArgumentType
+    def of_an_instance(self, user: User) -> Q: return Q(owner=user)  # E: misc "missing"
+
+    @classmethod  # E: type-var "cannot be "str""
+    @access.q_user  # P: reportArgumentType
+    def returning_text(cls, user: User) -> str: return ""
+
+    @classmethod  # E: type-var "cannot be "QuerySet[User, User]""
+    @access.q_user  # P: reportArgumentType
+    def returning_a_list(cls, user: User) -> QuerySet[User]: return User.objects.all()
+
+    @classmethod  # E: type-var "cannot be "Coroutine[Any, Any, Q]""
+    @access.q_user  # P: reportArgumentType
+    async def returning_it_later(cls, user: User) -> Q: return Q(owner=user)
+
+    @classmethod
+    @access.q_group  # E: arg-type "expected "Callable[[type[WrongQuery], QuerySet[Group, Group]], Q]"" # P: reportArgumentType
+    def of_users(cls, groups: QuerySet[User]) -> Q: return Q(owner__in=groups)
+
+    @classmethod  # E: type-var "cannot be "int""
+    @access.q_group  # P: reportArgumentType
+    def counting(cls, groups: QuerySet[Group]) -> int: return groups.count()
+
+
+def conditions(user: User, groups: QuerySet[Group]) -> None:
+    assert_type(RightQuery.of_the_model(user), Q)
+    assert_type(RightQuery.of_groups(groups), Q | Exists)
+    by_user: UserQueryForm[User] = RightQuery.of_the_model
+    wider: UserQueryForm[User] = RightQuery.of_a_base
+    by_group: GroupQueryForm = RightQuery.of_groups
+    not_a_condition: UserQueryForm[User] = Right().natively  # E: assignment "" # P: reportAssignmentType
+    print(by_user, wider, by_group, not_a_condition)
 
 
 def returned(right: Right, user: User, groups: QuerySet[Group]) -> None:

@@ -5,7 +5,7 @@ from typing import Any, Protocol, TypeVar
 from django.contrib.auth.models import AbstractUser
 from django.db import models
 
-from djem_async.models import OLPMixin
+from djem_async.models import OLPMixin, PermittedQuerySet
 
 AnyUser = TypeVar("AnyUser", bound=AbstractUser)
 
@@ -24,13 +24,20 @@ class Category(models.Model):
         permissions = [("feature_category", "Can feature a category")]
 
 
+class SupplierQuerySet(PermittedQuerySet["Supplier"]):
+    pass
+
+
 class Supplier(models.Model):
+    objects = SupplierQuerySet.as_manager()
+
     class Meta:
         permissions = [("manage_supplier", "Can manage suppliers")]
 
 
 class Product(models.Model):
     anything: Any
+    objects = PermittedQuerySet["Product"].as_manager()
 
     class Meta:
         permissions = [("use_product", "Can use products")]

@@ -11,13 +11,16 @@ from typing import Any, Generic, Literal, Never, TypeAlias, TypeVar, overload
 from django.contrib.auth.models import AbstractBaseUser, AbstractUser, AnonymousUser, Group
 from django.core.exceptions import PermissionDenied
 from django.db import models
-from django.db.models import QuerySet
+from django.db.models import Exists, Q, QuerySet
+from django.db.models.expressions import Combinable
 
-from djem_async.access import nonblocking
+from djem_async.access import AccessDecorators, nonblocking
 from djem_async.protocols import SupportsLogging, SupportsObjectPermissions
+from djem_async.shortcuts import permitted
 
 from .base import AnyUser, HasName, Supplier, User
 
+access = AccessDecorators[User]()
 G = TypeVar("G")
 UserAlias: TypeAlias = "User | AnonymousUser"
 
@@ -146,6 +149,58 @@ class Crate(models.Model):
     def _group_can_x(self, groups: QuerySet[Any]) -> bool: return True
     def _group_can_y(self, groups: object) -> bool: return True
     def _group_can_z(self, groups) -> bool: return True
+
+
+class Folder(models.Model):
+    """Query forms."""
+
+    class Meta:
+        permissions = [(name, name) for name in ("a", "b", "c", "d", "e", "f", "g", "h", "i")]
+
+    @classmethod
+    def _quser_can_a(cls, user: AbstractUser) -> Q: return Q(owner=user.pk)
+    @classmethod
+    def _qgroup_can_a(cls, groups: QuerySet[Group]) -> Q | bool | None: return None
+    @classmethod
+    def _quser_can_b(cls, user: User) -> Exists: return Exists(user.groups.all())
+    @classmethod
+    def _qgroup_can_b(cls, groups: "Iterable[Group]") -> Literal[True]: return True
+    @classmethod
+    def _quser_can_c(cls, user: User) -> Combinable: return permitted(user, "shop.view_supplier", Supplier)
+    @classmethod
+    def _quser_can_d(cls, user: User) -> None: raise PermissionDenied
+    @classmethod
+    def _quser_can_e(cls, user: object, extra: int = 1) -> Any: return True
+    @classmethod
+    def _quser_can_f(cls, user): return True
+    @classmethod
+    @access.q_user
+    def _quser_can_g(cls, user: User) -> Q: return Q(pk=user.pk)
+
+    @opaque
+    def _quser_can_h(cls): return True
+
+    @overload
+    @classmethod
+    def _quser_can_i(cls, user: User) -> Q: ...
+    @overload
+    @classmethod
+    def _quser_can_i(cls, user: int) -> str: ...
+    @classmethod
+    def _quser_can_i(cls, user: User | int) -> Q | str: return Q(pk=1)
+
+    _qgroup_can_h = _quser_can_f
+    def _user_can_a(self, user: User) -> bool: return True
+    def _group_can_f(self, groups: QuerySet[Group]) -> bool: return True
+
+
+class SubFolder(Folder):
+    @classmethod
+    def _quser_can_a(cls, user: AbstractUser) -> Q: return Q(owner=user.pk)
+
+    @classmethod
+    def _quser_can_f(cls, user: User) -> bool: return True
+    def _user_can_f(self, user: User) -> bool: return True
 
 
 class RefundedOrder(Crate):

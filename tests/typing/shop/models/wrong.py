@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final, TypeVar, overload
 
 from django.contrib.auth.models import AnonymousUser, Group
 from django.db import models
-from django.db.models import Manager, QuerySet
+from django.db.models import Manager, Q, QuerySet
 
 from djem_async.access import nonblocking
 
@@ -106,3 +106,81 @@ class Pallet(models.Model):
 
     _group_can_changepallet = None  # E: djem-access "did you mean "change_pallet"?"
     _user_can_known_to_be_wrong: Final = 1  # type: ignore[djem-access]
+
+
+class Bin(models.Model):
+    """Wrong query forms."""
+
+    class Meta:
+        permissions = [(name, name) for name in ("a", "b", "c", "d", "e", "f", "g", "h", "i", "j")]
+
+    def _quser_can_a(self, user: User) -> Q: return Q(pk=user.pk)  # E: djem-access "is not a class method; write "@classmethod def _quser_can_a(cls, user: User) -> Q""
+    def _qgroup_can_a(self, user: User) -> str: return ""  # E: djem-access "is not a class method and takes "User", not a queryset of groups and returns "str""
+    async def _quser_can_b(self, user: User) -> Q: return Q(pk=user.pk)  # E: djem-access "is not a class method and returns"
+
+    @staticmethod
+    def _quser_can_c(user: User) -> Q: return Q(pk=user.pk)  # E: djem-access "is not a class method; write"
+
+    @nonblocking
+    def _quser_can_d(self, user: User) -> bool: return True  # E: djem-access "is not a class method; write"
+
+    @property
+    def _quser_can_e(self) -> Callable[[User], Q]: return lambda user: Q(pk=user.pk)  # E: djem-access "is not a class method; write"
+
+    @classmethod
+    def _quser_can_f(cls) -> Q: return Q(pk=1)  # E: djem-access "does not take the user; write "@classmethod def _quser_can_f(cls, user: User) -> Q""
+
+    @classmethod
+    def _qgroup_can_f(cls, groups: QuerySet[Group], extra: int) -> Q: return Q(pk=extra)  # E: djem-access "takes more than the groups"
+
+    @classmethod
+    def _quser_can_g(cls, user: Supplier) -> Q: return Q(pk=user.pk)  # E: djem-access "takes "Supplier""
+
+    @classmethod
+    def _qgroup_can_g(cls, groups: QuerySet[User]) -> Q: return Q(pk__in=groups)  # E: djem-access "write "@classmethod def _qgroup_can_g(cls, groups: QuerySet[Group]) -> Q""
+
+    @classmethod
+    def _quser_can_h(cls, user: User) -> str: return ""  # E: djem-access "returns "str", not "Q", another conditional expression, "bool" or "None"; write"
+
+    @classmethod
+    def _qgroup_can_h(cls, groups: QuerySet[Group]) -> Q | int: return 1  # E: djem-access "returns "Q | int""
+
+    @classmethod
+    def _quser_can_i(cls, user: User) -> QuerySet[User]: return User.objects.all()  # E: djem-access "returns "QuerySet[User, User]""
+
+    @classmethod
+    async def _quser_can_j(cls, user: User) -> Q: return Q(pk=user.pk)  # E: djem-access "returns "Coroutine[Any, Any, Q]", which is never awaited"
+
+    @classmethod
+    def _qgroup_can_j(cls, groups: QuerySet[Group]) -> Awaitable[bool]: return groups.aexists()  # E: djem-access "returns "Awaitable[bool]", which is never awaited"
+
+    @classmethod
+    def _quser_can_delte_bin(cls, user: User) -> Q: return Q(pk=user.pk)  # E: djem-access "did you mean "delete_bin"?"
+
+
+class OverridingMixin:
+    async def _auser_can_add_shelf(self, user: User) -> bool: return True
+
+
+class BaseShelf(models.Model):
+    class Meta:
+        abstract = True
+
+    @classmethod
+    def _quser_can_view_shelf(cls, user: User) -> Q: return Q(pk=user.pk)
+
+    @classmethod
+    def _quser_can_add_shelf(cls, user: User) -> Q: return Q(pk=user.pk)
+
+
+class Shelf(OverridingMixin, BaseShelf):  # E: djem-access "OverridingMixin._auser_can_add_shelf overrides the access method without its query form"
+    """Query forms that are out of date."""
+
+    def _user_can_view_shelf(self, user: User) -> bool: return True  # E: djem-access "lists of Shelf for this permission raise an error; define "_quser_can_view_shelf" in the same class"
+
+
+class ShelfProxy(Shelf):
+    """Not the class to correct."""
+
+    class Meta:
+        proxy = True
