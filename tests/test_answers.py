@@ -172,8 +172,7 @@ def test_the_error_says_to_return_a_bool(api, user, thing, access_methods):
 
 
 @pytest.mark.parametrize(
-    ("answer", "awaited"),
-    [(True, True), (False, False), (None, False), ("no", NotADecisionError)],
+    ("answer", "awaited"), [(True, True), (False, False), (None, False), ("no", NotADecisionError)]
 )
 def test_a_coroutine_is_awaited_or_refused(api, checks, answer, awaited):
     wanted = awaited if api.mode == "async" else NotADecisionError

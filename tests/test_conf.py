@@ -45,8 +45,7 @@ def test_a_value_that_is_not_allowed_is_refused(settings, name, value):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [("DJEM_UNIVERSAL_OLP", "False"), ("DJEM_PERM_LOG_VERBOSITY", "1")],
+    ("name", "value"), [("DJEM_UNIVERSAL_OLP", "False"), ("DJEM_PERM_LOG_VERBOSITY", "1")]
 )
 def test_a_setting_with_a_wrong_value_never_lets_a_check_grant(
     settings, api, user, thing, name, value

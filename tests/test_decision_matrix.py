@@ -205,11 +205,7 @@ def test_permission_sets_hold_what_the_reference_grants(judge):
 
 
 def person(
-    *,
-    model_level: bool = True,
-    is_universal: bool = False,
-    verbosity: int = 0,
-    **flags: Any,
+    *, model_level: bool = True, is_universal: bool = False, verbosity: int = 0, **flags: Any
 ) -> reference.User:
     held = {"user": {PERM} if model_level else set(), "group": set()}
     backends = [reference.ModelBackend(), reference.ObjectPermissionsBackend()]

@@ -37,10 +37,7 @@ METHODS = {"grants": answering(True), "denies": answering(False), "has none": {}
 
 @examples(55)
 @given(
-    plan=hostile.plans(NAMES),
-    methods=st.sampled_from(sorted(METHODS)),
-    entry=entries,
-    turn=turns,
+    plan=hostile.plans(NAMES), methods=st.sampled_from(sorted(METHODS)), entry=entries, turn=turns
 )
 def test_a_hostile_object_is_never_granted_against_its_access_methods(
     bench: Bench, plan: hostile.Plan, methods: str, entry: str, turn: Turn
