@@ -11,6 +11,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django import VERSION
 from django.contrib.auth.models import Group
 from django.db import connection, connections
 from django.db.models import Case, Count, Exists, F, OuterRef, Q, Value, When
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 PERM = "testapp.read_page"
 MEMO_PERM = "testapp.read_memo"
 COMPOSITE_PERM = "testapp.view_compositething"
+NULL = ["null"] if VERSION < (6, 1) else []
 LATER = Q(tenant=OuterRef("tenant"), number__gt=OuterRef("number"))
 ROW = Q(pk=OuterRef("pk"))
 
@@ -102,8 +104,9 @@ def test_none_of_the_user_lists_what_belongs_to_nobody(api, user, rule):
 @pytest.mark.parametrize(
     ("condition", "titles"),
     [
-        (~Q(rank__in=[None]), ["child of null", "first", "null", "second"]),
-        (~Q(rank__in=[None, 1]), ["child of null", "null", "second"]),
+        # From Django 6.1, a null is not among the others.
+        (~Q(rank__in=[None]), ["child of null", "first", *NULL, "second"]),
+        (~Q(rank__in=[None, 1]), ["child of null", *NULL, "second"]),
         # A null in the subquery: whether a rank is none of them is unknown.
         (~Q(rank__in=Page.objects.values("rank")), ["null"]),
         (~Q(rank__gt=1), ["first", "null"]),

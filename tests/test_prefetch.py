@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import itertools
 import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q
 
 from djem_async.access import nonblocking
 from djem_async.exceptions import NotADecisionError, PermissionRecursionError
-from tests.conftest import assert_nothing_active, decorated, deny, grant, known_user, stored
+from tests.conftest import (
+    aallow,
+    assert_nothing_active,
+    decorated,
+    deny,
+    grant,
+    known_user,
+    stored,
+)
 from tests.test_counts import count
 from tests.testapp.models import CompositeThing, OtherThing, Page, Thing, User
 
@@ -284,6 +294,46 @@ def test_query_form_that_prefetches_what_it_decides_is_refused(api, user, pages,
     access_methods(Page, _quser_can_read_page=asking)
     with pytest.raises(PermissionRecursionError, match=READ):
         api(user).prefetch_perms([READ], pages)
+
+
+async def test_coroutine_that_a_cancelled_prefetch_was_given_is_closed(gate, access_methods):
+    coroutines: list[Any] = []
+
+    def decide(thing: Thing, user: User) -> Any:
+        gate.pass_through()
+        coroutines.append(aallow())
+        return coroutines[0]
+
+    access_methods(Thing, _user_can_use_thing=decide)
+    task = asyncio.create_task(known_user().aprefetch_perms([USE], [stored(1)]))
+    await gate.reached()
+    task.cancel()
+    await asyncio.sleep(0)
+    gate.open()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await sync_to_async(int)()
+    assert inspect.getcoroutinestate(coroutines[0]) == inspect.CORO_CLOSED
+
+
+class OnTheLoop:
+    """A backend of the model level, in the async form alone."""
+
+    answers_for_objects = False
+
+    async def ahas_perm(self, user_obj: Any, perm: str, obj: Any = None) -> bool:
+        return False
+
+
+async def test_prefetch_may_go_on_from_the_event_loop(access_methods, settings):
+    settings.AUTHENTICATION_BACKENDS = [f"{__name__}.OnTheLoop", *settings.AUTHENTICATION_BACKENDS]
+    asked: list[int] = []
+    access_methods(Thing, _user_can_use_thing=lambda thing, user: not asked.append(thing.pk))
+    user, things = known_user(), [stored(pk) for pk in (1, 2)]
+    await user.aprefetch_perms([USE], things)
+    assert asked == [1, 2]
+    assert [await user.ahas_perm(USE, thing) for thing in things] == [True, True]
+    assert asked == [1, 2]
 
 
 def test_rows_are_found_by_any_form_of_their_key_and_denied_if_gone(

@@ -243,8 +243,9 @@ def serve(monkeypatch) -> Callable[..., None]:
     ("is_mariadb", "answer", "databases", "count"),
     [
         (True, 1, ["default", "other"], 2),
-        *((True, 1, nothing, 0) for nothing in ([], None)),
-        *((True, 0, ["default"], 0), (False, 1, ["default"], 0)),
+        (True, 1, [], 0),
+        (True, 0, ["default"], 0),
+        (False, 1, ["default"], 0),
     ],
 )
 def test_mariadb_that_caches_by_collation_is_a_warning_if_a_model_has_a_query_form(
@@ -255,7 +256,7 @@ def test_mariadb_that_caches_by_collation_is_a_warning_if_a_model_has_a_query_fo
     serve(is_mariadb=is_mariadb, answer=answer)
     messages = find_databases(databases)
     assert ids(messages) == ["W010"] * (count if has_form else 0)
-    for message, alias in zip(messages, databases or (), strict=False):
+    for message, alias in zip(messages, databases, strict=False):
         assert repr(alias) in message.msg
         assert "Supplier" in message.msg
         assert "subquery_cache=off" in message.hint
