@@ -44,14 +44,14 @@ def prefetch(user: object, perms: Iterable[str], objects: Iterable[Model]) -> Fl
         if not issubclass(type(obj), Model):
             raise TypeError(f"The objects must be model instances, not {type(obj).__name__}.")
     learn(check)
-    flows: list[Flow[bool]] = []
+    left: list[tuple[str, Model]] = []
     with unlogged(check):
         for perm in names:
             with check.deciding("prefetch", perm):
-                left = yield from decide(_ManyCheck(check, perm, _saved(found, perm)))
-            if not isinstance(left, bool):
-                flows.extend(_alone(check, perm, obj) for obj in left)
-        yield Each(flows)
+                objs = yield from decide(_ManyCheck(check, perm, _saved(found, perm)))
+            if not isinstance(objs, bool):
+                left.extend((perm, obj) for obj in objs)
+        yield Each(_alone(check, perm, obj) for perm, obj in left)
 
 
 def _fetched(objects: Iterable[Any]) -> list[Any]:
