@@ -61,7 +61,7 @@ def annotation_problems(
     argument = _resolve(function, next(iter(signature(method).parameters)))
     user_model = get_user_model()
     if source == "user" and not _takes(argument, user_model):
-        yield f"takes {_name(argument)}, which is no type of {user_model.__name__}"
+        yield f"takes {_name(argument)}, not {user_model.__name__}"
     if source == "group" and not _takes_groups(argument, _group_model(user_model)):
         yield f"takes {_name(argument)}, not a queryset of groups"
     answer = _resolve(function, "return")
