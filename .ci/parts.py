@@ -23,11 +23,11 @@ SECONDS = {
     "setup": 40,
     "lint": 1,
     "types": 40,
-    "tests-on-sqlite": 120,
-    "tests-on-postgresql": 80,
-    "tests-on-mariadb": 100,
+    "tests-on-sqlite": 230,
+    "tests-on-postgresql": 140,
+    "tests-on-mariadb": 135,
     "coverage": 3,
-    "matrix": 360,
+    "matrix": 180,
     "demo": 15,
 }
 
