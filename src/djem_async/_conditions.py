@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from django.db.models import Model
 
 Alternatives: TypeAlias = tuple[Q, ...]
-"""Conditions of which a row has to meet one. Each is tested for itself, as access methods are."""
+"""Conditions of which a row has to meet one. Each is tested alone, as access methods are."""
 
 # Django's own lookups that null doesn't meet.
 _COMPARISONS: Final = frozenset({"exact", "iexact", "in", "gt", "gte", "lt", "lte", "range"})
@@ -191,7 +191,7 @@ def _branches(model: type[Model], alternatives: Alternatives) -> Iterator[Q]:
 
     In one condition, a join for one branch keeps the database from using the indexes of the others.
     But Django makes an outer join for a branch of an ``or``, and an inner one for that branch
-    alone. Only if neither nulls nor absent rows can meet it, that is the same.
+    alone. The two mean the same only if neither a null nor an absent row can meet the branch.
     """
     for each in alternatives:
         is_or = each.connector == Q.OR and not each.negated
@@ -208,7 +208,7 @@ def _without_joins(model: type[Model], branches: Iterable[Q]) -> Q:
 
 
 def _needs_rows(model: type[Model], condition: Q) -> bool:
-    """Tell whether a condition surely is not met by nulls, nor where a related row is absent."""
+    """Tell whether a condition surely needs a related row, and no null in it, to be met."""
     return not condition.negated and all(
         _needs_rows(model, child)
         if isinstance(child, Q)

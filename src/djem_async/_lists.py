@@ -76,8 +76,8 @@ class _ListCheck(PermissionCheck):
 
     def ask(self, source: Source) -> Flow[bool | Alternatives]:
         form = self._forms[source]
-        condition, _ = yield from self.ask_form(source, form, blocking=self._is_blocking)
-        return condition if isinstance(condition, bool) else (condition,)
+        granted, _ = yield from self.ask_form(source, form, blocking=self._is_blocking)
+        return granted
 
 
 def expression_for(user: object, perm: str, model: type[Model]) -> Flow[Combinable]:

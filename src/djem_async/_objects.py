@@ -5,11 +5,11 @@ from functools import partial
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
-from django.db.models import Model, Q
+from django.db.models import Model
 
 from ._backends import answers, ask
 from ._check_logs import logged, note, note_model_level
-from ._conditions import condition_of
+from ._conditions import Alternatives, condition_of
 from ._decision import decide, decide_by_methods, decide_for_user, first_grant
 from ._entries import Entries, Entry
 from ._flow import Call, Flow, decision_of
@@ -123,7 +123,7 @@ class PermissionCheck:
 
     def ask_form(
         self, source: Source, form: Callable[[Any], object], *, blocking: bool = True
-    ) -> Flow[tuple[bool | Q, Entries]]:
+    ) -> Flow[tuple[bool | Alternatives, Entries]]:
         """Ask the query form of an access method for its condition.
 
         Args:
@@ -135,7 +135,8 @@ class PermissionCheck:
             The condition, and what the form logged.
         """
         call = Call(condition_of, None, (form, self.argument(source)), blocking=blocking)
-        return (yield from self.ask_method(call))
+        condition, entries = yield from self.ask_method(call)
+        return condition if isinstance(condition, bool) else (condition,), entries
 
     def argument(self, source: Source) -> object:
         """Return what an access method is given."""
@@ -183,10 +184,7 @@ class _ObjectCheck(PermissionCheck):
         super().__init__(check, perm)
         self._obj = obj
         self._sources = sources
-        # Without one, nothing is remembered: another instance of the row may not have the methods
-        # that this one has of its own.
-        own: dict[str, Any] = obj.__dict__
-        self._key = object_key(obj) if all_names_for(perm).isdisjoint(own) else None
+        self._key = key_for(perm, obj)
         self._methods: dict[Source, Forms] = {}
         self._decisions: dict[Source, Decision] = {}
 
@@ -251,6 +249,13 @@ class _ObjectCheck(PermissionCheck):
     def _slot(self, source: Source) -> Source | None:
         """Return where the decision of a source is kept: with that of all if it is the only one."""
         return source if len(self._methods) > 1 else None
+
+
+def key_for(perm: str, obj: Any) -> ObjectKey | None:
+    """Return the key under which decisions on an object are remembered, None if they are not."""
+    # Another instance of the row may not have the methods that this one has of its own.
+    own: dict[str, Any] = obj.__dict__
+    return object_key(obj) if all_names_for(perm).isdisjoint(own) else None
 
 
 @nonblocking

@@ -14,10 +14,10 @@ from ._decision import decide
 from ._flow import Call, Each, Flow
 from ._lazy import checked_name, unwrapped
 from ._look_up import learn
-from ._objects import PermissionCheck, check_by_methods
+from ._objects import PermissionCheck, check_by_methods, key_for
 from ._running import Check
-from ._store import ObjectKey, decision, object_key
-from .access import MethodNames, all_names_for, find_access_methods
+from ._store import ObjectKey, decision
+from .access import MethodNames, find_access_methods
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -39,10 +39,7 @@ def prefetch(user: object, perms: Iterable[str], objects: Iterable[Model]) -> Fl
     names = dict.fromkeys(map(checked_name, perms))
     check = Check(user)
     # A queryset is fetched where queries may be made.
-    found: list[Any] = yield Call(_fetched, None, (objects,))
-    for obj in found:
-        if not issubclass(type(obj), Model):
-            raise TypeError(f"The objects must be model instances, not {type(obj).__name__}.")
+    found: list[Model] = yield Call(_fetched, None, (objects,))
     learn(check)
     left: list[tuple[str, Model]] = []
     with unlogged(check):
@@ -57,18 +54,17 @@ def prefetch(user: object, perms: Iterable[str], objects: Iterable[Model]) -> Fl
 def _fetched(objects: Iterable[Any]) -> list[Any]:
     if isinstance(objects, Model):
         raise TypeError("Give the objects in a list, even a single one.")
-    return [unwrapped(obj) for obj in objects]
-
-
-def _saved(objects: list[Any], perm: str) -> Objects:
-    """Return the objects on which a decision can be remembered."""
-    found: Objects = {}
-    own = all_names_for(perm)
-    for obj in objects:
-        key = object_key(obj)
-        if key is not None and own.isdisjoint(obj.__dict__):
-            found[key] = obj
+    found = [unwrapped(obj) for obj in objects]
+    for obj in found:
+        if not issubclass(type(obj), Model):
+            raise TypeError(f"The objects must be model instances, not {type(obj).__name__}.")
     return found
+
+
+def _saved(objects: list[Model], perm: str) -> Objects:
+    """Return the objects on which a decision can be remembered."""
+    keys = ((key_for(perm, obj), obj) for obj in objects)
+    return {key: obj for key, obj in keys if key is not None}
 
 
 def _alone(check: Check, perm: str, obj: Model) -> Flow[bool]:
@@ -115,10 +111,9 @@ class _ManyCheck(PermissionCheck):
         for each in methods:
             if each.query_name is not None:
                 form = getattr(model, each.query_name)
-                condition, entries = yield from self.ask_form(each.source, form)
+                granted, entries = yield from self.ask_form(each.source, form)
                 # As a check keeps it: with that of all if it is the only one.
                 slot = each.source if len(methods) > 1 else None
-                granted = condition if isinstance(condition, bool) else (condition,)
                 answers.append((slot, as_expression(model, granted), entries))
         rows = model._base_manager.using(alias)
         keys = {key.pk: key for key in objects}

@@ -274,8 +274,8 @@ def find_query_forms(model: type[Model], perm: str) -> dict[Source, Callable[[An
     """
     found: dict[Source, Callable[[Any], object]] = {}
     for source, *names, query in names_for(perm):
-        python = next((name for name in names if _defines(model, name)), None)
-        if python is not None and is_nearer(model, names, (query,)):
+        if is_nearer(model, names, (query,)):
+            python = next(name for name in names if _defines(model, name))
             argument = "user" if source == "user" else "groups"
             raise NoQueryFormError(
                 f"There is no list of what {model.__name__}.{python} grants, because it decides one"
