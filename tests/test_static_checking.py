@@ -1,7 +1,5 @@
 """Type checkers find what is wrong in the programs of ``tests/typing``, and nothing else."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -9,17 +7,14 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from inspect import cleandoc
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
 import djem_async
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 HERE = Path(__file__).parent
 PACKAGE = Path(djem_async.__file__).parent

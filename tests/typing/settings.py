@@ -2,10 +2,7 @@
 
 SECRET_KEY = "only for tests"
 AUTH_USER_MODEL = "shop.User"
-AUTHENTICATION_BACKENDS = [
-    "django.contrib.auth.backends.ModelBackend",
-    "djem_async.auth.ObjectPermissionsBackend",
-]
+AUTHENTICATION_BACKENDS = ["djem_async.auth.ModelBackend"]
 INSTALLED_APPS = [
     "django.contrib.auth",
     "django.contrib.contenttypes",

@@ -54,6 +54,8 @@ _USERS: Final = (
 )
 _VIEW_MIXINS: Final = (
     "django.contrib.auth.mixins.PermissionRequiredMixin",
+    "djem_async.auth.mixins.ObjectPermissionRequiredMixin",
+    "djem_async.auth.mixins.PermissionListMixin",
     "djem_async.auth.mixins.PermissionRequiredMixin",
 )
 _VIEW_DECORATORS: Final = (
@@ -191,20 +193,19 @@ class DjemPlugin(Plugin):
         signature = ctx.default_signature
         if name == "ahas_module_perms" or not ctx.args:
             return signature
-        owners: set[str] | None = None
+        perms: list[str] = []
         for argument in ctx.args[0]:
             for perm, node in names(argument):
                 if problem := self._project.problem_of(perm):
                     ctx.api.fail(problem, node, code=PERM)
-                else:
-                    models = set(self._project.owners.get(perm, ()))
-                    owners = models if owners is None else owners & models
-        return self._narrowed(signature, owners) if owners else signature
+                elif perm in self._project.owners:
+                    perms.append(perm)
+        return self._narrowed(signature, perms) if perms else signature
 
-    def _narrowed(self, signature: CallableType, owners: set[str]) -> CallableType:
-        """Let the object be of the models that own a permission, and leave the rest to mypy."""
-        models = [self._info(owner) for owner in sorted(owners)]
-        if "obj" not in signature.arg_names or not models or None in models:
+    def _narrowed(self, signature: CallableType, perms: list[str]) -> CallableType:
+        """Let the object be of the models that own all permissions, and leave the rest to mypy."""
+        models = [self._info(owner) for owner in sorted(self._project.owners_of(perms))]
+        if "obj" not in signature.arg_names or None in models:
             return signature
         types = list(signature.arg_types)
         types[signature.arg_names.index("obj")] = UnionType.make_union(

@@ -6,7 +6,6 @@ answers that it gets before all types are complete. What is not known to be wron
 
 from __future__ import annotations
 
-import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
@@ -30,10 +29,11 @@ from mypy.types import (
     get_proper_type,
 )
 
-from ._project import Project, did_you_mean
+from ._project import ACCESS_METHOD, Project, did_you_mean
 from ._report import ACCESS, Report
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Iterator, Sequence
 
     from mypy.nodes import ArgKind, Context, SymbolNode, TypeInfo
@@ -48,7 +48,6 @@ _CONDITIONS: Final = (
     "django.db.models.expressions.Combinable",
     "django.db.models.expressions.BaseExpression",
 )
-_ACCESS_METHOD: Final = re.compile(r"_(a|q|)(user|group)_can_(.*)")
 _NO_INSTANCES: Final = (NoneType, TupleType, TypedDictType, CallableType, Overloaded, TypeType)
 
 
@@ -93,14 +92,14 @@ def check_model(
         )
         if problem:
             report(f"{title}() {problem}", place, ACCESS)
-        form, _, codename = cast("re.Match[str]", _ACCESS_METHOD.fullmatch(name)).groups()
+        form, _, codename = cast("re.Match[str]", ACCESS_METHOD.fullmatch(name)).groups()
         if form == "q":
             _report_hidden(info, name, report)
         known = project.codenames.get(info.fullname)
         if known is None or codename in known:
             continue
-        # A mixin may serve several models, each by some of its methods.
-        if is_own or not any(codename in others for others in project.codenames.values()):
+        # It may be for a permission of another model: a parent object decides about ``add_child``.
+        if not any(codename in others for others in project.codenames.values()):
             guess = did_you_mean(get_close_matches(codename, known, n=1))
             report(f'{title}: {info.name} has no permission "{codename}"{guess}', place, ACCESS)
 
@@ -110,7 +109,7 @@ def _access_methods(info: TypeInfo) -> dict[str, tuple[TypeInfo, SymbolNode]]:
     found: dict[str, tuple[TypeInfo, SymbolNode]] = {}
     for base in info.mro:
         for name, symbol in base.names.items():
-            if _ACCESS_METHOD.fullmatch(name) and symbol.node is not None:
+            if ACCESS_METHOD.fullmatch(name) and symbol.node is not None:
                 found.setdefault(name, (base, symbol.node))
     return found
 
@@ -154,7 +153,7 @@ def _signature_problem(
     options: Options,
 ) -> str | None:
     """Say what is wrong with the signature of an access method, and how it should be."""
-    form, source, _ = cast("re.Match[str]", _ACCESS_METHOD.fullmatch(name)).groups()
+    form, source, _ = cast("re.Match[str]", ACCESS_METHOD.fullmatch(name)).groups()
     problems = [list(_problems(each, source, form, project, options)) for each in signatures]
     if form == "q" and not _may_be_class_method(node, signatures):
         problems = [["is not a class method", *each] for each in problems or [[]]]

@@ -5,22 +5,25 @@ from __future__ import annotations
 import configparser
 import hashlib
 import json
+import re
 import sys
 import tomllib
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mypy.modulefinder import mypy_path
 from mypy_django_plugin.config import DjangoPluginConfig
 from mypy_django_plugin.django.context import DjangoContext
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from mypy.options import Options
+
+ACCESS_METHOD: Final = re.compile(r"_(a|q|)(user|group)_can_(.*)")
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,9 @@ class Project:
     """What only the running Django project knows. Classes are given by their full names."""
 
     owners: dict[str, list[str]]
-    """The models that each permission belongs to."""
+    """The models that own each permission: they declare it, or have an access method for it."""
+    lineages: dict[str, list[str]]
+    """The models that each model inherits from, itself included."""
     codenames: dict[str, list[str]]
     """The permissions of each model, including inherited ones, without the app label."""
     modules: dict[str, str]
@@ -54,12 +59,15 @@ class Project:
 
         from .._lineage import codenames, lineage
 
-        project = cls({}, {}, {}, [], _ancestors(Group), _extra_permissions(options.config_file))
+        project = cls(
+            {}, {}, {}, {}, [], _ancestors(Group), _extra_permissions(options.config_file)
+        )
         models = django.apps_registry.get_models()
         modules = {_full_name(model): model.__module__ for model in models}
         project.modules.update({k: module for k, module in modules.items() if _has_types(module)})
         for model in models:
             name = _full_name(model)
+            project.lineages[name] = [_full_name(opts.model) for opts in lineage(model)]
             for opts in lineage(model):
                 declared = sorted(codenames(opts))
                 project.codenames.setdefault(name, []).extend(declared)
@@ -71,7 +79,36 @@ class Project:
                 for field in model._meta.many_to_many:
                     if field.name == "groups":
                         project.groups.extend(_ancestors(field.related_model))
+        project._add_owners_by_method(models)
         return project
+
+    def _add_owners_by_method(self, models: Iterable[type[Any]]) -> None:
+        declared = {perm: perm.partition(".")[2] for perm in self.owners}
+        for model in models:
+            found = map(
+                ACCESS_METHOD.fullmatch, (name for cls in model.__mro__ for name in vars(cls))
+            )
+            codenames = {match[3] for match in found if match}
+            name = _full_name(model)
+            for perm, codename in declared.items():
+                if codename in codenames.difference(self.codenames[name]):
+                    self.owners[perm].append(name)
+
+    def owners_of(self, perms: Iterable[str]) -> set[str]:
+        """Return the models that own all of several permissions.
+
+        Those that inherit from another one of them are left out.
+
+        Args:
+            perms: The permissions.
+        """
+        wanted = [self.owners[perm] for perm in perms]
+        owners = {
+            model
+            for model, lineage in self.lineages.items()
+            if not any(each.isdisjoint(lineage) for each in map(set, wanted))
+        }
+        return {model for model in owners if owners.isdisjoint(self.lineages[model][1:])}
 
     def digest(self) -> str:
         """Return a hash of all of it."""

@@ -10,12 +10,19 @@ from django.contrib.auth.models import AnonymousUser, Group
 from django.contrib.auth.models import User as DjangoUser
 from django.db import models
 from django.http import HttpRequest, HttpResponse
-from django.views import View
+from django.views import View, generic
 
-from djem_async.auth import ObjectPermissionsBackend, PermissionRequiredMixin, permission_required
+from djem_async.auth import (
+    Lookup,
+    ObjectPermissionRequiredMixin,
+    ObjectPermissionsBackend,
+    PermissionListMixin,
+    PermissionRequiredMixin,
+    permission_required,
+)
 from djem_async.protocols import SupportsObjectPermissions
 
-from .models import Crate, Product, RefundedOrder, Supplier, User
+from .models import Crate, Perm, Product, RefundedOrder, Supplier, User
 
 USE: Final = "shop.use_product"
 OFTEN = "shop.anything"
@@ -23,6 +30,10 @@ OFTEN = "shop.anything"
 
 class SpecialProduct(Product):
     pass
+
+
+class Names:
+    OFTEN = "shop.anything"
 
 
 def sync_checks(user: User, product: Product, anything: Any, text: str) -> None:
@@ -35,6 +46,8 @@ def sync_checks(user: User, product: Product, anything: Any, text: str) -> None:
     user.has_perm("auth.add_group", Group())
     user.has_perm(text, product)
     user.has_perm(OFTEN, product)
+    user.has_perm(Names.OFTEN, product)
+    user.has_perm(Names().OFTEN, product)
     user.has_perm(f"shop.{text}_product", product)
     user.has_perm("legacy.anything", product)
     user.has_perm("shop.made_by_migration", product)
@@ -46,10 +59,17 @@ def sync_checks(user: User, product: Product, anything: Any, text: str) -> None:
     user.has_module_perms("shop")
 
 
+def of_another_model(user: User, supplier: Supplier) -> None:
+    user.has_perm("shop.add_product", supplier)
+    user.has_perms(["shop.add_product", "shop.manage_supplier"], supplier)
+    user.has_perm(Perm.MANAGE, supplier)
+
+
 def inherited(user: User, crate: Crate, order: RefundedOrder) -> None:
     user.has_perm("shop.t", crate)
     user.has_perm("shop.t", order)
     user.has_perm("shop.view_refundedorder", order)
+    user.has_perms(["shop.t", "shop.view_refundedorder"], order)
 
 
 async def async_checks(user: User, product: Product, supplier: Supplier | None) -> bool:
@@ -112,3 +132,18 @@ class DetailView(PermissionRequiredMixin, View):
 
 class ComputedView(PermissionRequiredMixin, View):
     permission_required = required()
+
+
+@permission_required(("shop.use_product", Lookup(Product.objects.all(), "product", name="name")))
+async def found_view(request: HttpRequest, product: Product) -> HttpResponse:
+    return HttpResponse()
+
+
+class EditView(ObjectPermissionRequiredMixin, generic.DetailView[Product]):
+    model = Product
+    permission_required = "shop.use_product"
+
+
+class Products(PermissionListMixin, generic.ListView[Product]):
+    model = Product
+    permission_required = "shop.view_product"

@@ -1,6 +1,6 @@
 """Django finds the models here, and so mypy's plugins know their permissions."""
 
-from .base import Category, Product, Supplier, User
+from .base import Category, Perm, Product, Supplier, User
 from .right import Crate, Parcel, RefundedOrder, Shipment
 from .wrong import Box, Label, Pallet
 
@@ -11,6 +11,7 @@ __all__ = [
     "Label",
     "Pallet",
     "Parcel",
+    "Perm",
     "Product",
     "RefundedOrder",
     "Shipment",

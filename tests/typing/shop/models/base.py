@@ -34,6 +34,17 @@ class Supplier(models.Model):
     class Meta:
         permissions = [("manage_supplier", "Can manage suppliers")]
 
+    def _user_can_add_product(self, user: User) -> bool:
+        """Decide for a product that does not exist yet."""
+        return user.is_staff
+
+
+class Perm(models.TextChoices):
+    USE = "shop.use_product", "Use products"
+    MANAGE = "shop.manage_supplier"
+    TYPO = "shop.use_produckt", "Use products"
+    PLAIN_TYPO = "shop.use_produkt"
+
 
 class Product(models.Model):
     anything: Any

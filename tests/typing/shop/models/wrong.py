@@ -101,7 +101,6 @@ class Pallet(models.Model):
     def _user_can_delte_pallet(self, user: User) -> bool: return True  # E: djem-access "did you mean "delete_pallet"?"
     async def _agroup_can_mvoe_pallet(self, groups: QuerySet[Group]) -> bool: return True  # E: djem-access "did you mean "move_pallet"?"
     def _user_can_(self, user: User) -> bool: return True  # E: djem-access """"
-    def _user_can_manage_supplier(self, user: User) -> bool: return True  # E: djem-access ""manage_supplier""
     def _user_can_xyzzy(self) -> bool: return True  # E: djem-access "user" # E: djem-access ""xyzzy""
 
     _group_can_changepallet = None  # E: djem-access "did you mean "change_pallet"?"
