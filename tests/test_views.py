@@ -1,34 +1,26 @@
 """Views that require permissions: the decorator, and what it shares with the mixin."""
 
-from __future__ import annotations
-
 import inspect
 import itertools
 from functools import partial
 
 import pytest
-from asgiref.sync import AsyncToSync, async_to_sync, iscoroutinefunction, markcoroutinefunction
+from asgiref.sync import AsyncToSync, iscoroutinefunction, markcoroutinefunction
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import AnonymousUser, Permission
 from django.contrib.contenttypes.models import ContentType
 from django.contrib.sessions.models import Session
-from django.core.exceptions import ImproperlyConfigured, PermissionDenied
+from django.core.exceptions import ImproperlyConfigured
 from django.http import Http404
-from django.test import RequestFactory
 from django.urls import path, re_path
-from django.utils.decorators import method_decorator
-from django.utils.functional import SimpleLazyObject
-from django.views import View
 
-from djem_async.auth import ObjectPermissionsBackend, permission_required
-from djem_async.exceptions import NotADecisionError
+from djem_async.auth import permission_required
 
 from .conftest import adeny, deny, grant
 from .testapp.models import Document, OtherThing, SpecialThing, Thing, ThingProxy, User
-from .testapp.views import USE_THING, Run, Site, function_view, view_class
+from .testapp.views import KINDS, USE_THING, Site, function_view
 
 MODES = ["sync", "async"]
-KINDS = [*itertools.product(["function", "class"], MODES)]
 CHANGE_THING = ("testapp.change_thing", "pk")
 
 
@@ -45,34 +37,10 @@ def functions(request, settings, db):
     return Site(settings, "function", request.param, request.param)
 
 
-@pytest.fixture(params=KINDS, ids="-".join)
-def visit(request):
-    """Call a view without a server: ``visit(user, perms, **view_kwargs)``.
-
-    It returns what the view ran with, or None if the user was denied.
-    """
-    kind, mode = request.param
-
-    def call(user, perms, **view_kwargs) -> Run | None:
-        async def auser():
-            return user
-
-        runs: list[Run] = []
-        get = RequestFactory().get("/")
-        get.user, get.auser = user, auser
-        if kind == "function":
-            view = permission_required(*perms, raise_exception=True)(function_view(mode, runs))
-        else:
-            names = {"permission_required": perms, "raise_exception": True}
-            view = view_class(mode, runs, **names).as_view()
-        try:
-            (view if mode == "sync" else async_to_sync(view))(get, **view_kwargs)
-        except PermissionDenied:
-            assert not runs
-            return None
-        return runs[0]
-
-    return call
+@pytest.fixture
+def visit(site):
+    """Call a view without a server: ``visit(user, perms, **view_kwargs)``, see `Site.run_of`."""
+    return site.run_of
 
 
 # Granted
@@ -244,13 +212,8 @@ def test_name_that_does_not_exist_is_denied(visit, user, superuser, thing):
         assert visit(asking, ["testapp.use_thing"])
 
 
-class GrantsAll(ObjectPermissionsBackend):
-    def has_perm(self, user_obj, perm, obj=None):
-        return True
-
-
 def test_backend_that_grants_all(visit, settings, thing):
-    settings.AUTHENTICATION_BACKENDS = [f"{__name__}.GrantsAll"]
+    settings.AUTHENTICATION_BACKENDS = ["tests.backends.Grants"]
 
     assert visit(AnonymousUser(), ["testapp.whatever", USE_THING], pk=thing.pk)
     for name in ("use_thing", ".use_thing", "testapp.", ".", ""):
@@ -294,7 +257,7 @@ def test_nothing_required_is_refused(visit, superuser):
 @pytest.mark.parametrize(
     ("perms", "message"),
     [
-        ([USE_THING], r"testapp\.use_thing .* more than one model"),
+        ([("testapp.use_both", "pk")], r"testapp\.use_both .* more than one model"),
         ([("testapp.change_thing", "thing_pk")], "'thing_pk'"),
         ([CHANGE_THING, ("testapp.change_otherthing", "pk")], "already holds a Thing"),
         ([CHANGE_THING, ("testapp.change_specialthing", "pk")], "already holds a Thing"),
@@ -303,7 +266,8 @@ def test_nothing_required_is_refused(visit, superuser):
 def test_objects_that_cannot_be_found(visit, superuser, perms, message):
     special = SpecialThing.objects.create()
     OtherThing.objects.create(pk=special.pk)
-    create_permission("otherthing", "use_thing")
+    create_permission("thing", "use_both")
+    create_permission("otherthing", "use_both")
 
     with pytest.raises(ImproperlyConfigured, match=message):
         visit(superuser, perms, pk=special.pk)
@@ -319,47 +283,6 @@ def test_argument_that_already_holds_an_object(visit, user, superuser, access_me
     converted = Thing(pk=7, name="converted")
     assert visit(user, [USE_THING], pk=converted).kwargs["pk"] is converted
     assert visit(user, [USE_THING], pk=Thing(pk=7)) is None
-
-
-# The user's answer
-
-
-class Asked:
-    """A user of another kind, whose answer is given."""
-
-    def __init__(self, answer):
-        self.answer = answer
-
-    def has_perm(self, perm, obj=None):
-        return self.answer
-
-
-class AsyncAsked(Asked):
-    async def has_perm(self, perm, obj=None):
-        return self.answer
-
-
-@pytest.mark.parametrize("kind", [Asked, AsyncAsked])
-@pytest.mark.parametrize("answer", [True, False, None])
-def test_answer_of_another_user_class_decides(visit, kind, answer):
-    assert (visit(kind(answer), ["testapp.use_thing"]) is not None) is (answer is True)
-
-
-def test_user_that_cannot_answer_is_an_error(visit):
-    for answer in (deny, (x for x in "x")):
-        with pytest.raises(NotADecisionError):
-            visit(Asked(answer), ["testapp.use_thing"])
-    with pytest.raises((AttributeError, TypeError), match="has_perm"):
-        visit(object(), ["testapp.use_thing"])
-
-
-@pytest.mark.parametrize(("name", "override"), [("has_perm", deny), ("ahas_perm", adeny)])
-def test_override_of_one_form_counts_for_both(visit, access_methods, name, override):
-    user = User(is_superuser=True)
-    access_methods(User, **{name: override})
-
-    for asked in (user, SimpleLazyObject(lambda: user)):
-        assert visit(asked, ["testapp.use_thing"]) is None
 
 
 @pytest.mark.parametrize("kind", ["function", "class"])
@@ -436,22 +359,3 @@ def test_stacked_decorators_must_all_grant(functions, user, thing, access_method
     assert functions.get(f"/{thing.pk}/").url.startswith("/first/?")
     assert functions.get(f"/{thing.pk}/", user).status_code == (200 if granted == "both" else 302)
     assert [run.kwargs for run in functions.runs] == [{"pk": thing}] * (granted == "both")
-
-
-def test_method_decorator(functions, user, thing):
-    view = function_view(functions.mode, functions.runs)
-
-    def handle(self, request, **kwargs):
-        return view(request, **kwargs)
-
-    async def async_handle(self, request, **kwargs):
-        return await view(request, **kwargs)
-
-    handler = handle if functions.mode == "sync" else async_handle
-    require = method_decorator(permission_required(USE_THING, raise_exception=True))
-    functions.serve(type("V", (View,), {"get": require(handler)}).as_view(), "<int:pk>/")
-
-    for method in ("GET", "HEAD"):
-        assert functions.get(f"/{thing.pk}/", method=method).status_code == 403
-    assert functions.get(f"/{thing.pk}/", user).status_code == 200
-    assert [run.kwargs for run in functions.runs] == [{"pk": thing}]

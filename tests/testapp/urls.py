@@ -9,6 +9,4 @@ urlpatterns = [
     path("async/<str:pk>/", views.async_thing),
     path("class/<str:pk>/", views.ThingView.as_view()),
     path("async-class/<str:pk>/", views.AsyncThingView.as_view()),
-    path("page/<str:pk>/", views.page),
-    path("cold-page/<str:pk>/", views.cold_page),
 ]

@@ -1,22 +1,17 @@
 """Views that require permissions, in every form, and a site that serves them."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any, NamedTuple
+import itertools
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from asgiref.sync import async_to_sync
-from django.http import HttpResponse
-from django.shortcuts import render
-from django.test import AsyncClient, Client
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.test import AsyncClient, Client, RequestFactory
 from django.urls import path
 from django.views import View
 
 from djem_async.auth import PermissionRequiredMixin, permission_required
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from django.http import HttpRequest
 
 
 class Run(NamedTuple):
@@ -55,6 +50,16 @@ def view_class(mode: str, runs: list[Run], **attributes: Any) -> type[View]:
     return type("RequiringView", (PermissionRequiredMixin, View), {**methods, **attributes})
 
 
+def bare(**attributes: Any) -> HttpRequest:
+    """Make a request without a user, or with these attributes."""
+    get = RequestFactory().get("/")
+    vars(get).update(attributes)
+    return get
+
+
+KINDS = [*itertools.product(["function", "class"], ["sync", "async"])]
+
+
 class Site:
     """Serves views of one kind, and asks them with one of Django's clients.
 
@@ -79,6 +84,23 @@ class Site:
         if self.kind == "function":
             return permission_required(*perms, **options)(function_view(self.mode, self.runs))
         return view_class(self.mode, self.runs, permission_required=perms, **options).as_view()
+
+    def visit(self, get: HttpRequest, *perms: Any, **options: Any) -> Any:
+        """Call a view that requires permissions, without a server, and return its response."""
+        kwargs = options.pop("view_kwargs", {})
+        view = self.view(*perms, **options)
+        self.runs.clear()
+        return (view if self.mode == "sync" else async_to_sync(view))(get, **kwargs)
+
+    def run_of(self, user: Any, perms: Any, **view_kwargs: Any) -> Run | None:
+        """Return what a view ran with, None if the user was denied."""
+        options = {"raise_exception": True, "view_kwargs": view_kwargs}
+        try:
+            self.visit(bare(user=user), *perms, **options)
+        except PermissionDenied:
+            assert not self.runs
+            return None
+        return self.runs[0]
 
     def require(self, *perms: Any, route: str = "<str:pk>/", **options: Any) -> None:
         """Serve a view that requires permissions."""
@@ -137,17 +159,3 @@ class AsyncThingView(PermissionRequiredMixin, View):
 
     async def get(self, request: HttpRequest, pk: Any) -> HttpResponse:
         return HttpResponse(f"{pk} for {await request.auser()}")
-
-
-@permission_required(USE_THING)
-async def page(request: HttpRequest, pk: Any) -> HttpResponse:
-    """Render a template on the event loop, by what the decorator has found out."""
-    return render(request, "testapp/thing.html", {"user": await request.auser(), "thing": pk})
-
-
-async def cold_page(request: HttpRequest, pk: Any) -> HttpResponse:
-    """Render a template on the event loop, though nothing is known about the user yet."""
-    from .models import Thing
-
-    context = {"user": await request.auser(), "thing": await Thing.objects.aget(pk=pk)}
-    return render(request, "testapp/thing.html", context)

@@ -1,99 +1,187 @@
-"""Deciding whether a view may run, for the decorator and the mixin."""
+"""Deciding whether a view may run, for the decorator and the mixins."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias
+from functools import lru_cache
+from typing import Any, Final, TypeAlias
 
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Permission
-from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.apps import apps
+from django.contrib.auth.models import Permission
+from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db.models import Model
-from django.http import Http404
-from django.shortcuts import aget_object_or_404, get_object_or_404
 
-from .._backends import ask
-from .._flow import Call, Flow
-from .._twins import required_forms
+from .. import conf as settings
+from .._flow import Call, Flow, where_allowed
+from .._lazy import plain_text
+from .._lineage import models_with
+from .._methods import has_access_method, owns_by_method
+from .._objects import ask_user, denial_of
+from ._users import user_of
+from .lookup import Lookup, fetch, is_storable
 
-ViewPermission: TypeAlias = str | tuple[str, str]
-"""The name of a permission, or that and the view argument with the object's primary key."""
+ViewPermission: TypeAlias = str | tuple[str, str | Lookup]
+"""The name of a permission; or that and how to find the object: a `Lookup`, or the view argument
+with its primary key."""
+
+
+LATE: Final = (
+    "{} authenticates after its permissions would be checked, so another user might be checked. Use"
+    " a permission class of the framework, which asks `request.user.has_perm(perm, obj)`."
+)
+
+
+def authenticates_late(kind: object) -> bool:
+    """Tell whether a class is a view that authenticates by itself, as in Django REST framework."""
+    return hasattr(kind, "perform_authentication")
 
 
 def validated(perms: Iterable[Any]) -> tuple[ViewPermission, ...]:
     """Check the form of the permissions that a view requires.
 
     Args:
-        perms: Permission names, and pairs of a name and a view argument.
+        perms: Permission names, and pairs of a name and a view argument or a `Lookup`.
 
     Raises:
-        ImproperlyConfigured: There are none, or one is neither a string nor such a pair.
+        ImproperlyConfigured: There are none, one is neither a string nor such a pair, or two
+            different objects are to be passed in one argument.
     """
     if isinstance(perms, (str, Mapping)):
         raise ImproperlyConfigured(
             f"The required permissions are given as {perms!r}. Give a sequence of names and pairs."
         )
     checked: list[ViewPermission] = []
+    into: dict[str, str | Lookup] = {}
     for perm in perms:
         match perm:
             case str():
                 checked.append(perm)
+                continue
             case (str() as name, str() as argument) if argument.isidentifier():
+                _take(into, argument, argument)
                 checked.append((name, argument))
+            case (str() as name, Lookup() as lookup):
+                _take(into, lookup.into, lookup)
+                checked.append((name, lookup))
             case _:
                 raise ImproperlyConfigured(
                     f"{perm!r} is not a permission that a view can require. Give the name of a"
                     " permission, or a pair: that name and the view argument that holds the"
-                    " primary key of the object."
+                    " primary key of the object, or a Lookup that finds it."
                 )
     if not checked:
         raise ImproperlyConfigured("No permission is required. Name at least one.")
     return tuple(checked)
 
 
+def _take(into: dict[str, str | Lookup], argument: str, where: str | Lookup) -> None:
+    if into.setdefault(argument, where) != where:
+        raise ImproperlyConfigured(
+            f"Two different objects are to be passed to the view as {argument!r}. Use an argument"
+            " for each. For several permissions on one object, use the same Lookup."
+        )
+
+
 def authorize(
-    user: AbstractBaseUser | AnonymousUser,
-    perms: Iterable[ViewPermission],
-    view_kwargs: dict[str, Any],
-) -> Flow[bool]:
-    """Decide whether a user may run a view, fetching the objects concerned.
+    request: object, perms: Iterable[ViewPermission], view_kwargs: dict[str, Any]
+) -> Flow[PermissionDenied | None]:
+    """Decide whether the user of a request may run a view, fetching the objects concerned.
+
+    Args:
+        request: The request.
+        perms: What the view requires; all of it must be granted.
+        view_kwargs: The arguments of the view. If all is granted, the objects take the place of
+            the arguments that found them.
+
+    Returns:
+        What to raise if the view may not run, None if it may.
+
+    Raises:
+        Http404: There is no such object.
+        ImproperlyConfigured: The view has no such argument, or it names two different objects.
+    """
+    user = yield from user_of(request)
+    fetched: dict[Lookup, Model] = {}
+    passed: dict[str, Any] = {}
+    for perm in perms:
+        if isinstance(perm, str):
+            denial = yield from denied(user, perm)
+        else:
+            name, where = perm
+            lookup = (yield from _by_key(name, where)) if isinstance(where, str) else where
+            if lookup is None:
+                return denial_of(user, name)
+            if lookup not in fetched:
+                fetched[lookup] = yield from _object(lookup, name, view_kwargs, passed)
+            obj = passed[lookup.into] = fetched[lookup]
+            denial = yield from denied(user, name, obj)
+        if denial is not None:
+            return denial
+    for lookup in fetched:
+        for argument in lookup.arguments:
+            view_kwargs.pop(argument, None)
+    view_kwargs.update(passed)
+    return None
+
+
+def denied(user: Any, perm: str, obj: Model | None = None) -> Flow[PermissionDenied | None]:
+    """Ask a user for a permission, as a view does.
 
     Args:
         user: The user.
-        perms: What the view requires; all of it must be granted.
-        view_kwargs: The arguments of the view. An object that has been fetched replaces its
-            primary key.
+        perm: The permission. A malformed name is denied, and so is one that does not exist.
+        obj: The object, None for the model level.
 
     Returns:
-        Whether the view may run.
-
-    Raises:
-        Http404: There is no object with that primary key.
-        ImproperlyConfigured: The view has no such argument, or it names two different objects.
+        What to raise if it is denied, None if it is granted.
     """
-    for perm in perms:
-        obj: Model | None = None
-        name = perm if isinstance(perm, str) else perm[0]
-        app_label, _, codename = name.partition(".")
-        if not (app_label and codename):
-            return False
-        if not isinstance(perm, str):
-            model = yield from _model_of(name)
-            if model is None:
-                return False
-            argument = perm[1]
-            if argument not in view_kwargs:
-                raise ImproperlyConfigured(
-                    f"The view requires {name} on the object given by {argument!r}, but its URL"
-                    " passes no keyword argument of that name."
-                )
-            obj = view_kwargs[argument] = yield from _object(model, view_kwargs[argument], argument)
-        if not (yield from ask(None, required_forms(user, "has_perm"), name, obj)):
-            return False
-        if obj is None and getattr(user, "is_superuser", False) and not (yield from _named(name)):
-            return False  # superusers have every permission, even one that does not exist
-    return True
+    name = plain_text(perm)
+    app_label, _, codename = name.partition(".")
+    if app_label and codename:
+        granted = yield from ask_user(user, name, obj)
+        is_superuser = yield from where_allowed(getattr, user, "is_superuser", False)
+        # Superusers have every permission, even one that does not exist.
+        if granted and (not is_superuser or (yield from _models_of(name))):
+            return None
+    return denial_of(user, name, obj)
 
 
-def _named(perm: str) -> Flow[list[Permission]]:
-    if not _is_storable(perm):
+def _by_key(perm: str, argument: str) -> Flow[Lookup | None]:
+    """Return how to find the object of a pair: in the permission's own model, by primary key."""
+    perm = plain_text(perm)
+    # Without what a model that is no more has left behind.
+    found = [model for model in (yield from _models_of(perm)) if model is not None]
+    if not found:
+        return None
+    if len(found) > 1:
+        models = ", ".join(sorted(model.__name__ for model in found))
+        raise ImproperlyConfigured(
+            f"The permission {perm} belongs to more than one model ({models}), so the object"
+            " cannot be found by it. Give the permissions different codenames, or use a Lookup."
+        )
+    (model,) = found
+    decider = _decider(perm, model)
+    if decider is not None:
+        raise ImproperlyConfigured(
+            f"The view requires {perm} on the {model.__name__} given by {argument!r}, but its"
+            f" access method is one of {decider.__name__}. If {argument!r} is the primary key of"
+            f" such an object, give Lookup({decider.__name__}, {argument!r}, pk={argument!r}) in"
+            f" place of {argument!r}."
+        )
+    return Lookup(model, argument, pk=argument)
+
+
+def _models_of(perm: str) -> Flow[list[type[Model] | None]]:
+    """Return the models that have a permission; None is one that has been removed."""
+    # A permission that has been created by hand may be deleted or moved by hand.
+    return _declaring(perm, settings.epoch) or (yield from _stored_models(perm))
+
+
+@lru_cache(maxsize=1024)
+def _declaring(perm: str, _epoch: object) -> list[type[Model] | None]:
+    return [*models_with(perm)]
+
+
+def _stored_models(perm: str) -> Flow[list[type[Model] | None]]:
+    if not is_storable(perm):
         return []
     app_label, _, codename = perm.partition(".")
     query = Permission.objects.select_related("content_type").filter(
@@ -102,56 +190,49 @@ def _named(perm: str) -> Flow[list[Permission]]:
     found: list[Permission] = yield Call(list, None, (query,))
     # Without what a database finds that compares without regard to case.
     return [
-        permission
-        for permission in found
-        if (permission.content_type.app_label, permission.codename) == (app_label, codename)
+        each.content_type.model_class()
+        for each in found
+        if (each.content_type.app_label, each.codename) == (app_label, codename)
     ]
 
 
-def _model_of(perm: str) -> Flow[type[Model] | None]:
-    # Without what a model that is no more has left behind.
-    found = [
-        model
-        for permission in (yield from _named(perm))
-        if (model := permission.content_type.model_class()) is not None
-    ]
-    if len(found) > 1:
-        models = ", ".join(sorted(model.__name__ for model in found))
+def _decider(perm: str, model: type[Model]) -> type[Model] | None:
+    """Return the one model that has the access method for a permission of another model."""
+    if has_access_method(model, perm):
+        return None
+    owners = {each for each in apps.get_models() if owns_by_method(each, perm)}
+    # Proxies and children have it from their parents.
+    first = [each for each in owners if owners.isdisjoint(each.__mro__[1:])]
+    return first[0] if len(first) == 1 else None
+
+
+def _check_arguments(lookup: Lookup, perm: str, view_kwargs: Mapping[str, object]) -> None:
+    for argument in sorted(lookup.arguments):
+        if argument not in view_kwargs:
+            raise ImproperlyConfigured(
+                f"The view requires {perm} on the object given by {argument!r}, but its URL"
+                " passes no keyword argument of that name."
+            )
+    if lookup.into in view_kwargs and lookup.into not in lookup.arguments:
         raise ImproperlyConfigured(
-            f"The permission {perm} belongs to more than one model ({models}), so the object"
-            " cannot be found by it. Give the permissions different codenames."
+            f"{lookup!r} passes the object as {lookup.into!r}, but the URL of the view passes"
+            " another argument of that name, which it does not use. Choose another name."
         )
-    return found[0] if found else None
 
 
-def _object(model: type[Model], value: object, argument: str) -> Flow[Model]:
-    if isinstance(value, model):
-        return value  # another check of this view has fetched it
-    if isinstance(value, Model):
-        raise ImproperlyConfigured(
-            f"The view argument {argument!r} already holds a {type(value).__name__}, so it cannot"
-            f" also name a {model.__name__}. Use an argument for each."
-        )
-    if not _is_storable(str(value)):
-        raise Http404(f"{value!r} is not a primary key of a {model.__name__}.")
-    try:
-        found: Model = yield Call(_get, _aget, (model, value))
-    except (ValueError, OverflowError, ValidationError) as error:
-        raise Http404(f"{value!r} is not a primary key of a {model.__name__}.") from error
-    return found
-
-
-def _is_storable(text: str) -> bool:
-    """Tell whether a database can have a text at all.
-
-    Asking for another is an error, after which PostgreSQL refuses the rest of the transaction.
-    """
-    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
-
-
-def _get(model: type[Model], pk: object) -> Model:
-    return get_object_or_404(model, pk=pk)
-
-
-async def _aget(model: type[Model], pk: object) -> Model:
-    return await aget_object_or_404(model, pk=pk)
+def _object(
+    lookup: Lookup, perm: str, arguments: Mapping[str, Any], passed: Mapping[str, Any]
+) -> Flow[Model]:
+    # It may be there already: from another permission, another decorator, a path converter.
+    found: object = passed.get(lookup.into, arguments.get(lookup.into))
+    if isinstance(found, lookup.model):
+        return found
+    _check_arguments(lookup, perm, arguments)
+    for argument, value in {**arguments, lookup.into: found}.items():
+        # Compared with a text field, an object would be what its `__str__` returns.
+        if isinstance(value, Model) and argument in {lookup.into, *lookup.arguments}:
+            raise ImproperlyConfigured(
+                f"The view argument {argument!r} already holds a {type(value).__name__}, so it"
+                f" cannot also name a {lookup.model.__name__}. Use an argument for each."
+            )
+    return (yield from fetch(lookup, arguments))
