@@ -1,7 +1,5 @@
 """The system checks: each mistake has an id, and a hint that names the fix."""
 
-from __future__ import annotations
-
 import functools
 from collections import abc
 from typing import Annotated, Any, Literal, NewType, Optional, Protocol, TypeGuard, TypeVar, Union
@@ -9,74 +7,23 @@ from typing import Annotated, Any, Literal, NewType, Optional, Protocol, TypeGua
 import pytest
 from asgiref.sync import markcoroutinefunction, sync_to_async
 from django.apps import apps as installed
-from django.contrib.auth import backends as django
 from django.contrib.auth import models as auth
-from django.contrib.auth.backends import BaseBackend, ModelBackend
 from django.contrib.auth.models import AbstractUser, Group, PermissionsMixin
-from django.core.checks import ERROR, WARNING, Tags, run_checks
+from django.core.checks import Tags, run_checks
 from django.core.management import CommandError, call_command
 from django.db import models
 from django.db.models import Manager, QuerySet
-from django.test.utils import isolate_apps
 from django.utils.functional import cached_property
 
 from djem_async import protocols
 from djem_async.access import nonblocking
-from djem_async.auth import ObjectPermissionsBackend
 from djem_async.models import Loggable, OLPMixin
-from tests.conftest import MODEL_BACKEND, OUR_BACKEND, decorated
+from tests.checks import APP, amethod, find, ids, make, method
+from tests.conftest import OUR_BACKEND, decorated
 from tests.testapp.models import Supplier, Thing, User
 
 # Django's own checks ask MySQL and MariaDB for their version.
 pytestmark = pytest.mark.django_db(databases=["default", "other"])
-
-# Model definitions of a test go to an app of Django's, emptied: an app without a user model.
-APP = "sessions"
-
-
-@pytest.fixture
-def apps():
-    with isolate_apps(f"django.contrib.{APP}") as isolated:
-        yield isolated
-
-
-def find(app_configs: Any = None, tags: Any = None) -> list[Any]:
-    """Run Django's checks and keep the messages of this package."""
-    found = run_checks(app_configs=app_configs, tags=tags)
-    return [message for message in found if message.id.startswith("djem_async.")]
-
-
-def ids(messages: list[Any]) -> list[str]:
-    assert all(message.hint for message in messages)
-    for message in messages:
-        level = ERROR if message.id.startswith("djem_async.E") else WARNING
-        assert message.level == level
-    return sorted(message.id.removeprefix("djem_async.") for message in messages)
-
-
-def make(*bases: type, meta: dict[str, Any] | None = None, **attributes: Any) -> type[models.Model]:
-    options = type("Meta", (), {"app_label": APP, **(meta or {})})
-    names = {"__module__": __name__, "Meta": options, **attributes}
-    return type("Item", bases or (models.Model,), names)
-
-
-@pytest.fixture
-def find_in(apps):
-    """Find messages about a model that is defined on the spot."""
-
-    def define(*bases: type, **attributes: Any) -> list[Any]:
-        make(*bases, **attributes)
-        return find(apps.get_app_configs())
-
-    return define
-
-
-def method(self, user):
-    return True
-
-
-async def amethod(self, user):
-    return True
 
 
 # What is checked
@@ -229,7 +176,7 @@ def test_each_method_is_reported_for_the_model_that_has_it(find_in, apps):
     assert {message.obj for message in found} == {apps.get_model(APP, "Item")}
 
 
-# W001: permissions that a model does not have
+# W001, W012, W013: permissions
 
 
 @pytest.mark.parametrize(
@@ -265,10 +212,11 @@ def test_permissions_of_a_model_are_known_and_dropped_ones_are_not(find_in, defa
     assert ids(found) == ["W001"] * (4 - known)
 
 
-def test_permissions_of_ancestors_are_known_and_those_of_descendants_are_not(apps):
+def test_children_and_proxies_need_access_methods_for_their_own_permissions(apps):
     class Parent(models.Model):
         _user_can_use = method
-        _user_can_change_child = method  # a mistake
+        _user_can_change_child = method  # declared by another model
+        _user_can_view_parent = method
 
         class Meta:
             app_label = APP
@@ -285,6 +233,7 @@ def test_permissions_of_ancestors_are_known_and_those_of_descendants_are_not(app
 
         class Meta(Abstract.Meta):
             app_label = APP
+            default_permissions = ("add", "change", "delete")
 
     class Proxy(Child):
         _user_can_change_proxy = method
@@ -297,115 +246,23 @@ def test_permissions_of_ancestors_are_known_and_those_of_descendants_are_not(app
             permissions = [("polish", "Polish")]
 
     assert {Parent, Child, Proxy} <= set(apps.get_models())
-    (message,) = find(apps.get_app_configs())
-    assert (ids([message]), message.obj) == (["W001"], Parent)
-
-
-# W002, W003, W005: backends
-
-
-@pytest.mark.parametrize(
-    ("user_model", "attributes", "found"),
-    [
-        ("testapp.User", {"_user_can_view_item": method}, ["W002"]),
-        ("testapp.User", {}, ["W002"]),
-        ("testapp.PlainUser", {"_user_can_view_item": method}, ["W002"]),
-        ("testapp.PlainUser", {}, []),
-    ],
-)
-@pytest.mark.parametrize("backends", [[], [MODEL_BACKEND]])
-def test_a_missing_backend_is_a_warning_if_something_needs_it(
-    find_in, settings, user_model, attributes, found, backends
-):
-    settings.AUTHENTICATION_BACKENDS = backends
-    settings.AUTH_USER_MODEL = user_model
-    messages = find_in(**attributes)
-    assert ids(messages) == found
-    for message in messages:
-        assert OUR_BACKEND in message.msg
-        assert ("Item" in message.msg) is bool(attributes)
-        assert MODEL_BACKEND in message.hint
-
-
-class LoadingBackend:
-    def get_user(self, user_id):
-        raise NotImplementedError
-
-
-class NotLoading(BaseBackend):
-    """Its `get_user` finds nobody."""
-
-
-class OurBackend(ObjectPermissionsBackend):
-    pass
+    found = find(apps.get_app_configs())
+    assert ids(found) == ["W012", "W012"]
+    assert [message.obj for message in found] == [Child, Proxy]
+    assert "inherited 'delete_parent', but none for its own 'delete_child'." in found[0].msg
+    assert "inherited 'add_child', 'delete_parent', 'view_parent', but" in found[1].msg
+    assert "its own 'add_proxy', 'delete_proxy', 'view_proxy'." in found[1].msg
+    assert "`_user_can_delete_child`" in found[0].hint
 
 
 @pytest.mark.parametrize(
-    ("backends", "found"),
-    [
-        ([ModelBackend, ObjectPermissionsBackend], []),
-        ([LoadingBackend, ObjectPermissionsBackend], []),
-        ([LoadingBackend, OurBackend, ModelBackend], []),
-        ([ObjectPermissionsBackend], ["W003"]),
-        ([ObjectPermissionsBackend, ModelBackend], ["W003"]),
-        ([NotLoading, ObjectPermissionsBackend, ModelBackend], ["W003"]),
-        ([Granting, ObjectPermissionsBackend, ModelBackend], ["W003"]),
-        ([OurBackend, ModelBackend, ObjectPermissionsBackend], ["W003"]),
-    ],
+    ("codename", "is_found"),
+    [("use-it", True), ("use.it", True), ("use it", True), ("2fa", False), ("class", False)],
 )
-def test_a_backend_that_loads_users_is_listed_first(settings, backends, found):
-    settings.AUTHENTICATION_BACKENDS = [f"{cls.__module__}.{cls.__name__}" for cls in backends]
-    messages = find()
-    assert ids(messages) == found
-    assert all(MODEL_BACKEND in message.hint for message in messages)
-
-
-def sync_form(self, user_obj, *args, **kwargs):
-    return True
-
-
-async def async_form(self, user_obj, *args, **kwargs):
-    return True
-
-
-def backend(*bases: type, **forms: Any) -> type:
-    return type("Backend", bases, forms)
-
-
-Rules = backend(authenticate=sync_form, has_perm=sync_form, has_module_perms=sync_form)
-Djem = backend(BaseBackend, has_perm=sync_form, get_user_permissions=sync_form)
-
-
-@pytest.mark.parametrize(
-    ("cls", "alone"),
-    [
-        (django.RemoteUserBackend, None),
-        (django.AllowAllUsersRemoteUserBackend, None),
-        (Rules, "has_perm()"),
-        (Djem, "has_perm()"),
-        (backend(Djem), "has_perm()"),
-        (backend(ModelBackend, get_all_permissions=sync_form), "get_all_permissions()"),
-        (backend(ModelBackend, get_group_permissions=sync_form), "get_group_permissions()"),
-        (backend(ModelBackend, ahas_perm=async_form), "ahas_perm()"),
-        (backend(ObjectPermissionsBackend, ahas_perm=async_form), "ahas_perm()"),
-        (backend(Rules, ahas_perm=async_form, ahas_module_perms=async_form), None),
-        (backend(Djem, ahas_perm=async_form, aget_user_permissions=async_form), None),
-        (backend(ModelBackend, has_perm=sync_form, ahas_perm=async_form), None),
-        (backend(ModelBackend, authenticate=sync_form), None),
-        # Its inherited async form calls the override.
-        (backend(ObjectPermissionsBackend, has_perm=sync_form), None),
-    ],
-)
-def test_a_backend_with_a_method_in_one_form_only_is_a_warning(settings, monkeypatch, cls, alone):
-    monkeypatch.setitem(globals(), "Backend", cls)
-    path = f"{__name__}.Backend"
-    settings.AUTHENTICATION_BACKENDS = [MODEL_BACKEND, path, OUR_BACKEND]
-    messages = find()
-    assert ids(messages) == (["W005"] if alone else [])
-    for message in messages:
-        assert path in message.msg
-        assert f" {alone}" in message.msg
-        assert "OLPMixin" in message.hint
+def test_a_permission_that_no_method_can_be_named_after_is_a_warning(find_in, codename, is_found):
+    found = find_in(meta={"permissions": [(codename, "Use it")]})
+    assert ids(found) == ["W013"] * is_found
+    assert all(repr(codename) in message.msg for message in found)
 
 
 # E004, W004: settings
@@ -427,6 +284,14 @@ def test_a_setting_that_needs_the_mixin_is_a_warning_without_it(
         assert "djem_async.models.OLPMixin" in message.hint
 
 
+def test_a_misspelt_setting_is_a_warning(settings):
+    settings.DJEM_OPEN_BY_DEFUALT = False
+    settings.DJEM_SOMETHING_ELSE = True
+    (message,) = find(tags=[Tags.security])
+    assert ids([message]) == ["W016"]
+    assert "DJEM_OPEN_BY_DEFAULT" in message.hint
+
+
 def test_each_invalid_setting_is_an_error(settings):
     wrong = {"DJEM_UNIVERSAL_OLP": 1, "DJEM_PERM_LOG_VERBOSITY": True, "DJEM_DEFAULT_403": "x"}
     for name, value in wrong.items():
@@ -437,7 +302,7 @@ def test_each_invalid_setting_is_an_error(settings):
         assert f"{name} is {value!r}" in message.msg
 
 
-# W006, W007: overrides
+# W006, W007, W015: overrides
 
 
 class AsyncAlone:
@@ -446,6 +311,14 @@ class AsyncAlone:
 
 class Overriding(Loggable):
     has_perm = method
+
+
+def with_none(self, perm, obj=None):
+    return True
+
+
+async def awith_none(self, perm, *, obj=None):
+    return True
 
 
 class OwnBase(AbstractUser):
@@ -473,6 +346,26 @@ class OwnBase(AbstractUser):
             for name in ("has_module_perms", "get_all_permissions")
         ),
         ((OLPMixin, OwnBase), {}, ["W007 OwnBase.has_perm", "W007 OwnBase.ahas_perm"]),
+        *(
+            ((type("Passing", (), {name: passing}), OLPMixin, AbstractUser), {}, [found])
+            for passing, name, found in (
+                (with_none, "has_perm", "W015 Passing.has_perm"),
+                (with_none, "has_perms", "W015 Passing.has_perms"),
+                (decorated(with_none), "has_perm", "W015 Passing.has_perm"),
+            )
+        ),
+        (
+            (OLPMixin, AbstractUser),
+            {"has_perm": method, "ahas_perm": awith_none},
+            ["W015 Item.ahas_perm"],
+        ),
+        *(
+            ((OLPMixin, AbstractUser), {"has_perm": passing_on}, [])
+            for passing_on in (
+                lambda self, perm, *args, **kwargs: True,
+                lambda self, perm, obj="not given": True,
+            )
+        ),
     ],
 )
 def test_an_override_that_is_not_called_is_a_warning(find_in, bases, attributes, found):
@@ -560,7 +453,7 @@ def wrong(self: Thing, user: Supplier) -> str:
     return ""
 
 
-async def awrong(self: Thing, user: Decimal) -> str:  # noqa: F821 - can't be resolved
+async def awrong(self: Thing, user: "Decimal") -> str:  # noqa: F821 - can't be resolved
     return ""
 
 

@@ -1,43 +1,28 @@
 """The system checks of query forms, and of databases that list more than a check grants."""
 
-from __future__ import annotations
-
 import os
 from collections import abc
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import pytest
-from django.core.checks import Tags, run_checks
+from django.core.checks import INFO, Tags, run_checks
 from django.db import connection, connections, models
 from django.db.models import Case, Exists, Q, QuerySet
 from django.db.models.expressions import BaseExpression, Combinable
-from django.test.utils import isolate_apps
 
+from djem_async.access import without_model_level
 from tests import test_checks as checks
+from tests.checks import amethod, ids, make, method
 from tests.conftest import decorated
-from tests.test_checks import amethod, find, ids, make, method, no_argument
+from tests.test_checks import no_argument
 from tests.testapp.models import Supplier, User
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.django_db(databases=["default", "other"])
 
 FORM = "_quser_can_view_item"
-
-
-@pytest.fixture
-def find_in() -> Iterator[Callable[..., list[Any]]]:
-    """Find messages about a model that is defined on the spot."""
-    with isolate_apps(f"django.contrib.{checks.APP}") as apps:
-
-        def define(*bases: type, **attributes: Any) -> list[Any]:
-            make(*bases, **attributes)
-            return find(apps.get_app_configs())
-
-        yield define
 
 
 def form(cls, argument):
@@ -81,7 +66,7 @@ def test_class_method_with_one_argument_is_right(find_in, right):
 def test_query_form_for_an_unknown_permission_is_a_warning(find_in):
     (message,) = find_in(_qgroup_can_veiw_item=classmethod(form))
     assert ids([message]) == ["W001"]
-    assert "Did you mean view_item?" in message.msg
+    assert "Did you mean 'view_item'?" in message.msg
 
 
 CONDITIONS = [
@@ -172,7 +157,7 @@ def test_misspelt_prefix_is_a_warning(find_in, kind, wrong, right):
     assert f"Item.{wrong}change_item is not" in message.msg
     assert "'change_item' may be open" in message.msg
     assert message.msg.endswith(f" Did you mean {right}change_item?")
-    assert f"{__file__}:" in message.msg or "test_checks.py:" in message.msg
+    assert f"{__file__}:" in message.msg or "checks.py:" in message.msg
     assert f"`{right}change_item`" in message.hint
 
 
@@ -284,3 +269,47 @@ def test_mariadb_says_whether_it_caches_by_collation(access_methods):
         for switch in ("on", "off", "default"):
             cursor.execute(f"SET SESSION optimizer_switch = 'subquery_cache={switch}'")
             assert len(find_databases(["default"])) == (switch != "off")
+
+
+# E008, I002: marks
+
+
+def test_forms_that_are_marked_differently_are_an_error(find_in):
+    found = find_in(
+        _user_can_view_item=without_model_level(lambda self, user: True),
+        _quser_can_view_item=classmethod(lambda cls, user: True),
+        _group_can_view_item=without_model_level(lambda self, groups: True),
+    )
+    assert [message.id for message in found] == ["djem_async.E008"]
+    assert "_user_can_view_item and _quser_can_view_item of Item" in found[0].msg
+
+
+def test_methods_that_grant_without_the_model_level_are_named(find_in):
+    form = without_model_level(anonymous=True)(classmethod(lambda cls, user: True))
+    (message,) = find_in(
+        _user_can_view_item=without_model_level(anonymous=True)(lambda self, user: True),
+        _quser_can_view_item=form,
+        _group_can_view_item=without_model_level(lambda self, groups: True),
+        _user_can_change_item=lambda self, user: True,
+    )
+    assert (message.id, message.level) == ("djem_async.I002", INFO)
+    also = " (also to visitors)"
+    names = f"_group_can_view_item, _quser_can_view_item{also}, _user_can_view_item{also}"
+    assert message.msg.endswith(f"level: {names}.")
+
+
+def test_marked_methods_are_named_for_the_model_that_defines_them(find_in):
+    parent = make(_user_can_view_item=without_model_level(lambda self, user: True))
+    found = find_in(parent, meta={"proxy": True, "default_permissions": ()}, name="Child")
+    assert [(message.id, message.obj) for message in found] == [("djem_async.I002", parent)]
+
+
+def test_a_mark_in_a_parent_that_is_overridden_does_not_count(find_in):
+    class Parent:
+        _user_can_view_item = without_model_level(lambda self, user: True)
+
+    class Child(Parent):
+        async def _auser_can_view_item(self, user: object) -> bool:
+            return True
+
+    assert find_in(Child, models.Model) == []

@@ -1,7 +1,5 @@
 """`with_perm` of the backend: which users may do something to an object."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -90,9 +88,9 @@ def test_most_of_it_is_one_query(page, access_methods, django_assert_num_queries
 @pytest.mark.parametrize(
     ("backends", "message"),
     [
-        ([MODEL_BACKEND, OUR_BACKEND, "tests.test_shortcuts.Loud"], "Loud may decide on objects"),
-        (["tests.test_shortcuts.Silent", MODEL_BACKEND, OUR_BACKEND], "may grant or deny"),
-        ([OUR_BACKEND], "ModelBackend is missing"),
+        ([MODEL_BACKEND, OUR_BACKEND, "tests.backends.GrantsModelLevel"], "may decide on objects"),
+        (["tests.backends.ModelLevelAlone", MODEL_BACKEND, OUR_BACKEND], "may grant or deny"),
+        ([OUR_BACKEND], "No backend in AUTHENTICATION_BACKENDS answers"),
     ],
 )
 def test_backends_of_which_no_query_knows_the_answers_are_an_error(

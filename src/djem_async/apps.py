@@ -37,6 +37,7 @@ _CHECKS: Final = (
     (_loaded_when_run("check_settings"), Tags.security),
     (_loaded_when_run("check_user_model"), Tags.models),
     (_loaded_when_run("check_access_methods"), Tags.models),
+    (_loaded_when_run("check_permissions"), Tags.models),
     (_loaded_when_run("check_backends"), Tags.security),
     (_loaded_when_run("check_databases"), Tags.database),
 )

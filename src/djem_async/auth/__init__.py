@@ -1,19 +1,38 @@
-"""The authentication backend, and the decorator and mixin for views."""
+"""The authentication backends, and the decorator and mixins for views."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
-from .backends import ObjectPermissionsBackend
+from .backends import ModelBackend, ObjectPermissionsBackend
 
 if TYPE_CHECKING:
     from .decorators import permission_required
-    from .mixins import PermissionRequiredMixin
+    from .lookup import Lookup
+    from .mixins import (
+        ObjectPermissionRequiredMixin,
+        PermissionListMixin,
+        PermissionRequiredMixin,
+    )
 
-__all__ = ["ObjectPermissionsBackend", "PermissionRequiredMixin", "permission_required"]
+__all__ = [
+    "Lookup",
+    "ModelBackend",
+    "ObjectPermissionRequiredMixin",
+    "ObjectPermissionsBackend",
+    "PermissionListMixin",
+    "PermissionRequiredMixin",
+    "permission_required",
+]
 
 # Imported when asked for: they bring Django's decorators, mixins, forms and views for signing in,
 # which would take as long to load as the rest of this package.
-_MODULES: Final = {"PermissionRequiredMixin": "mixins", "permission_required": "decorators"}
+_MODULES: Final = {
+    "Lookup": "lookup",
+    "ObjectPermissionRequiredMixin": "mixins",
+    "PermissionListMixin": "mixins",
+    "PermissionRequiredMixin": "mixins",
+    "permission_required": "decorators",
+}
 
 
 def __getattr__(name: str) -> object:

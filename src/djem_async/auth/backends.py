@@ -1,31 +1,27 @@
-"""The authentication backend that asks the access methods of objects."""
+"""The authentication backends that ask the access methods of objects."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from django.contrib.auth import get_user_model
-from django.contrib.auth.backends import ModelBackend
+from django.contrib.auth.backends import BaseBackend
+from django.contrib.auth.backends import ModelBackend as DjangoModelBackend
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Permission
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 
-from .._backends import ask, require_lists
+from .._backends import require_lists
 from .._check_logs import dropped
 from .._driving import arun, run, twin
-from .._flow import Call, Flow
+from .._flow import Call, Flow, where_allowed
 from .._lazy import loaded, unwrapped
 from .._lineage import lineage
-from .._objects import (
-    check_by_methods,
-    check_of_object,
-    is_active,
-    is_granted_everything,
-    is_implicit,
-)
+from .._methods import SOURCES, Source, exemptions, require_permission
+from .._objects import ask_user, check_by_methods, check_of_object
 from .._running import Check
 from .._store import type_of
-from .._twins import are_ours, ours, required_forms
-from ..access import SOURCES, Source, require_permission
+from .._twins import are_ours, ours
+from .._users import exemption_needed, is_active, is_granted_everything, is_implicit
 
 
 def _has_perm(user_obj: object, perm: str, obj: object) -> Flow[bool]:
@@ -35,12 +31,14 @@ def _has_perm(user_obj: object, perm: str, obj: object) -> Flow[bool]:
 
 def _permissions(user_obj: object, given: object, sources: Sequence[Source]) -> Flow[set[str]]:
     user, found = (yield from loaded(user_obj)), (yield from loaded(given))
-    if not issubclass(type(found), Model) or not is_active(user):
+    if not issubclass(type(found), Model):
+        return set()
+    if (yield from where_allowed(exemption_needed, user)) is None:
         return set()
     obj: Model = found
     labels: Any = yield Call(list, None, (_permissions_of(obj),))
     perms = {f"{app_label}.{codename}" for app_label, codename in labels}
-    if is_implicit(user):
+    if (yield from where_allowed(is_implicit, user)):
         return perms
     check = Check(user)
     granted: set[str] = set()
@@ -63,15 +61,18 @@ def _permissions_of(obj: Model) -> QuerySet[Permission, tuple[str, str]]:
 class ObjectPermissionsBackend:
     """Grants and denies permissions on objects by asking their access methods.
 
-    It works with every user model that Django's permissions work with. List it in
-    ``AUTHENTICATION_BACKENDS`` after `django.contrib.auth.backends.ModelBackend`.
+    It works with every user model that Django's permissions work with. Most projects use
+    `ModelBackend` instead. List this one in ``AUTHENTICATION_BACKENDS`` after a backend that signs
+    users in and answers for the model level.
 
     It authenticates nobody and loads no users. That is why it does not inherit
     `django.contrib.auth.backends.BaseBackend`: Django would take it for a backend that loads
     users (https://code.djangoproject.com/ticket/36837).
     """
 
-    def authenticate(self, request: HttpRequest | None, **credentials: Any) -> None:
+    def authenticate(
+        self, request: HttpRequest | None, **credentials: Any
+    ) -> AbstractBaseUser | None:
         """Authenticate nobody.
 
         Args:
@@ -79,7 +80,9 @@ class ObjectPermissionsBackend:
             **credentials: The credentials.
         """
 
-    async def aauthenticate(self, request: HttpRequest | None, **credentials: Any) -> None:
+    async def aauthenticate(
+        self, request: HttpRequest | None, **credentials: Any
+    ) -> AbstractBaseUser | None:
         """Authenticate nobody, see `authenticate`."""
 
     @ours
@@ -88,8 +91,10 @@ class ObjectPermissionsBackend:
     ) -> bool:
         """Tell whether a user has a permission on an object.
 
-        The user must have the permission at the model level, from whichever backend. Then the
-        access methods of the object decide; if it has none, the permission is granted.
+        The user must have the permission at the model level, from any backend. Then the access
+        methods of the object decide. Without one, the permission is granted if it belongs to the
+        object's model and ``DJEM_OPEN_BY_DEFAULT`` is on. Access methods that are marked with
+        `djem_async.access.without_model_level` don't need the model level.
 
         Args:
             user_obj: The user.
@@ -127,7 +132,8 @@ class ObjectPermissionsBackend:
 
         Returns:
             The names of the permissions: those of the object's model and of the models it
-            inherits from. Empty without an object, and for inactive and anonymous users.
+            inherits from. Empty without an object, and for inactive users. Anonymous users have
+            what access methods that are marked for them grant.
         """
         return run(_permissions(user_obj, obj, ("user",)))
 
@@ -218,22 +224,143 @@ class ObjectPermissionsBackend:
         if isinstance(perm, Permission):
             perm = f"{perm.content_type.app_label}.{perm.codename}"
         name = require_permission(perm, type_of(given))
-        who_may = _who_may(ModelBackend().with_perm(name), name, given, include_superusers)
+        holders = DjangoModelBackend().with_perm(name)
+        if exemptions(type_of(given), name):
+            held = set(holders.values_list("pk", flat=True))
+            asked = [(user, user.pk in held) for user in users.filter(is_active=True)]
+        else:
+            asked = [(user, True) for user in holders]
+        who_may = _who_may(asked, name, given, include_superusers)
         return users.filter(pk__in=run(who_may))
 
 
+class ModelBackend(DjangoModelBackend, ObjectPermissionsBackend):
+    """Django's `django.contrib.auth.backends.ModelBackend`, with access methods.
+
+    It is both backends in one. It signs users in and answers for the model level as Django's
+    does, and decides on objects as `ObjectPermissionsBackend` does. As the only backend in
+    ``AUTHENTICATION_BACKENDS`` it lets ``login(request, user)`` and
+    ``User.objects.with_perm(perm)`` do without ``backend=``.
+    """
+
+    def _half(self, obj: object) -> ObjectPermissionsBackend:
+        """Return whose answers count: Django's without an object, else those of access methods."""
+        found = super() if obj is None else super(BaseBackend, self)
+        return cast("ObjectPermissionsBackend", found)
+
+    @ours
+    def has_perm(
+        self, user_obj: AbstractBaseUser | AnonymousUser, perm: str, obj: Model | None = None
+    ) -> bool:
+        """Tell whether a user has a permission.
+
+        Args:
+            user_obj: The user.
+            perm: The permission, ``app_label.codename``.
+            obj: The object; None checks the model level.
+
+        Returns:
+            Whether the permission is granted.
+
+        Raises:
+            Exception: What `ObjectPermissionsBackend.has_perm` raises, for an object.
+        """
+        return self._half(obj).has_perm(user_obj, perm, obj)
+
+    @ours
+    @twin
+    async def ahas_perm(
+        self, user_obj: AbstractBaseUser | AnonymousUser, perm: str, obj: Model | None = None
+    ) -> bool:
+        """Tell whether a user has a permission, see `has_perm`."""
+        return await self._half(obj).ahas_perm(user_obj, perm, obj)
+
+    @ours
+    def get_user_permissions(
+        self, user_obj: AbstractBaseUser | AnonymousUser, obj: Model | None = None
+    ) -> set[str]:
+        """Return the permissions that a user has directly, on an object if there is one."""
+        return self._half(obj).get_user_permissions(user_obj, obj)
+
+    @ours
+    @twin
+    async def aget_user_permissions(
+        self, user_obj: AbstractBaseUser | AnonymousUser, obj: Model | None = None
+    ) -> set[str]:
+        """Return the permissions that a user has directly, see `get_user_permissions`."""
+        return await self._half(obj).aget_user_permissions(user_obj, obj)
+
+    @ours
+    def get_group_permissions(
+        self, user_obj: AbstractBaseUser | AnonymousUser, obj: Model | None = None
+    ) -> set[str]:
+        """Return the permissions that a user has through groups, on an object if there is one."""
+        return self._half(obj).get_group_permissions(user_obj, obj)
+
+    @ours
+    @twin
+    async def aget_group_permissions(
+        self, user_obj: AbstractBaseUser | AnonymousUser, obj: Model | None = None
+    ) -> set[str]:
+        """Return the permissions that a user has through groups, see `get_group_permissions`."""
+        return await self._half(obj).aget_group_permissions(user_obj, obj)
+
+    @ours
+    def get_all_permissions(
+        self, user_obj: AbstractBaseUser | AnonymousUser, obj: Model | None = None
+    ) -> set[str]:
+        """Return the permissions of a user, on an object if there is one."""
+        return self._half(obj).get_all_permissions(user_obj, obj)
+
+    @ours
+    @twin
+    async def aget_all_permissions(
+        self, user_obj: AbstractBaseUser | AnonymousUser, obj: Model | None = None
+    ) -> set[str]:
+        """Return the permissions of a user, see `get_all_permissions`."""
+        return await self._half(obj).aget_all_permissions(user_obj, obj)
+
+    def with_perm(
+        self,
+        perm: str | Permission,
+        is_active: bool | None = True,
+        include_superusers: bool = True,
+        obj: Model | None = None,
+    ) -> QuerySet[Any]:
+        """Return the users who have a permission.
+
+        Args:
+            perm: The permission.
+            is_active: Whether they are active; None finds both.
+            include_superusers: Whether superusers are found whom access methods don't concern.
+            obj: The object; None asks about the model level.
+
+        Returns:
+            The users, see `ObjectPermissionsBackend.with_perm` for those of an object.
+
+        Raises:
+            ImproperlyConfigured: There is an object, and a configured backend may decide on
+                permissions in its own way, or the permission isn't about the object.
+        """
+        return self._half(obj).with_perm(perm, is_active, include_superusers, obj)
+
+
 def _who_may(
-    holders: Iterable[Any], perm: str, obj: Model, include_superusers: bool
+    users: Iterable[tuple[Any, bool]], perm: str, obj: Model, include_superusers: bool
 ) -> Flow[list[Any]]:
+    """Return the keys of those who may, of users and whether they have the model level."""
     found: list[Any] = []
-    for user in holders:
-        if is_granted_everything(user):
-            is_granted = include_superusers
-        elif are_ours(user, "has_perm", "ahas_perm"):
-            is_granted = is_active(user) and (yield from check_by_methods(Check(user), perm, obj))
-        else:
+    for user, is_held in users:
+        is_implicit = is_granted_everything(user)
+        if not are_ours(user, "has_perm", "ahas_perm"):
             # It may have a say of its own.
-            is_granted = yield from ask(None, required_forms(user, "has_perm"), perm, obj)
+            is_granted = yield from ask_user(user, perm, obj)
+        elif is_implicit or not is_active(user):
+            is_granted = is_implicit
+        else:
+            is_granted = yield from check_by_methods(Check(user), perm, obj, is_held=is_held)
+        if is_implicit:
+            is_granted = is_granted and include_superusers
         if is_granted:
             found.append(user.pk)
     return found

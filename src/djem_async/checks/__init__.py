@@ -1,34 +1,38 @@
 """System checks: mistakes that would change who may do what, found before the code runs."""
 
 from collections.abc import Iterator, Sequence
+from inspect import isfunction
 from typing import Any, Final
 
 from django.apps import AppConfig
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.contrib.auth.backends import BaseBackend
+from django.contrib.auth.backends import BaseBackend, ModelBackend
 from django.contrib.auth.models import PermissionsMixin
-from django.core.checks import CheckMessage, Error
+from django.core.checks import CheckMessage, Error, Info
 from django.core.checks import Warning as CheckWarning
 from django.db.models import Model
 from django.utils.module_loading import import_string
 
-from .._backends import overridden_form
+from .._backends import configured_backends, overridden_form
 from ..auth.backends import ObjectPermissionsBackend
-from ..conf import setting_problems
+from ..conf import misspelt_settings, setting_problems
 from ..models import OLPMixin
-from ._access_methods import access_methods, check_access_methods, models_of
+from ._access_methods import access_methods, check_access_methods, models_of, signature_of
 from ._databases import check_databases
+from ._permissions import check_permissions
 
 __all__ = [
     "check_access_methods",
     "check_backends",
     "check_databases",
+    "check_permissions",
     "check_settings",
     "check_user_model",
 ]
 
-_BACKEND: Final = "djem_async.auth.ObjectPermissionsBackend"
+_BOTH: Final = "djem_async.auth.ModelBackend"
+_DJANGOS: Final = "django.contrib.auth.backends.ModelBackend"
 _PERMISSION_METHODS: Final = (
     "has_perm",
     "has_module_perms",
@@ -43,16 +47,25 @@ _HIDDEN: Final = tuple(form for name in _PERMISSION_METHODS for form in (name, f
 def check_settings(
     *, app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """Find ``DJEM_*`` settings with values that are not allowed.
+    """Find ``DJEM_*`` settings that are misspelt, or whose values are not allowed.
 
     Args:
         app_configs: The apps that are checked, None for all.
         **kwargs: Ignored.
     """
-    return [
+    wrong = [
         Error(problem, hint="Correct it in your settings, or remove it.", id="djem_async.E004")
         for problem in setting_problems()
     ]
+    misspelt = [
+        CheckWarning(
+            f"The setting {name} does not exist, so it has no effect.",
+            hint=f"Did you mean {guess}?",
+            id="djem_async.W016",
+        )
+        for name, guess in misspelt_settings().items()
+    ]
+    return [*wrong, *misspelt]
 
 
 def check_user_model(
@@ -81,6 +94,7 @@ def check_user_model(
             )
         messages.extend(_half_overrides(model))
         messages.extend(_hidden_overrides(model))
+        messages.extend(_overrides_with_none(model))
     if not issubclass(get_user_model(), OLPMixin):
         messages.extend(
             CheckWarning(
@@ -130,44 +144,78 @@ def _hidden_overrides(model: type[Model]) -> Iterator[CheckMessage]:
                     )
 
 
+def _overrides_with_none(model: type[Model]) -> Iterator[CheckMessage]:
+    """Find overrides that turn a check without an object into one on an explicit None."""
+    ahead = model.__mro__[: model.__mro__.index(OLPMixin)]
+    for base in (base for base in ahead if not base.__module__.startswith("django.")):
+        for name in ("has_perm", "ahas_perm", "has_perms", "ahas_perms"):
+            method: Any = vars(base).get(name)
+            obj = signature_of(method).parameters.get("obj") if isfunction(method) else None
+            if obj is not None and obj.default is None:
+                first = "perm_list" if name.endswith("s") else "perm"
+                yield CheckWarning(
+                    f"{base.__name__}.{name}() has the parameter `obj=None`, so it may pass an"
+                    " explicit None on. Inside access methods that is denied, even if the caller"
+                    " left the object out.",
+                    hint=f"Write `def {name}(self, {first}, *args, **kwargs)` and pass both on, or"
+                    " pass obj on only if the caller gave it.",
+                    obj=model,
+                    id="djem_async.W015",
+                )
+
+
 def check_backends(
     *, app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """Find authentication backends that are missing, out of order, or half async.
+    """Find authentication backends that are missing, out of order, half async, or in conflict.
 
     Args:
         app_configs: The apps that are checked, None for all.
         **kwargs: Ignored.
     """
-    messages: list[CheckMessage] = []
     backends = [import_string(path) for path in settings.AUTHENTICATION_BACKENDS]
     ours = [issubclass(backend, ObjectPermissionsBackend) for backend in backends]
     if not any(ours):
-        models = [
-            model.__name__
-            for model in models_of(app_configs)
-            if any(True for _ in access_methods(model))
-        ]
-        if models or issubclass(get_user_model(), OLPMixin):
-            unused = f"the access methods of {', '.join(models)}" if models else "access methods"
-            messages.append(
-                CheckWarning(
-                    f"{_BACKEND} is missing from AUTHENTICATION_BACKENDS, so nothing asks {unused}:"
-                    " nobody but superusers has a permission on an object.",
-                    hint="Add it after django.contrib.auth.backends.ModelBackend.",
-                    id="djem_async.W002",
-                )
-            )
-    elif not any(_loads_users(backend) for backend in backends[: ours.index(True)]):
+        return [*_missing_backend(app_configs), *_half_backends(backends)]
+    messages: list[CheckMessage] = [*_half_backends(backends), *_other_backends()]
+    if not any(_loads_users(backend) for backend in backends[: ours.index(True) + 1]):
         messages.append(
             CheckWarning(
-                f"{_BACKEND} is listed in AUTHENTICATION_BACKENDS before every backend that can"
-                " load users. Code that signs users in with the first backend, as tests"
-                " and session tools do, then signs in nobody.",
-                hint="List it after django.contrib.auth.backends.ModelBackend.",
+                "djem_async.auth.ObjectPermissionsBackend is listed in AUTHENTICATION_BACKENDS"
+                " before every backend that can load users. Code that signs users in with the first"
+                " backend, as tests and session tools do, then signs in nobody.",
+                hint=f"Use {_BOTH}, which can, or list {_DJANGOS} first.",
                 id="djem_async.W003",
             )
         )
+    if set(backends) == {ModelBackend, ObjectPermissionsBackend}:
+        messages.append(
+            Info(
+                "With Django's ModelBackend and ObjectPermissionsBackend as two backends, Django's"
+                " login(request, user) and User.objects.with_perm(perm) need `backend=`.",
+                hint=f"Use {_BOTH} in place of both. Users who are signed in then have to sign in"
+                " again, because sessions name the backend.",
+                id="djem_async.I001",
+            )
+        )
+    return messages
+
+
+def _missing_backend(app_configs: Sequence[AppConfig] | None) -> Iterator[CheckMessage]:
+    models = [model.__name__ for model in models_of(app_configs) if any(access_methods(model))]
+    if models or issubclass(get_user_model(), OLPMixin):
+        unused = f"the access methods of {', '.join(models)}" if models else "access methods"
+        yield CheckWarning(
+            f"No backend in AUTHENTICATION_BACKENDS asks {unused}: only superusers have"
+            " permissions on objects.",
+            hint=f"Use {_BOTH} in place of {_DJANGOS}.",
+            id="djem_async.W002",
+        )
+
+
+def _half_backends(backends: Sequence[type]) -> Iterator[CheckMessage]:
+    if issubclass(get_user_model(), OLPMixin):
+        return  # whose users ask a backend in the form that it has
     for path, backend in zip(settings.AUTHENTICATION_BACKENDS, backends, strict=True):
         only = {name: overridden_form(backend, name) for name in _PERMISSION_METHODS}
         if issubclass(backend, ObjectPermissionsBackend):
@@ -175,16 +223,30 @@ def check_backends(
             only = {name: form for name, form in only.items() if form == "async"}
         alone = [f"{'a' if form == 'async' else ''}{name}()" for name, form in only.items() if form]
         if alone:
-            messages.append(
-                CheckWarning(
-                    f"{path} has {', '.join(alone)} in one form only, sync or async, so has_perm()"
-                    " and ahas_perm() may differ for user models without OLPMixin.",
-                    hint="Use OLPMixin, which asks a backend in the form that it has, or add the"
-                    " other form in a subclass of the backend.",
-                    id="djem_async.W005",
-                )
+            yield CheckWarning(
+                f"{path} has {', '.join(alone)} in one form only, sync or async, so has_perm()"
+                " and ahas_perm() may differ.",
+                hint="Let the user model inherit OLPMixin, which asks a backend in the form that it"
+                " has, or add the other form in a subclass of the backend.",
+                id="djem_async.W005",
             )
-    return messages
+
+
+def _other_backends() -> Iterator[CheckMessage]:
+    """Find backends that decide on objects, which are open to ours unless the settings say so."""
+    for each in configured_backends().all:
+        is_ours = issubclass(type(each.backend), ObjectPermissionsBackend)
+        is_chosen = hasattr(settings, "DJEM_OPEN_BY_DEFAULT")
+        if each.answers_for_objects and not is_ours and not is_chosen:
+            yield CheckWarning(
+                f"{each.path} may decide on objects, too. Where an object has no access method for"
+                " a permission, djem_async grants it to all users who have it at the model level,"
+                f" even if {each.path} doesn't grant it.",
+                hint="Set DJEM_OPEN_BY_DEFAULT = False, so that only access methods grant, or True"
+                " to keep these objects open. If the backend never decides on objects, set"
+                " `answers_for_objects = False` in its class.",
+                id="djem_async.W014",
+            )
 
 
 def _loads_users(backend: type) -> bool:

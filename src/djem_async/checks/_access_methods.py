@@ -1,27 +1,27 @@
-"""Finds access methods that cannot work, or that no permission will ever ask."""
+"""Finds access methods that cannot work."""
 
 import sys
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 from functools import partialmethod
 from inspect import Signature, getattr_static, signature, unwrap
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
 
 from django.apps import AppConfig, apps
-from django.core.checks import CheckMessage, Error
+from django.core.checks import CheckMessage, Error, Info
 from django.core.checks import Warning as CheckWarning
+from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Model
 from django.utils.functional import cached_property
 
-from .._lineage import codenames, lineage
-from .._twins import is_async
-from ..access import SOURCES, Source, is_nearer, method_names
+from .._methods import SOURCES, Source, exemptions, method_names
+from .._twins import definer, is_async
+from ..access import Exemption, exemption_of
 from ._annotations import annotation_problems, place_of
 
 Form: TypeAlias = Literal["sync", "async", "query"]
 
 _FORMS: Final[tuple[Form, ...]] = ("sync", "async", "query")
-_PREFIXES: Final[dict[str, tuple[Source, Form]]] = {
+PREFIXES: Final[dict[str, tuple[Source, Form]]] = {
     prefix: (source, form)
     for source in SOURCES
     for form, prefix in zip(_FORMS, method_names(source, ""), strict=True)
@@ -58,18 +58,19 @@ class AccessMethod(NamedTuple):
 def check_access_methods(
     *, app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """Find access methods that cannot work, or that no permission will ever ask.
+    """Find access methods that cannot work.
 
     Args:
         app_configs: The apps that are checked, None for all.
         **kwargs: Ignored.
     """
-    return [
-        message
-        for model in models_of(app_configs)
-        for messages in (*map(_check_access_method, access_methods(model)), _check_names(model))
-        for message in messages
-    ]
+    messages: list[CheckMessage] = []
+    for model in models_of(app_configs):
+        methods = list(access_methods(model))
+        for access in methods:
+            messages.extend(_check_access_method(access))
+        messages.extend(_check_marks(model, methods))
+    return messages
 
 
 def models_of(app_configs: Sequence[AppConfig] | None) -> Iterator[type[Model]]:
@@ -90,12 +91,12 @@ def access_methods(model: type[Model]) -> Iterator[AccessMethod]:
     """
     names = {name for base in model.__mro__ for name in vars(base)}
     for name in sorted(names):
-        for prefix, (source, form) in _PREFIXES.items():
+        for prefix, (source, form) in PREFIXES.items():
             if name.startswith(prefix):
                 attribute: object = getattr_static(model, name)
                 # What a property returns is only known for an instance. A query form has none.
                 if form == "query" or not isinstance(attribute, (property, cached_property)):
-                    method = _bound(attribute, model)
+                    method = bound(attribute, model)
                     codename = name.removeprefix(prefix)
                     yield AccessMethod(model, name, source, form, codename, attribute, method)
 
@@ -112,7 +113,8 @@ def _check_access_method(access: AccessMethod) -> Iterator[CheckMessage]:
     elif access.form == "query" and not isinstance(access.attribute, classmethod):
         yield Error(
             f"{access} is not a class method, so it cannot select rows of the model.{access.place}",
-            hint=f"Write `@classmethod` above `def {access.name}(cls, {access.argument})`.",
+            hint=f"Write `@classmethod` above `def {access.name}(cls, {access.argument})`. To use"
+            " the form of another class, call it there.",
             obj=access.model,
             id="djem_async.E006",
         )
@@ -121,12 +123,11 @@ def _check_access_method(access: AccessMethod) -> Iterator[CheckMessage]:
         yield from _check_async(access)
         if access.form == "query":
             yield from _check_hidden(access)
-        yield from _check_codename(access)
 
 
 def _check_signature(access: AccessMethod) -> Iterator[CheckMessage]:
     is_query = access.form == "query"
-    if not _takes_one_argument(access.method):
+    if not takes_one_argument(access.method):
         first = "cls" if is_query else "self"
         yield Error(
             f"{access} cannot be called with one argument, the {access.argument}.{access.place}",
@@ -166,72 +167,56 @@ def _check_async(access: AccessMethod) -> Iterator[CheckMessage]:
 
 def _check_hidden(access: AccessMethod) -> Iterator[CheckMessage]:
     *names, _ = method_names(access.source, access.codename)
-    order = access.model.__mro__
-    if is_nearer(access.model, names, (access.name,)):
-        definer = next(base for base in order if not vars(base).keys().isdisjoint(names))
-        nearer = next(name for name in names if name in vars(definer))
+    nearest = definer(access.model, *names, access.name) or access.model
+    if access.name not in vars(nearest):
+        nearer = next(name for name in names if name in vars(nearest))
         yield CheckWarning(
-            f"{access} is out of date, because {definer.__name__} overrides {nearer} alone. Lists"
+            f"{access} is out of date, because {nearest.__name__} overrides {nearer} alone. Lists"
             f" of {access.model.__name__} for this permission raise an error.{access.place}",
-            hint=f"Define {access.name} in {definer.__name__} as well.",
+            hint=f"Define {access.name} in {nearest.__name__} as well.",
             obj=access.model,
             id="djem_async.W009",
         )
 
 
-def _check_codename(access: AccessMethod) -> Iterator[CheckMessage]:
-    known = _codenames(access.model)
-    if access.codename not in known:
-        guesses = get_close_matches(access.codename, known, n=1)
-        end = access.place + (f" Did you mean {guesses[0]}?" if guesses else "")
-        yield CheckWarning(
-            f"{access} is for a permission that {access.model.__name__} does not have, so it may"
-            f" never be asked, and a permission that it was meant for is open.{end}",
-            hint=f"Correct the name, or add {access.codename!r} to Meta.permissions.",
-            obj=access.model,
-            id="djem_async.W001",
+def _check_marks(model: type[Model], methods: list[AccessMethod]) -> Iterator[CheckMessage]:
+    """Find methods that grant without the model level, and forms that are marked differently."""
+    marked: list[str] = []
+    for codename in sorted({access.codename for access in methods}):
+        try:
+            found = exemptions(model, f"{model._meta.app_label}.{codename}")
+        except ImproperlyConfigured as error:
+            yield Error(
+                str(error),
+                hint="Write `@without_model_level`, with the same arguments, above each of them.",
+                obj=model,
+                id="djem_async.E008",
+            )
+            continue
+        for access in methods:
+            mark = found.get(access.source) if access.codename == codename else None
+            # A form further away than the marked one is not called.
+            if mark and exemption_of(access.attribute) is mark and not _is_inherited(access):
+                end = " (also to visitors)" if mark is Exemption.EVERYBODY else ""
+                marked.append(f"{access.name}{end}")
+    if marked:
+        yield Info(
+            f"These access methods of {model.__name__} grant without the permission at the model"
+            f" level: {', '.join(marked)}.",
+            hint="This is no mistake, but good to know. You can silence it.",
+            obj=model,
+            id="djem_async.I002",
         )
 
 
-def _check_names(model: type[Model]) -> Iterator[CheckMessage]:
-    """Find methods whose names are nearly those of access methods.
-
-    Public methods may be helpers, for example for templates. One counts as a mistake if its name
-    says "query form", or if it takes an argument and nothing else decides about the permission.
-    """
-    decided = {access.codename for access in access_methods(model)}
-    known = _codenames(model)
-    spellings = {
-        name: name.removeprefix(f"_{base.__name__.lstrip('_')}") if "__" in name else name
-        for base in model.__mro__
-        for name in vars(base)
-    }
-    for name, spelling in sorted(spellings.items()):
-        codename = max(filter(spelling.endswith, known), key=len, default="")
-        method: Any = _bound(getattr_static(model, name), model) if codename else None
-        guess = _guess_prefix(spelling.removesuffix(codename)) if callable(method) else None
-        is_private = spelling.startswith(("_", "q"))
-        if guess and (is_private or (codename not in decided and _takes_one_argument(method))):
-            yield CheckWarning(
-                f"{model.__name__}.{name} is not the name of an access method, so no check asks"
-                f" it, and the permission {codename!r} may be open on every object."
-                f"{place_of(method)} Did you mean {guess}{codename}?",
-                hint=f"Rename it to `{guess}{codename}`. If it isn't meant to decide about the"
-                " permission, give it a name that differs more.",
-                obj=model,
-                id="djem_async.W011",
-            )
+def _is_inherited(access: AccessMethod) -> bool:
+    """Tell whether a method is one of a parent model, where it is reported."""
+    definer: Any = next(base for base in access.model.__mro__ if access.name in vars(base))
+    return definer is not access.model and hasattr(definer, "_meta") and not definer._meta.abstract
 
 
-def _guess_prefix(prefix: str) -> str | None:
-    """Return the prefix of access methods that another one is nearly, but not quite."""
-    if any(map(prefix.startswith, _PREFIXES)):
-        return None
-    short = prefix.replace("async_", "a").replace("query_", "q")
-    return next(iter(get_close_matches(short, _PREFIXES, n=1, cutoff=0.9)), None)
-
-
-def _bound(attribute: Any, model: type[Model]) -> Any:
+def bound(attribute: Any, model: type[Model]) -> Any:
+    """Return an attribute as it is called on an instance."""
     is_method = callable(attribute) or issubclass(type(attribute), (classmethod, partialmethod))
     if not is_method:
         return attribute
@@ -239,9 +224,10 @@ def _bound(attribute: Any, model: type[Model]) -> Any:
     return attribute if bind is None else bind(object(), model)
 
 
-def _takes_one_argument(method: Any) -> bool:
+def takes_one_argument(method: Any) -> bool:
+    """Tell whether a bound method can be called with one argument."""
     try:
-        _signature(method).bind(None)
+        signature_of(method).bind(None)
     except TypeError:
         return False
     except ValueError:
@@ -249,15 +235,11 @@ def _takes_one_argument(method: Any) -> bool:
     return True
 
 
-def _signature(method: Any) -> Signature:
+def signature_of(method: Any) -> Signature:
+    """Return the signature of a method, whose annotations need not resolve."""
     if sys.version_info >= (3, 14):  # pragma: no cover - measured on one Python only
         from annotationlib import Format
 
         # By default it evaluates annotations, of which some are for type checkers only.
         return signature(method, annotation_format=Format.FORWARDREF)
     return signature(method)
-
-
-def _codenames(model: type[Model]) -> set[str]:
-    """Collect the permissions of a model and of the models that it inherits from."""
-    return {codename for opts in lineage(model) for codename in codenames(opts)}

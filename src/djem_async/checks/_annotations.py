@@ -24,7 +24,7 @@ from django.contrib.auth.models import Group
 from django.db.models import Manager, Model, Q, QuerySet
 from django.db.models.expressions import BaseExpression, Combinable
 
-from ..access import Source
+from .._methods import Source
 
 _CONDITIONS: Final = (Q, Combinable, BaseExpression, bool, NoneType)
 
