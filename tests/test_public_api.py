@@ -1,21 +1,18 @@
 """What users may import, how they may call it, and what the distribution consists of."""
 
-from __future__ import annotations
-
 import ast
 import re
+from collections.abc import Iterator
 from importlib import import_module, metadata
 from inspect import Parameter, Signature, isclass, isfunction, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from django.db.models import NOT_PROVIDED
 
 import djem_async
 from djem_async import auth, logs
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[1]
 
@@ -28,6 +25,19 @@ access.AccessDecorators.q_group(self, method, /)
 access.AccessDecorators.q_user(self, method, /)
 access.AccessDecorators.user(self, method, /)
 access.nonblocking(method)
+access.without_model_level(method=None, /, *, anonymous=False)
+auth.Lookup
+auth.ModelBackend
+auth.ModelBackend.aget_all_permissions(self, user_obj, obj=None)
+auth.ModelBackend.aget_group_permissions(self, user_obj, obj=None)
+auth.ModelBackend.aget_user_permissions(self, user_obj, obj=None)
+auth.ModelBackend.ahas_perm(self, user_obj, perm, obj=None)
+auth.ModelBackend.get_all_permissions(self, user_obj, obj=None)
+auth.ModelBackend.get_group_permissions(self, user_obj, obj=None)
+auth.ModelBackend.get_user_permissions(self, user_obj, obj=None)
+auth.ModelBackend.has_perm(self, user_obj, perm, obj=None)
+auth.ModelBackend.with_perm(self, perm, is_active=True, include_superusers=True, obj=None)
+auth.ObjectPermissionRequiredMixin
 auth.ObjectPermissionsBackend
 auth.ObjectPermissionsBackend.aauthenticate(self, request, **credentials)
 auth.ObjectPermissionsBackend.aget_all_permissions(self, user_obj, obj=None)
@@ -40,10 +50,9 @@ auth.ObjectPermissionsBackend.get_group_permissions(self, user_obj, obj=None)
 auth.ObjectPermissionsBackend.get_user_permissions(self, user_obj, obj=None)
 auth.ObjectPermissionsBackend.has_perm(self, user_obj, perm, obj=None)
 auth.ObjectPermissionsBackend.with_perm(self, perm, is_active=True, include_superusers=True, obj=None)
+auth.PermissionListMixin
 auth.PermissionRequiredMixin
 auth.PermissionRequiredMixin.ahas_permission(self, view_kwargs)
-auth.PermissionRequiredMixin.dispatch(self, request, *args, **kwargs)
-auth.PermissionRequiredMixin.get_permission_required(self)
 auth.PermissionRequiredMixin.has_permission(self, view_kwargs)
 auth.permission_required(*perms, login_url=None, raise_exception=None)
 exceptions.AsyncMethodError
@@ -66,15 +75,17 @@ models.OLPMixin.aget_all_permissions(self, obj=None)
 models.OLPMixin.aget_group_permissions(self, obj=None)
 models.OLPMixin.aget_user_permissions(self, obj=None)
 models.OLPMixin.ahas_module_perms(self, app_label)
-models.OLPMixin.ahas_perm(self, perm, obj=None)
-models.OLPMixin.ahas_perms(self, perm_list, obj=None)
+models.OLPMixin.ahas_perm(self, perm, obj=...)
+models.OLPMixin.ahas_perms(self, perm_list, obj=...)
 models.OLPMixin.aprefetch_perms(self, perms, objects)
 models.OLPMixin.clear_perm_cache(self)
 models.OLPMixin.get_all_permissions(self, obj=None)
 models.OLPMixin.get_group_permissions(self, obj=None)
 models.OLPMixin.get_user_permissions(self, obj=None)
 models.OLPMixin.has_module_perms(self, app_label)
-models.OLPMixin.has_perm(self, perm, obj=None)
+models.OLPMixin.has_perm(self, perm, obj=...)
+models.OLPMixin.has_perms(self, perm_list, obj=...)
+models.OLPMixin.perm_cache_scope(self)
 models.OLPMixin.prefetch_perms(self, perms, objects)
 models.OLPMixin.refresh_from_db(self, using=None, fields=None, from_queryset=None)
 models.PermittedQuerySet
@@ -121,10 +132,11 @@ MODULES = [
 
 
 def shape(function: Any) -> str:
-    """Return a signature without its types, which type checkers test."""
+    """Return a signature without its types, which type checkers test; ``...`` is no value."""
     found = signature(function)
     bare = [each.replace(annotation=Parameter.empty) for each in found.parameters.values()]
-    return str(found.replace(parameters=bare, return_annotation=Signature.empty))
+    text = str(found.replace(parameters=bare, return_annotation=Signature.empty))
+    return text.replace(repr(NOT_PROVIDED), "...")
 
 
 def public_in(module: str) -> Iterator[tuple[str, Any]]:

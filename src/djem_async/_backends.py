@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from django.conf import settings
 from django.contrib.auth import get_backends, load_backend
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.utils.module_loading import import_string
 
 from . import conf
 from ._fetch import fill_permission_caches
-from ._flow import Call, Flow, decision_of
+from ._flow import Call, Flow, decision_of, where_allowed
 from ._store import type_of
-from ._twins import Forms, are_ours, attribute, is_defined, is_ours
+from ._twins import Forms, are_ours, attribute, definer, is_defined, is_ours
+from ._users import is_active
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.backends import ModelBackend
 
     from ._running import Check
+    from ._store import Caches
 
 Form: TypeAlias = Literal["sync", "async"]
 
@@ -108,9 +110,9 @@ class _Configured(NamedTuple):
     """A configured backend.
 
     A stock one is Django's or ours, with no permission method overridden, or says nothing of
-    permissions. Its answers follow from Django's caches and from access methods. Any other is made
-    and asked anew each time. If it decides on permissions, it may answer for objects, unless its
-    class says otherwise.
+    permissions. Its answers follow from Django's caches, from access methods, or from both, as
+    those of `djem_async.auth.ModelBackend`. Any other is made and asked anew each time. If it
+    decides on permissions, it may answer for objects, unless its class says otherwise.
     """
 
     path: str
@@ -137,7 +139,7 @@ def _configured(path: str, backend: object) -> _Configured:
         path,
         backend,
         is_stock,
-        has_caches=is_stock and getattr(kind, "has_perm", None) is ModelBackend.has_perm,
+        has_caches=is_stock and issubclass(definer(kind, "has_perm") or object, ModelBackend),
         asks_access_methods=is_stock and are_ours(backend, "has_perm", "ahas_perm"),
         decides_by_itself=decides_by_itself,
         answers_for_objects=decides_by_itself
@@ -199,13 +201,13 @@ def require_lists(*, of_users: bool = False) -> None:
             )
     if not any(each.asks_access_methods for each in backends):
         raise ImproperlyConfigured(
-            "djem_async.auth.ObjectPermissionsBackend is missing from AUTHENTICATION_BACKENDS, so"
-            " nothing grants a permission on an object. Add it after ModelBackend."
+            "No backend in AUTHENTICATION_BACKENDS asks access methods, so nothing grants a"
+            " permission on an object. Use djem_async.auth.ModelBackend in place of Django's."
         )
     if of_users and not any(each.has_caches for each in backends):
         raise ImproperlyConfigured(
-            "django.contrib.auth.backends.ModelBackend is missing from AUTHENTICATION_BACKENDS, so"
-            " nobody has a permission at the model level. Add it."
+            "No backend in AUTHENTICATION_BACKENDS answers for the model level, so nobody has a"
+            " permission there. Use djem_async.auth.ModelBackend."
         )
 
 
@@ -218,11 +220,20 @@ def answers(
     """
     for each in configured_backends().all:
         if not each.is_stock:
-            yield ask(check, _forms_of(load_backend(each.path), name), check.user, *args)
+            method = _forms_of(load_backend(each.path), name)
+            yield _noting_veto(check, ask(check, method, check.user, *args))
         elif each.has_caches and by_methods is None:
             yield _ask_caches(check, each.backend, name, *args)
         if each.asks_access_methods and by_methods is not None:
             yield by_methods()
+
+
+def _noting_veto(check: Check, answer: Flow[bool]) -> Flow[bool]:
+    try:
+        return (yield from answer)
+    except PermissionDenied:
+        check.is_vetoed = True
+        raise
 
 
 def ask(check: Check | None, method: Forms, *args: object) -> Flow[bool]:
@@ -241,25 +252,37 @@ def ask(check: Check | None, method: Forms, *args: object) -> Flow[bool]:
 
 def _ask_caches(check: Check, backend: Any, name: str, *args: Any) -> Flow[bool]:
     """Ask one of Django's backends, in place, once what it needs has been fetched."""
-    user, caches = check.user, check.generation.caches_of(check.user)
     # As Django: nothing is fetched for an inactive user, and nothing is held.
-    if not user.is_active or user.is_anonymous:
+    if not (yield from where_allowed(is_active, check.user)):
         return False
+    caches = yield from where_allowed(_caches_of, check)
     if "_perm_cache" not in caches:
         yield Call(_fetch, None, (backend, check), scope=check.calling())
     if "_perm_cache" not in caches:
         return False  # the user has become inactive meanwhile
-    with check.calling()():
-        return bool(getattr(backend, name)(user, *args))
+
+    def held() -> bool:
+        with check.calling()():
+            return bool(getattr(backend, name)(check.user, *args))
+
+    return (yield from where_allowed(held))
+
+
+def _caches_of(check: Check) -> Caches:
+    """Return the dict that has Django's caches of the user of a check."""
+    user = check.user
+    # `OLPMixin` keeps them with the decisions, other users as attributes.
+    is_kept = hasattr(type_of(user), "_perm_cache")
+    return check.generation.caches_of(user) if is_kept else user.__dict__
 
 
 def _fetch(backend: ModelBackend, check: Check) -> None:
-    caches = check.generation.caches_of(check.user)
+    caches = _caches_of(check)
     if "_perm_cache" in caches:
         return  # other checks have waited for the same thread
     fill_permission_caches(backend, check.user)
     if not caches.keys() >= {"_user_perm_cache", "_group_perm_cache"}:
-        # The user was inactive in the midst of it, and Django may have cached that nothing is held.
+        # The user was inactive for a moment, and Django may have cached that nothing is held.
         caches.pop("_perm_cache", None)
 
 
@@ -283,8 +306,11 @@ def collect(check: Check, name: str, obj: object) -> Flow[set[str]]:
     permissions: set[str] = set()
     for each in configured_backends().all:
         backend = each.backend if each.is_stock else load_backend(each.path)
+        if obj is not None and each.has_caches and not each.asks_access_methods:
+            continue  # Django's own backend has no say about objects
         # Only the sync form of Django's own fills Django's caches.
-        method = _forms_of(backend, name, only="sync" if each.has_caches else None)
+        is_filling = each.has_caches and obj is None
+        method = _forms_of(backend, name, only="sync" if is_filling else None)
         if is_defined(method):
             found: Any = yield Call(*method, (check.user, obj), scope=check.calling())
             permissions.update(found)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.core.exceptions import SynchronousOnlyOperation
 
 from ._entries import AUTO, IMPLICIT, Entry, FinishedLog, header_lines
-from ._flow import Call, Flow
+from ._flow import Call, Flow, where_allowed
 from ._log_stack import ActiveLog, finish, innermost, log_store, still_active, write
 from ._twins import are_ours
 from .conf import conf
@@ -28,7 +28,7 @@ _RESULTS: Final = {
 _IMPLICIT_ENTRIES: Final = {level: Entry(line, AUTO) for level, line in IMPLICIT.items()}
 _MODEL_LEVEL_RESULTS: Final = {
     granted: Entry(f"Model-level Result: {word}\n", AUTO)
-    for granted, word in ((True, "Granted"), (False, "Denied"))
+    for granted, word in ((True, "Granted"), (False, "Denied"), (None, "Denied (not required)"))
 }
 
 
@@ -38,6 +38,8 @@ def logged(check: Check, perm: str, obj: object, decision: Flow[bool]) -> Flow[b
     Returns:
         The decision.
     """
+    if not check.verbosity:
+        return (yield from decision)
     store, before = log_store(check.user), check.logs
     # The model-level check of an object-level one has no header, and what it logs also goes
     # into the log of the latter.
@@ -72,15 +74,16 @@ def logged(check: Check, perm: str, obj: object, decision: Flow[bool]) -> Flow[b
 
 def _header(check: Check, perm: str, obj: object) -> Flow[list[str]]:
     user = check.user
+    username = yield from where_allowed(user.get_username)
     if obj is None:
-        return header_lines(perm, user.get_username(), user.pk)
-    try:
-        with check.calling()():
-            text = str(obj)
-    except SynchronousOnlyOperation:
-        # Its `__str__` makes a query, so ask for it where queries may be made.
-        text = yield Call(str, None, (obj,), scope=check.calling())
-    return header_lines(perm, user.get_username(), user.pk, text, getattr(obj, "pk", None))
+        return header_lines(perm, username, user.pk)
+    text = yield from where_allowed(partial(_text_of, check), obj)
+    return header_lines(perm, username, user.pk, text, getattr(obj, "pk", None))
+
+
+def _text_of(check: Check, obj: object) -> str:
+    with check.calling()():
+        return str(obj)
 
 
 def note(check: Check, *lines: str) -> Flow[None]:
@@ -107,8 +110,11 @@ def _end(check: Check, log: ActiveLog, result: str) -> Flow[None]:
         yield Call(user.end_log, user.aend_log, scope=check.calling())
 
 
-def note_model_level(check: Check, perm: str, *, granted: bool) -> Flow[None]:
-    """Log the result of the model level, if the check of the object is logged."""
+def note_model_level(check: Check, perm: str, *, granted: bool | None) -> Flow[None]:
+    """Log the result of the model level, if the check of the object is logged.
+
+    None is a denial that isn't the last word.
+    """
     log = innermost(log_store(check.user), check.logs)
     if log is not None and log.perm == perm:
         yield from note(check, _MODEL_LEVEL_RESULTS[granted])
@@ -123,12 +129,12 @@ def log_remembered(user: Any, perm: str, obj: Any, decision: Decision, *, held: 
     header: tuple[object, ...] = ()
     pk: object = getattr(obj, "pk", None)
     if conf.DJEM_PERM_LOG_VERBOSITY > 1:
-        header = perm, user.get_username(), user.pk
-        if obj is not None:
-            try:
+        try:
+            header = perm, user.get_username(), user.pk
+            if obj is not None:
                 header = *header, str(obj), pk
-            except SynchronousOnlyOperation:
-                return False
+        except SynchronousOnlyOperation:
+            return False
     is_universal, result = conf.DJEM_UNIVERSAL_OLP, _RESULTS[decision.granted]
     implicit = (_IMPLICIT_ENTRIES[is_universal],) if user.is_superuser else ()
     if obj is None:

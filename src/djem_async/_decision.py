@@ -11,7 +11,7 @@ from django.core.exceptions import PermissionDenied
 
 from ._entries import IMPLICIT
 from ._flow import Flow
-from .access import Source
+from ._methods import Source
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -20,27 +20,42 @@ T_co = TypeVar("T_co", covariant=True)
 class PermissionCheck(Protocol[T_co]):
     """What has to be known to decide one permission: on one object, or on many."""
 
-    @property
-    def is_active(self) -> bool:
-        """Whether the user is signed in and active."""
-        ...
-
-    @property
-    def is_implicit(self) -> bool:
-        """Whether the user is a superuser whom access methods do not concern."""
-        ...
-
     def model_level(self) -> Flow[bool]:
         """Ask whether the user has the permission at all."""
         ...
 
-    def object_level(self) -> Flow[bool | T_co]:
-        """Decide by access methods."""
+    def is_active(self) -> Flow[bool]:
+        """Tell whether the user is signed in and active."""
+        ...
+
+    def exempt_sources(self) -> Flow[Sequence[Source]]:
+        """Name the access methods that the user may be granted by without the model level."""
+        ...
+
+    def is_vetoed(self) -> Flow[bool]:
+        """Tell whether the model level denied by raising `PermissionDenied`."""
+        ...
+
+    def note_model_level(self, granted: bool, *, is_required: bool) -> Flow[None]:
+        """Log what the model level answered, and whether that counts."""
+        ...
+
+    def is_implicit(self) -> Flow[bool]:
+        """Tell whether the user is a superuser who is granted without access methods."""
+        ...
+
+    def object_level(self, exempt: Sequence[Source] | None = None) -> Flow[bool | T_co]:
+        """Decide by access methods, see `decide_by_methods`."""
         ...
 
 
 class MethodsCheck(Protocol):
     """What has to be known to decide by access methods."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the permission is granted where there is no access method for it."""
+        ...
 
     def methods(self) -> Sequence[Source]:
         """Name the sources for which there is an access method, in order."""
@@ -61,25 +76,38 @@ def decide(check: PermissionCheck[T]) -> Flow[bool | T]:
     Returns:
         Whether the permission is granted, or what the object level makes of it.
     """
-    if not (yield from check.model_level()):
-        return False
+    has_permission = yield from check.model_level()
     # Only here: the model level of an inactive user is up to all backends, and is logged.
-    if not check.is_active:
+    is_held = (yield from check.is_active()) and has_permission
+    exempt: Sequence[Source] = () if is_held else (yield from check.exempt_sources())
+    may_be_vetoed = bool(exempt) and not has_permission
+    exempt = () if may_be_vetoed and (yield from check.is_vetoed()) else exempt
+    yield from check.note_model_level(has_permission, is_required=not exempt)
+    if exempt:
+        return (yield from check.object_level(exempt))
+    if not is_held:
         return False
-    if check.is_implicit:
+    if (yield from check.is_implicit()):
         return True
     return (yield from check.object_level())
 
 
-def decide_by_methods(check: MethodsCheck) -> Flow[Any]:
-    """Decide a permission that an active user has at the model level, but not implicitly.
+def decide_by_methods(check: MethodsCheck, exempt: Sequence[Source] | None = None) -> Flow[Any]:
+    """Decide a permission of an active user, who isn't granted it implicitly, by access methods.
+
+    Args:
+        check: The check.
+        exempt: The sources that may grant without the model level. None if the user has the
+            permission at the model level; then all may.
 
     Returns:
         Whether the permission is granted; or of many objects, a tuple of conditions, each of which
         suffices.
     """
-    sources = check.methods()
-    granted: Any = not sources  # nobody to ask: the object level is open
+    sources: list[Source] = [
+        source for source in check.methods() if exempt is None or source in exempt
+    ]
+    granted: Any = not sources and exempt is None and check.is_open
     for source in sources:
         answer = yield from check.ask(source)
         if answer is True:
@@ -114,6 +142,16 @@ def decide_for_user(
         yield from note(IMPLICIT[is_universal])
         return True
     return (yield from first_grant(answers))
+
+
+def any_veto(answers: Iterable[Flow[bool]]) -> Flow[bool]:
+    """Tell whether a backend raises `PermissionDenied`, where all of them have denied."""
+    for answer in answers:
+        try:
+            yield from answer
+        except PermissionDenied:
+            return True
+    return False
 
 
 def first_grant(answers: Iterable[Flow[bool]]) -> Flow[bool]:

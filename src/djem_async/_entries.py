@@ -33,6 +33,12 @@ class Entry(str):
         return f"{super().__repr__()}{tags}"
 
 
+class Denial(Entry):
+    """What an access method said when it raised `PermissionDenied`."""
+
+    __slots__ = ()
+
+
 Entries: TypeAlias = tuple[Entry, ...]
 
 

@@ -11,6 +11,7 @@ from enum import Enum
 from math import isfinite
 from typing import Any, TypeAlias, TypeVar, cast
 
+from django.core.exceptions import SynchronousOnlyOperation
 from django.db.models import Model, QuerySet
 
 from .exceptions import NotADecisionError
@@ -55,6 +56,19 @@ class Call:
 
 
 Flow: TypeAlias = Generator[Call, Any, T]
+
+
+def where_allowed(function: Callable[..., T], *args: object) -> Flow[T]:
+    """Call a function that hardly ever makes a query: in place, else where queries may be made.
+
+    Returns:
+        What it returns.
+    """
+    try:
+        return function(*args)
+    except SynchronousOnlyOperation:
+        found: T = yield Call(function, None, args)
+        return found
 
 
 class Each(Call):

@@ -1,8 +1,10 @@
-"""What stands behind an argument: behind a lazy object, such as ``request.user``, or a string."""
+"""What an argument is: what a lazy object stands for, a name of a permission, or a mistake."""
 
 from collections.abc import Callable
 from typing import Any, Final
+from uuid import UUID
 
+from django.db.models import QuerySet
 from django.utils.functional import LazyObject, new_method_proxy
 
 from ._flow import Call, Flow
@@ -47,9 +49,27 @@ def checked_name(perm: object) -> str:
     """Return the name of a permission as a plain string.
 
     Raises:
-        TypeError: It is no string.
+        TypeError: It isn't a string.
     """
     name = plain_text(perm)
     if type(name) is not str:
-        raise TypeError(f"{perm!r} is not the name of a permission, such as 'app.view_model'.")
+        # Not its `repr`, which may make a query.
+        raise TypeError(
+            "A permission is given by its name, a string such as 'app.view_model', not as"
+            f" {type(perm).__name__}."
+        )
     return name
+
+
+def refuse_key(obj: object) -> None:
+    """Refuse what stands for an object, but isn't one.
+
+    Raises:
+        TypeError: It is a primary key or a queryset.
+    """
+    if issubclass(type(obj), (str, bytes, int, UUID, QuerySet)):
+        raise TypeError(
+            f"A permission is checked on a model instance, not on a {type(obj).__name__}. Fetch the"
+            " object first, for example with `djem_async.shortcuts.get_object_for_user`; for many"
+            " objects, ask `get_objects_for_user`."
+        )

@@ -31,10 +31,20 @@ def codenames(opts: Options[Any]) -> set[str]:
     return default | {codename for codename, _ in opts.permissions}
 
 
+def all_codenames(model: type[Model]) -> set[str]:
+    """Collect the permissions that a model and all models that it inherits from declare."""
+    return {codename for opts in lineage(model) for codename in codenames(opts)}
+
+
 def declares(opts: Options[Any], perm: str) -> bool:
     """Tell whether a model declares a permission, ``app_label.codename``."""
     app_label, _, codename = perm.partition(".")
     return app_label == opts.app_label and codename in codenames(opts)
+
+
+def models_with(perm: str) -> list[type[Model]]:
+    """Return the installed models that declare a permission."""
+    return [model for model in apps.get_models() if declares(model._meta, perm)]
 
 
 def model_of(perm: str) -> type[Model]:
@@ -43,7 +53,7 @@ def model_of(perm: str) -> type[Model]:
     Raises:
         ImproperlyConfigured: There is none, or more than one.
     """
-    found = [model for model in apps.get_models() if declares(model._meta, perm)]
+    found = models_with(perm)
     if len(found) != 1:
         models = ", ".join(model.__name__ for model in found)
         raise ImproperlyConfigured(

@@ -1,8 +1,9 @@
 """Lists: which objects of a model a permission is granted on, as a condition for a query."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
+from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperation
 from django.db import NotSupportedError
 from django.db.models import Model, QuerySet
 from django.db.models.expressions import Combinable
@@ -13,25 +14,24 @@ from ._check_logs import unlogged
 from ._conditions import RENAME, Alternatives, as_expression, columns_of, restrict
 from ._decision import decide, decide_by_methods
 from ._driving import arun, arun_in_thread
-from ._flow import Flow
+from ._flow import Flow, where_allowed
 from ._lazy import checked_name, is_lazy, loaded
 from ._lineage import model_of
-from ._objects import PermissionCheck, is_active, is_granted_everything
+from ._methods import Source, find_query_forms, require_permission
+from ._objects import PermissionCheck
 from ._running import Check
-from ._store import permission_cache
+from ._store import generation_of
 from ._twins import are_ours
-from .access import Source, find_query_forms, require_permission
+from ._users import asks_backends, checked_user, is_active, is_granted_everything
+from .conf import conf
 
 T = TypeVar("T")
+Granted: TypeAlias = bool | Alternatives
+_NONE: Final[Mapping[type[Model], Granted]] = {}
 
 
-def granted_rows(user: Any, perm: str, model: type[Model]) -> Flow[bool | Alternatives]:
+def granted_rows(user: Any, perm: str, model: type[Model]) -> Flow[Granted]:
     """Decide on which objects of a model a user has a permission.
-
-    Args:
-        user: The user.
-        perm: The permission.
-        model: The model.
 
     Returns:
         The conditions of which a row has to meet one, or what holds for all of them.
@@ -45,31 +45,49 @@ def granted_rows(user: Any, perm: str, model: type[Model]) -> Flow[bool | Altern
     perm = require_permission(perm, model)
     require_lists()
     forms = find_query_forms(model, perm)
-    user = yield from loaded(user)
-    if not hasattr(user, "has_perm"):
-        raise TypeError(f"The user must be a user, not {type(user).__name__}.")
+    user = checked_user((yield from loaded(user)))
     check = Check(user)
     with check.deciding("list", perm, model), unlogged(check):
-        return (yield from decide(_ListCheck(check, perm, forms)))
+        return (yield from decide(_ListCheck(check, perm, model, forms)))
 
 
 class _ListCheck(PermissionCheck):
     """One permission of one user on all objects of a model."""
 
     def __init__(
-        self, check: Check, perm: str, forms: dict[Source, Callable[[Any], object]]
+        self,
+        check: Check,
+        perm: str,
+        model: type[Model],
+        forms: dict[Source, Callable[[Any], object]],
     ) -> None:
         super().__init__(check, perm)
+        self._model = model
         self._forms = forms
         # Asked before the model level is fetched: a flow that does so in the thread stays there.
         self._is_blocking = not _is_known(check.user)
 
     @property
-    def is_implicit(self) -> bool:
-        return is_granted_everything(self._user)
+    def is_open(self) -> bool:
+        return conf.DJEM_OPEN_BY_DEFAULT
 
-    def object_level(self) -> Flow[bool | Alternatives]:
-        return decide_by_methods(self)
+    def is_implicit(self) -> Flow[bool]:
+        return where_allowed(is_granted_everything, self._user)
+
+    def exempt_sources(self) -> Flow[Sequence[Source]]:
+        return self.sources_among(self.exemptions_of(self._model))
+
+    def is_vetoed(self) -> Flow[bool]:
+        if not asks_backends(self._user):
+            raise ImproperlyConfigured(
+                f"{type(self._user).__name__}.has_perm is overridden, and doesn't tell why it"
+                f" denies {self._perm}. Access methods may grant it without the model level, so no"
+                " list can be right. Ask `has_perm` of each object instead."
+            )
+        return super().is_vetoed()
+
+    def object_level(self, exempt: Sequence[Source] | None = None) -> Flow[bool | Alternatives]:
+        return decide_by_methods(self, exempt)
 
     def methods(self) -> Sequence[Source]:
         return list(self._forms)
@@ -86,15 +104,25 @@ def expression_for(user: object, perm: str, model: type[Model]) -> Flow[Combinab
     return as_expression(model, granted)
 
 
-def queryset_for(user: object, perm: str, klass: object) -> Flow[QuerySet[Any]]:
+def queryset_for(
+    user: object, perm: str, klass: object, known: Mapping[type[Model], Granted] = _NONE
+) -> Flow[QuerySet[Any]]:
     """Return the objects on which a user has a permission, see `granted_rows`.
+
+    Args:
+        user: The user.
+        perm: The permission.
+        klass: The model, a manager or a queryset; None for the permission's model.
+        known: What `granted_rows` has returned for some models.
 
     Raises:
         TypeError: ``klass`` can't be filtered by permissions.
         NotSupportedError: It is a combination of querysets.
     """
     queryset = _queryset_of(klass, perm)
-    granted = yield from granted_rows(user, perm, queryset.model)
+    granted = known.get(queryset.model)
+    if granted is None:
+        granted = yield from granted_rows(user, perm, queryset.model)
     return restrict(queryset, granted)
 
 
@@ -133,6 +161,9 @@ def _is_known(user: Any) -> bool:
     """Tell whether the model level of a user follows from what is remembered."""
     if is_lazy(user) or not are_ours(user, "has_perm", "ahas_perm"):
         return False
-    caches = permission_cache(user).generation.caches_of(user)
-    is_known = "_perm_cache" in caches or user.is_superuser or not is_active(user)
+    try:
+        caches = generation_of(user).caches_of(user)
+        is_known = "_perm_cache" in caches or user.is_superuser or not is_active(user)
+    except SynchronousOnlyOperation:
+        return False
     return is_known and configured_backends().are_usual

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from functools import partial
+from inspect import getattr_static
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.db.models import Model
+from django.core.exceptions import SynchronousOnlyOperation
+from django.db.models import NOT_PROVIDED, Model
+from django.db.models.query_utils import DeferredAttribute
 
 from . import conf as settings
 from ._backends import configured_backends
@@ -13,50 +17,65 @@ from ._check_logs import log_remembered
 from ._context import active_logs
 from ._lazy import plain_text
 from ._log_stack import innermost, log_store, write
-from ._store import SILENT, PermissionCache, type_of
+from ._methods import all_names_for, exemptions
+from ._running import is_in_access_method
+from ._store import SILENT, type_of
 from ._twins import are_ours
-from .access import all_names_for
 from .conf import conf
 
 if TYPE_CHECKING:
     from ._running import Check
+    from ._store import Generation
 
 
-Known: TypeAlias = bool | Literal["ask"] | None
-"""What is known ahead of a check: its answer, that access methods decide, or nothing."""
+Known: TypeAlias = bool | Literal["ask", "null"] | None
+"""What is known ahead of a check: its answer, who gives it, or nothing; see `look_up`."""
+
+NOT_GIVEN: Final[Any] = NOT_PROVIDED
+"""The default of an object, to tell a check of the model level from an object that is None."""
 
 
-def look_up(user: Any, perm: str, obj: Any) -> Known:
+def look_up(user: Any, generation: Generation, perm: str, obj: Any) -> Known:
     """Return the answer of a check, if it follows from what is remembered, and log the check.
 
     Returns:
-        The answer; "ask" if it is what access methods decide; None if the check has to be made.
+        The answer; "ask" if it is what access methods decide; "null" if it is denied, because an
+        access method asks about an object that is None; None if the check has to be made.
     """
-    own: dict[str, Any] = user.__dict__
-    cache: Any = own.get("_olp_cache")
-    if type(cache) is not PermissionCache or cache.owner() is not user:
+    if obj is None and is_in_access_method():
+        return "null"
+    if obj is NOT_GIVEN:
+        obj = None
+    if generation.stock_in is not settings.epoch:
         return None
-    generation = cache.generation
-    if generation.stock_in is not settings.epoch or not user.is_active:
+    try:
+        is_active, is_superuser = user.is_active, user.is_superuser
+    except SynchronousOnlyOperation:
+        return None  # somebody has deferred them again
+    if not is_active:
         return None
     if type(perm) is not str:
         perm = plain_text(perm)
         if type(perm) is not str:
             return None
     kind = type_of(obj)
-    is_asked = obj is not None
-    if is_asked and not issubclass(kind, Model):
+    if obj is not None and not issubclass(kind, Model):
         return None
-    if user.is_superuser:
-        held = True
-        is_asked = is_asked and conf.DJEM_UNIVERSAL_OLP
+    held, is_implicit = True, False
+    if is_superuser:
+        is_implicit = not conf.DJEM_UNIVERSAL_OLP
     else:
         perms = generation.caches[False].get("_perm_cache")
         if perms is None:
             return None
         held = perm in perms
     decision = SILENT[held]
-    if held and is_asked:
+    if obj is None or is_implicit:
+        pass
+    elif not held:
+        if generation.once(exemptions, kind, perm):
+            return None
+    else:
         # Another instance of the row may not have the methods that this one has of its own.
         if obj._state.adding or not all_names_for(perm).isdisjoint(obj.__dict__):
             return None
@@ -77,8 +96,8 @@ def look_up(user: Any, perm: str, obj: Any) -> Known:
 def learn(check: Check) -> None:
     """Let `look_up` answer for a user, if the answers depend on nothing but what is remembered.
 
-    This holds until a setting changes if all backends are stock, and the user's permission and log
-    methods are those of `djem_async.models.OLPMixin`.
+    This holds until a setting changes if all backends are stock, the user's permission and log
+    methods are those of `djem_async.models.OLPMixin`, and the flags are plain values.
     """
     if check.generation.stock_in is settings.epoch:
         return
@@ -89,5 +108,12 @@ def learn(check: Check) -> None:
         configured_backends().are_usual
         and are_ours(user, "has_perm", "ahas_perm", "log", "end_log", "aend_log")
         and kind.is_anonymous is AbstractBaseUser.is_anonymous
+        and all(map(partial(_is_plain, kind), ("is_active", "is_superuser")))
     ):
         check.generation.stock_in = epoch
+
+
+def _is_plain(kind: type, name: str) -> bool:
+    """Tell whether an attribute is a field or a value, not something that may make a query."""
+    attribute: object = getattr_static(kind, name, None)
+    return isinstance(attribute, DeferredAttribute) or not hasattr(attribute, "__get__")

@@ -4,28 +4,49 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured, PermissionDenied
+from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 
 from ._backends import answers, ask
 from ._check_logs import logged, note, note_model_level
 from ._conditions import Alternatives, condition_of
-from ._decision import decide, decide_by_methods, decide_for_user, first_grant
-from ._entries import Entries, Entry
-from ._flow import Call, Flow, decision_of
-from ._lazy import is_lazy, loaded, plain_text
+from ._decision import any_veto, decide, decide_by_methods, decide_for_user
+from ._entries import Denial, Entries, Entry
+from ._flow import Call, Flow, decision_of, where_allowed
+from ._lazy import checked_name, is_lazy, loaded, plain_text, refuse_key
 from ._log_stack import ActiveLog, innermost, log_store, write
-from ._running import Check
-from ._store import Decision, ObjectKey, decision, object_key, type_of
-from ._twins import Forms, are_ours, is_ours, required_forms
-from .access import (
+from ._methods import (
     SOURCES,
     Source,
-    all_names_for,
+    belongs_elsewhere,
+    exemptions,
     find_access_methods,
-    is_nonblocking,
-    nonblocking,
+    has_own_methods,
+    key_for,
+    owns,
 )
+from ._running import Check
+from ._store import (
+    Decision,
+    Generation,
+    ObjectKey,
+    decision,
+    generation_of,
+    object_key,
+    permission_cache,
+    type_of,
+)
+from ._twins import Forms, are_ours, required_forms
+from ._users import (
+    asks_backends,
+    exemption_needed,
+    groups_of,
+    is_active,
+    is_active_superuser,
+    is_implicit,
+    is_universal,
+)
+from .access import Exemption, is_nonblocking, nonblocking
 from .conf import conf
 from .logs import Loggable
 
@@ -36,23 +57,39 @@ def check_of_user(check: Check, perm: str, obj: object = None) -> Flow[bool]:
     Returns:
         Whether the permission is granted.
     """
-    perm = plain_text(perm)
+    perm = checked_name(perm)
+    if not issubclass(type(check.user), Loggable):
+        check.verbosity = 0
     if is_lazy(obj):
         found = yield from loaded(obj)
         # A lazy None is no object, but must not turn the check into one of the model level.
         obj = obj if found is None else found
+    refuse_key(obj)
     by_methods = None if obj is None else partial(check_of_object, check, perm, obj)
+    is_superuser = yield from where_allowed(is_active_superuser, check.user)
     with check.deciding("user", perm, obj):
         flow = decide_for_user(
             answers(check, "has_perm", perm, obj, by_methods=by_methods),
-            is_superuser=is_active_superuser(check.user),
-            is_universal=conf.DJEM_UNIVERSAL_OLP,
+            is_superuser=is_superuser,
+            is_universal=is_universal(check.user),
             has_object=obj is not None,
             note=partial(note, check),
         )
-        if check.verbosity:
-            flow = logged(check, perm, obj, flow)
-        return (yield from flow)
+        return (yield from logged(check, perm, obj, flow))
+
+
+def check_of_none(check: Check, perm: str) -> Flow[bool]:
+    """Deny a permission on an object that is None, as a null foreign key is.
+
+    Returns:
+        False.
+    """
+
+    def denied() -> Flow[bool]:
+        yield from note(check, "Object: None (an explicit None denies inside an access method)")
+        return False
+
+    return logged(check, checked_name(perm), None, denied())
 
 
 def check_of_object(
@@ -71,55 +108,89 @@ def check_of_object(
         return (yield from decide(_ObjectCheck(check, name, obj, sources)))
 
 
-def check_by_methods(check: Check, perm: str, obj: Model) -> Flow[bool]:
-    """Decide a permission that a user is known to have at the model level, but not implicitly.
+def check_by_methods(check: Check, perm: str, obj: Model, *, is_held: bool = True) -> Flow[bool]:
+    """Decide a permission that a user doesn't have implicitly, where the model level is known.
+
+    Args:
+        check: The check.
+        perm: The permission.
+        obj: The object.
+        is_held: Whether the user has the permission at the model level.
 
     Returns:
         Whether the permission is granted.
     """
     perm = plain_text(perm)
+    of_object = _ObjectCheck(check, perm, obj, SOURCES)
     with check.deciding("backend", perm, obj):
-        return (yield from _ObjectCheck(check, perm, obj, SOURCES).object_level())
+        exempt = None if is_held else (yield from of_object.exempt_sources())
+        return (yield from of_object.object_level(exempt))
 
 
 class PermissionCheck:
-    """One permission of one user, see `djem_async._decision.PermissionCheck`.
-
-    Args:
-        check: The check.
-        perm: The permission.
-    """
+    """One permission of one user, see `djem_async._decision.PermissionCheck`."""
 
     def __init__(self, check: Check, perm: str) -> None:
         self._check = check
         self._user: Any = check.user
         self._perm = perm
-        is_loggable = issubclass(type(self._user), Loggable)
-        self._logs = log_store(self._user) if is_loggable else None
-
-    @property
-    def is_active(self) -> bool:
-        """Whether the user is signed in and active."""
-        return is_active(self._user)
-
-    @property
-    def is_implicit(self) -> bool:
-        """Whether the user is a superuser whom access methods do not concern."""
-        return is_implicit(self._user)
+        self._logs = log_store(check.user) if issubclass(type(check.user), Loggable) else None
 
     def model_level(self) -> Flow[bool]:
         """Ask whether the user has the permission at all."""
         # Through the user, so that every backend has its say.
         check, user = self._check, self._user
-        if are_ours(user, "has_perm", "ahas_perm"):
-            granted = yield from check_of_user(check, self._perm)
-        else:
-            # By the rule for backends, because the user may veto as well.
-            answer = ask(check, required_forms(user, "has_perm"), self._perm)
-            granted = yield from first_grant((answer,))
+        check.is_vetoed = False
+        if asks_backends(user):
+            return (yield from check_of_user(check, self._perm))
+        # By the rule for backends, because the user may veto as well.
+        answer = ask(check, required_forms(user, "has_perm"), self._perm)
+        try:
+            return (yield from answer)
+        except PermissionDenied:
+            check.is_vetoed = True
+            return False
+
+    def is_vetoed(self) -> Flow[bool]:
+        """Tell whether the model level denied by raising `PermissionDenied`."""
+        if self._check.is_vetoed or asks_backends(self._user):
+            return self._check.is_vetoed
+        # A `has_perm` of the user's own doesn't tell why it denies, unless it has let this check
+        # through; nor does it tell what the backends did, so they are asked anew.
+        if not any(question.asked == "user" for question in self._check.questions):
+            return True
+        return (yield from any_veto(answers(self._check, "has_perm", self._perm)))
+
+    def note_model_level(self, granted: bool, *, is_required: bool) -> Flow[None]:
+        """Log what the model level answered."""
         if self._logs is not None:
-            yield from note_model_level(check, self._perm, granted=granted)
-        return granted
+            result = granted if granted or is_required else None
+            yield from note_model_level(self._check, self._perm, granted=result)
+
+    def is_active(self) -> Flow[bool]:
+        """Tell whether the user is signed in and active."""
+        return where_allowed(is_active, self._user)
+
+    def is_implicit(self) -> Flow[bool]:
+        """Tell whether the user is a superuser who is granted without access methods."""
+        return where_allowed(is_implicit, self._user)
+
+    def sources_among(self, exempt: dict[Source, Exemption]) -> Flow[Sequence[Source]]:
+        """Name the access methods, of those that are exempt, that may grant to the user."""
+        if not exempt:
+            return ()
+        needed = yield from where_allowed(exemption_needed, self._user)
+        return [source for source, mark in exempt.items() if needed and mark >= needed]
+
+    def is_foreign_to(self, model: type) -> bool:
+        """Tell whether the permission is about other models."""
+        return self._check.generation.once(belongs_elsewhere, model, self._perm)
+
+    def exemptions_of(self, model: type) -> dict[Source, Exemption]:
+        """Return the exemptions of a model."""
+        # Nobody has a misspelt permission at the model level, which is what denies it elsewhere.
+        once = self._check.generation.once
+        return once(exemptions, model, self._perm) if once(owns, model, self._perm) else {}
 
     def ask_form(
         self, source: Source, form: Callable[[Any], object], *, blocking: bool = True
@@ -140,7 +211,7 @@ class PermissionCheck:
 
     def argument(self, source: Source) -> object:
         """Return what an access method is given."""
-        return self._user if source == "user" else _groups(self._user)
+        return self._user if source == "user" else groups_of(self._user)
 
     def ask_method(
         self, call: Call, judge: Callable[[object, str], Flow[bool]] | None = None
@@ -155,20 +226,20 @@ class PermissionCheck:
             The answer, which is False if it raised `PermissionDenied`, and what it logged.
         """
         log = None if self._logs is None else ActiveLog(self._logs)
-        call.scope = self._check.calling(log)
+        call.scope = self._check.calling_access_method(log)
         answer: Any = False
+        entries: Entries = ()
         try:
             found = yield call
             answer = found if judge is None else (yield from judge(found, call.label))
-        except PermissionDenied as denial:
-            if log is not None and str(denial):
-                log.lines.append(Entry(denial))
+        except PermissionDenied as error:
+            entries = (Denial(error),) if str(error) else ()
         finally:
-            entries: Entries = ()
             if log is not None:
                 log.is_open = False
-                entries = tuple(log.lines)
-                self.write(entries)
+                # A reason of a nested check is a line like any other.
+                entries = (*(Entry(line, line.tags) for line in log.lines), *entries)
+            self.write(entries)
         return answer, entries
 
     def write(self, entries: Entries) -> None:
@@ -184,28 +255,43 @@ class _ObjectCheck(PermissionCheck):
         super().__init__(check, perm)
         self._obj = obj
         self._sources = sources
+        self._is_whole = False
         self._key = key_for(perm, obj)
         self._methods: dict[Source, Forms] = {}
         self._decisions: dict[Source, Decision] = {}
 
-    def object_level(self) -> Flow[bool]:
-        key = self._key
-        if self._sources is SOURCES:
+    @property
+    def is_open(self) -> bool:
+        """Whether the permission is granted where there is no access method for it."""
+        return conf.DJEM_OPEN_BY_DEFAULT and not self.is_foreign_to(type_of(self._obj))
+
+    def exempt_sources(self) -> Flow[Sequence[Source]]:
+        obj = self._obj
+        # What an instance has in place of a method is not marked.
+        is_own = has_own_methods(obj, self._perm)
+        return self.sources_among({} if is_own else self.exemptions_of(type_of(obj)))
+
+    def object_level(self, exempt: Sequence[Source] | None = None) -> Flow[bool]:
+        self._is_whole = exempt is None and self._sources is SOURCES
+        if self._is_whole:
             remembered = self._recall(None)
             if remembered is not None:
                 return remembered.granted
         granted: bool | None = None
         try:
-            decided: bool = yield from decide_by_methods(self)
+            decided: bool = yield from decide_by_methods(self, exempt)
             granted = decided
             return decided
         finally:
+            key = self._key
             # Not if a method gave the object another identity: it decided about the one before.
             if key is not None and object_key(self._obj) == key:
                 self._keep(key, granted)
 
     def methods(self) -> Sequence[Source]:
-        obj, found = self._obj, self._check.generation.forms
+        obj, found = self._obj, self._check.generation.classes
+        if self.is_foreign_to(type_of(obj)):
+            return ()
         place = self._perm, type_of(obj)
         names = None if self._key is None else found.get(place)
         try:
@@ -223,7 +309,7 @@ class _ObjectCheck(PermissionCheck):
     def ask(self, source: Source) -> Flow[bool]:
         slot = self._slot(source)
         # `object_level` has looked up the decision of all methods together.
-        made = None if slot is None and self._sources is SOURCES else self._recall(slot)
+        made = None if slot is None and self._is_whole else self._recall(slot)
         if made is None:
             function, async_function = self._methods[source]
             is_blocking = not is_nonblocking(function)
@@ -242,7 +328,7 @@ class _ObjectCheck(PermissionCheck):
         keep = self._check.generation.keep
         for source, made in self._decisions.items():
             keep(self._perm, key, self._slot(source), made)
-        if granted is not None and self._sources is SOURCES and len(self._methods) > 1:
+        if granted is not None and self._is_whole and len(self._methods) > 1:
             entries = tuple(entry for each in self._decisions.values() for entry in each.entries)
             keep(self._perm, key, None, decision(granted, entries))
 
@@ -251,46 +337,60 @@ class _ObjectCheck(PermissionCheck):
         return source if len(self._methods) > 1 else None
 
 
-def key_for(perm: str, obj: Any) -> ObjectKey | None:
-    """Return the key under which decisions on an object are remembered, None if they are not."""
-    # Another instance of the row may not have the methods that this one has of its own.
-    own: dict[str, Any] = obj.__dict__
-    return object_key(obj) if all_names_for(perm).isdisjoint(own) else None
+def ask_user(user: Any, perm: str, obj: object = None) -> Flow[bool]:
+    """Ask a user of any kind for a permission.
+
+    Args:
+        user: The user.
+        perm: The permission.
+        obj: The object to check it on; None checks the model level.
+
+    Returns:
+        Whether it is granted.
+    """
+    user = yield from loaded(user)
+    if asks_backends(user) and not are_ours(user, "has_perm", "ahas_perm"):
+        # In one form of Django's methods, backends without that form would have no say.
+        return (yield from check_of_user(Check(user), perm, obj))
+    on = () if obj is None else (obj,)
+    return (yield from ask(None, required_forms(user, "has_perm"), perm, *on))
+
+
+def ask_anew(user: Any, perm: str, obj: Model) -> Flow[bool]:
+    """Ask a user of any kind with nothing remembered; what is found replaces what was.
+
+    Returns:
+        Whether the permission is granted.
+    """
+    before, check = generation_of(user), Check(user, Generation())
+    check.is_anew = True
+    for name in ("_perm_cache", "_user_perm_cache", "_group_perm_cache"):
+        user.__dict__.pop(name, None)  # of users without the mixin
+    try:
+        if asks_backends(user):
+            return (yield from check_of_user(check, perm, obj))
+        return (yield from ask(check, required_forms(user, "has_perm"), perm, obj))
+    finally:
+        permission_cache(user).replace(before, check.generation)
+
+
+def denial_of(user: object, perm: str, obj: object = None) -> PermissionDenied:
+    """Make the exception for a permission that was denied.
+
+    Returns:
+        The exception, with what access methods of the object gave as their reason.
+    """
+    if not issubclass(type(obj), Model):
+        return PermissionDenied()
+    name, recall = plain_text(perm), generation_of(user).recall
+    key = key_for(name, obj)
+    found = [recall(name, key, slot) for slot in (None, *SOURCES)]
+    entries = dict.fromkeys(entry for each in found if each for entry in each.entries)
+    text = " ".join(entry for entry in entries if isinstance(entry, Denial))
+    # Django REST framework shows clients what the exception has, also an empty text.
+    return PermissionDenied(text) if text else PermissionDenied()
 
 
 @nonblocking
 def _deny(_argument: object) -> bool:
     return False
-
-
-def _groups(user: Any) -> object:
-    model: type[object] = user.__class__
-    if not hasattr(model, "groups"):
-        raise ImproperlyConfigured(
-            f"A `_group_can_` method needs the groups of the user, but {model.__qualname__}"
-            " has none. Inherit django.contrib.auth.models.PermissionsMixin, or define `groups`."
-        )
-    return user.groups.all()
-
-
-def is_active(user: Any) -> bool:
-    """Tell whether a user is signed in and active."""
-    return bool(user.is_active) and not user.is_anonymous
-
-
-def is_active_superuser(user: Any) -> bool:
-    """Tell whether a user is an active superuser."""
-    return bool(user.is_active and user.is_superuser)
-
-
-def is_granted_everything(user: Any) -> bool:
-    """Tell whether checks of a user are decided without asking anybody."""
-    is_universal = conf.DJEM_UNIVERSAL_OLP and any(
-        is_ours(vars(base).get("has_perm")) for base in type(user).__mro__
-    )
-    return is_active_superuser(user) and not is_universal
-
-
-def is_implicit(user: Any) -> bool:
-    """Tell whether a user is a superuser whom access methods do not concern."""
-    return bool(getattr(user, "is_superuser", False)) and not conf.DJEM_UNIVERSAL_OLP

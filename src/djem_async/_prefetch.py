@@ -14,16 +14,17 @@ from ._decision import decide
 from ._flow import Call, Each, Flow
 from ._lazy import checked_name, unwrapped
 from ._look_up import learn
-from ._objects import PermissionCheck, check_by_methods, key_for
+from ._methods import MethodNames, find_access_methods, key_for
+from ._objects import PermissionCheck, check_by_methods
 from ._running import Check
 from ._store import ObjectKey, decision
-from .access import MethodNames, find_access_methods
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from ._entries import Entries
-    from .access import Source
+    from ._methods import Source
+    from .access import Exemption
 
 Objects: TypeAlias = "dict[ObjectKey, Model]"
 
@@ -41,14 +42,14 @@ def prefetch(user: object, perms: Iterable[str], objects: Iterable[Model]) -> Fl
     # A queryset is fetched where queries may be made.
     found: list[Model] = yield Call(_fetched, None, (objects,))
     learn(check)
-    left: list[tuple[str, Model]] = []
+    left: list[Flow[bool]] = []
     with unlogged(check):
         for perm in names:
             with check.deciding("prefetch", perm):
-                objs = yield from decide(_ManyCheck(check, perm, _saved(found, perm)))
-            if not isinstance(objs, bool):
-                left.extend((perm, obj) for obj in objs)
-        yield Each(_alone(check, perm, obj) for perm, obj in left)
+                flows = yield from decide(_ManyCheck(check, perm, _saved(found, perm)))
+            if not isinstance(flows, bool):
+                left.extend(flows)
+        yield Each(left)
 
 
 def _fetched(objects: Iterable[Any]) -> list[Any]:
@@ -67,10 +68,10 @@ def _saved(objects: list[Model], perm: str) -> Objects:
     return {key: obj for key, obj in keys if key is not None}
 
 
-def _alone(check: Check, perm: str, obj: Model) -> Flow[bool]:
-    each = Check(check.user)
-    each.generation, each.logs = check.generation, check.logs
-    return check_by_methods(each, perm, obj)
+def _alone(check: Check, perm: str, obj: Model, *, is_held: bool) -> Flow[bool]:
+    each = Check(check.user, check.generation)
+    each.logs = check.logs
+    return (yield from check_by_methods(each, perm, obj, is_held=is_held))
 
 
 class _ManyCheck(PermissionCheck):
@@ -80,23 +81,38 @@ class _ManyCheck(PermissionCheck):
         super().__init__(check, perm)
         self._objects = objects
 
-    def object_level(self) -> Flow[bool | list[Model]]:
+    def exempt_sources(self) -> Flow[Sequence[Source]]:
+        # Those of any of the objects; each is decided by its own.
+        merged: dict[Source, Exemption] = {}
+        for model in {key.model for key in self._objects}:
+            merged |= self.exemptions_of(model)
+        return self.sources_among(merged)
+
+    def object_level(self, exempt: Sequence[Source] | None = None) -> Flow[bool | list[Flow[bool]]]:
         """Decide what can be decided by queries.
 
         Returns:
-            The objects that are left.
+            What is left to decide, one flow for each object.
         """
         kinds: dict[tuple[type[Any], str | None], Objects] = {}
         for key, obj in self._unknown():
             kinds.setdefault((key.model, key.alias), {})[key] = obj
         for (model, alias), objects in kinds.items():
+            if self.is_foreign_to(model):
+                continue
             try:
                 methods = find_access_methods(next(iter(objects.values())), self._perm)
             except PermissionDenied:
                 continue  # a property has said so, and may say something else of the others
-            if any(each.query_name for each in methods):
-                yield from self._ask_rows(model, alias, objects, methods)
-        return [obj for _, obj in self._unknown()]
+            asked = [each for each in methods if each.query_name is not None]
+            if exempt is not None:
+                marked = self.exemptions_of(model).keys() & exempt
+                asked = [each for each in asked if each.source in marked]
+            if asked:
+                is_only = len(methods) == 1
+                yield from self._ask_rows(model, alias, objects, asked, is_only=is_only)
+        is_held = exempt is None
+        return [_alone(self._check, self._perm, obj, is_held=is_held) for _, obj in self._unknown()]
 
     def _unknown(self) -> Iterator[tuple[ObjectKey, Model]]:
         recall = self._check.generation.recall
@@ -105,16 +121,21 @@ class _ManyCheck(PermissionCheck):
                 yield key, obj
 
     def _ask_rows(
-        self, model: type[Any], alias: str | None, objects: Objects, methods: Sequence[MethodNames]
+        self,
+        model: type[Any],
+        alias: str | None,
+        objects: Objects,
+        methods: Sequence[MethodNames],
+        *,
+        is_only: bool,
     ) -> Flow[None]:
         answers: list[tuple[Source | None, Any, Entries]] = []
         for each in methods:
-            if each.query_name is not None:
-                form = getattr(model, each.query_name)
-                granted, entries = yield from self.ask_form(each.source, form)
-                # As a check keeps it: with that of all if it is the only one.
-                slot = each.source if len(methods) > 1 else None
-                answers.append((slot, as_expression(model, granted), entries))
+            form = getattr(model, str(each.query_name))
+            granted, entries = yield from self.ask_form(each.source, form)
+            # As a check keeps it: with that of all if it is the only one.
+            slot = None if is_only else each.source
+            answers.append((slot, as_expression(model, granted), entries))
         rows = model._base_manager.using(alias)
         keys = {key.pk: key for key in objects}
         pks = list(keys)

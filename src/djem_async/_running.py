@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 from django.db.models import Model
 
 from ._context import active_logs, innermost_call
-from ._store import Generation, PermissionCache, object_key, permission_cache
+from ._store import Generation, generation_of, object_key
 from .conf import conf
 from .exceptions import PermissionRecursionError
 
@@ -42,17 +42,28 @@ class Check:
 
     Args:
         user: The user.
+        generation: What was known when it began, if that has been looked up already.
     """
 
-    __slots__ = ("cache", "generation", "logs", "outer", "questions", "user", "verbosity")
+    __slots__ = (
+        "generation",
+        "is_anew",
+        "is_vetoed",
+        "logs",
+        "outer",
+        "questions",
+        "user",
+        "verbosity",
+    )
 
-    def __init__(self, user: Any) -> None:
+    def __init__(self, user: Any, generation: Generation | None = None) -> None:
         self.user = user
-        self.cache: PermissionCache = permission_cache(user)
-        self.generation: Generation = self.cache.generation
+        self.generation = known_of(user) if generation is None else generation
+        self.is_anew = False  # so that checks within it use nothing else that is remembered
         self.outer: _UserCode | None = _current()
         self.questions: list[_Question] = []
         self.logs: tuple[Any, ...] = active_logs.get()
+        self.is_vetoed = False  # by a backend, at the model level
         self.verbosity = conf.DJEM_PERM_LOG_VERBOSITY
 
     def deciding(self, asked: str, perm: str, obj: object = None) -> _Deciding:
@@ -69,10 +80,14 @@ class Check:
             self._refuse_recursion(question)
         return _Deciding(self, question)
 
-    def calling(self, log: object = None) -> Callable[[], _UserCode]:
+    def calling(self) -> Callable[[], _UserCode]:
         """Return the scope for calls of user code that this check makes."""
+        return lambda: _UserCode(self, self.logs)
+
+    def calling_access_method(self, log: object) -> Callable[[], _UserCode]:
+        """Return the scope for the call of an access method, with a log for its lines, or None."""
         logs = self.logs if log is None else (*self.logs, log)
-        return lambda: _UserCode(self, logs)
+        return lambda: _UserCode(self, logs, is_access_method=True)
 
     def chain(self) -> Iterator[tuple[Check, _Question]]:
         """Iterate over all that is being decided, from the innermost to the outermost."""
@@ -137,11 +152,14 @@ class _UserCode:
     A task that the call has started, and that goes on after it, is not part of it.
     """
 
-    __slots__ = ("_before", "_logs", "check", "outer")
+    __slots__ = ("_before", "_logs", "check", "is_access_method", "outer")
 
-    def __init__(self, check: Check, logs: tuple[Any, ...]) -> None:
+    def __init__(
+        self, check: Check, logs: tuple[Any, ...], *, is_access_method: bool = False
+    ) -> None:
         self.check: Check | None = check
         self.outer = check.outer
+        self.is_access_method = is_access_method
         self._logs = logs
 
     def __enter__(self) -> Self:
@@ -185,8 +203,29 @@ def _current() -> _UserCode | None:
     return call
 
 
-def generation_in_use(cache: PermissionCache) -> Generation:
-    """Return the generation that code in this context has to use.
+def is_in_access_method() -> bool:
+    """Tell whether an access method is what is running in this context."""
+    call = _current()
+    return call is not None and call.is_access_method
+
+
+def known_of(user: Any) -> Generation:
+    """Return what a check of a user that begins in this context may use.
+
+    Returns:
+        What is known in the scope of now, or within a check that is made anew, what that has found.
+    """
+    call: _UserCode | None = innermost_call.get()
+    while call is not None:
+        check = call.check
+        if check is not None and check.is_anew and check.user is user:
+            return check.generation
+        call = call.outer
+    return generation_of(user)
+
+
+def generation_in_use(user: object) -> Generation:
+    """Return the generation of a user that code in this context has to use.
 
     Returns:
         That of the innermost running check of the user, else the current one.
@@ -194,10 +233,10 @@ def generation_in_use(cache: PermissionCache) -> Generation:
     call = _current()
     while call is not None:
         check = call.check
-        if check is not None and check.cache is cache:
+        if check is not None and check.user is user:
             return check.generation
         call = call.outer
-    return cache.generation
+    return generation_of(user)
 
 
 def _is_same(one: Any, other: Any) -> bool:

@@ -1,8 +1,8 @@
 """What is remembered on a user instance, and how that is safe to forget.
 
-Everything known about a user until the next clear is one `Generation`. A check takes the current
-one when it begins, and reads and writes no other. Clearing puts a new one in place, so what a
-check still in flight stores goes where nobody looks.
+Everything known about a user in one scope, until the next clear, is one `Generation`. A check
+takes the current one when it begins, and reads and writes no other. Clearing puts a new one in
+place, so what a check still in flight stores goes where nobody looks.
 """
 
 from __future__ import annotations
@@ -10,15 +10,20 @@ from __future__ import annotations
 import threading
 from datetime import datetime, time
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, cast
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar, cast
 from uuid import UUID
 
 from ._owned import Owned, owned
+from ._pending import close
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from ._entries import Entries
+
+
+T = TypeVar("T")
 
 
 class Decision(NamedTuple):
@@ -85,6 +90,9 @@ _EXACT: Final = frozenset({int, str, bytes, UUID})
 _INEXACT: Final = (type(None), int, str, bytes, float, Decimal, datetime, time)
 
 
+_MOST_SCOPES: Final = 100
+
+
 type_of: Final[Callable[[object], Any]] = type
 """`type`, typed as `Any`."""
 
@@ -108,7 +116,7 @@ class Generation:
         caches: Django's own caches, those of the user without and with the flag of a superuser.
     """
 
-    __slots__ = ("caches", "decisions", "forms", "stock_in")
+    __slots__ = ("caches", "classes", "decisions", "stock_in")
 
     def __init__(
         self, decisions: Decisions | None = None, caches: tuple[Caches, ...] | None = None
@@ -116,10 +124,27 @@ class Generation:
         # A dict for each permission and model: a decision costs one entry with the primary key.
         self.decisions: Decisions = {} if decisions is None else decisions
         self.caches: tuple[Caches, ...] = ({}, {}) if caches is None else caches
-        # The names of the access methods of a class for a permission.
-        self.forms: dict[Hashable, Any] = {}
+        # What was found out about classes: their access methods for a permission, say.
+        self.classes: dict[Hashable, Any] = {}
         # The epoch of the settings in which answers were found to follow from the two alone.
         self.stock_in: object = None
+
+    def once(self, function: Callable[[Any, str], T], kind: type, perm: str) -> T:
+        """Return what a function says about a class and a permission, asking it once."""
+        place = function, kind, perm
+        found: T | None = self.classes.get(place)
+        if found is None:
+            found = self.classes[place] = function(kind, perm)
+        return found
+
+    def without(self, name: str) -> Generation:
+        """Return the next generation, which has the decisions, but not one of Django's caches."""
+        # Nor `_perm_cache`, which is made of the others.
+        caches = tuple(
+            {key: held for key, held in each.copy().items() if key not in (name, "_perm_cache")}
+            for each in self.caches
+        )
+        return Generation(self.decisions, caches)
 
     def caches_of(self, user: Any) -> Caches:
         """Return Django's caches of a user: a superuser's have every permission."""
@@ -139,27 +164,49 @@ class Generation:
 class PermissionCache(Owned):
     """The permission cache of one user instance."""
 
-    __slots__ = ("generation",)
+    __slots__ = ("_generations",)
 
     def __init__(self, owner: object) -> None:
         super().__init__(owner)
-        self.generation = Generation()
+        self._generations: dict[Hashable, Generation] = {}
+
+    def generation(self, scope: Hashable) -> Generation:
+        """Return what is known in a scope, see `djem_async.models.OLPMixin.perm_cache_scope`."""
+        # By its type as well, because 1 == True == 1.0.
+        key = None if scope is None else (type(scope), scope)
+        found = self._generations.get(key)
+        if found is None:
+            if isawaitable(scope):
+                close(scope)
+                raise TypeError("`perm_cache_scope` must be `def`: it is not awaited.")
+            found = self._begin(key)
+        return found
+
+    def _begin(self, key: Hashable) -> Generation:
+        with _replacing:
+            generations = self._generations
+            if key not in generations and len(generations) >= _MOST_SCOPES:
+                del generations[next(iter(generations))]
+            return generations.setdefault(key, Generation())
+
+    def replace(self, before: Generation, after: Generation) -> None:
+        """Put what a check has found in place of what was known before, unless that was cleared."""
+        with _replacing:
+            for key, generation in self._generations.items():
+                if generation is before:
+                    self._generations[key] = after
 
     def clear(self) -> None:
         """Forget everything, also what checks in flight are about to store."""
         with _replacing:
-            self.generation = Generation()
+            self._generations = {}
 
     def drop_model_level(self, name: str) -> None:
         """Forget one of Django's caches, also where a check in flight is about to fill it."""
         with _replacing:
-            before = self.generation
-            # Without `_perm_cache`, which is made of the others.
-            caches = tuple(
-                {key: held for key, held in each.copy().items() if key not in (name, "_perm_cache")}
-                for each in before.caches
-            )
-            self.generation = Generation(before.decisions, caches)
+            self._generations = {
+                scope: generation.without(name) for scope, generation in self._generations.items()
+            }
 
 
 # Re-entrant: a signal handler or a finalizer may clear wherever this thread is.
@@ -169,3 +216,9 @@ _replacing = threading.RLock()
 def permission_cache(user: object) -> PermissionCache:
     """Return the permission cache of a user instance."""
     return owned(user, "_olp_cache", PermissionCache)
+
+
+def generation_of(user: Any) -> Generation:
+    """Return what is known about a user in the scope of now."""
+    scope: Callable[[], Hashable] | None = getattr(user, "perm_cache_scope", None)
+    return permission_cache(user).generation(None if scope is None else scope())

@@ -34,6 +34,12 @@ def _distance(instance: object, name: str) -> int | None:
     return None
 
 
+def definer(kind: type, *names: str) -> type | None:
+    """Return the nearest class that defines one of several names, None if there is none."""
+    # Not `hasattr`: what a descriptor returns for the class may differ from what an object has.
+    return next((base for base in kind.__mro__ if not vars(base).keys().isdisjoint(names)), None)
+
+
 def attribute(instance: object, name: str, default: object) -> Any:
     """Look up an attribute.
 

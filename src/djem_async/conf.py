@@ -1,5 +1,6 @@
 """The ``DJEM_*`` settings: validated when first read, plain attributes from then on."""
 
+from difflib import get_close_matches
 from typing import Any, Final
 
 from django.conf import settings
@@ -11,7 +12,15 @@ _SETTINGS: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "DJEM_UNIVERSAL_OLP": (False, (True, False)),
     "DJEM_PERM_LOG_VERBOSITY": (0, (0, 1, 2)),
     "DJEM_DEFAULT_403": (False, (True, False)),
+    "DJEM_OPEN_BY_DEFAULT": (True, (True, False)),
 }
+
+
+def misspelt_settings() -> dict[str, str]:
+    """Find ``DJEM_*`` settings that don't exist, with the one that was probably meant."""
+    unknown = [name for name in dir(settings) if name.startswith("DJEM_") and name not in _SETTINGS]
+    guesses = ((name, get_close_matches(name, _SETTINGS, n=1, cutoff=0.8)) for name in unknown)
+    return {name: guess[0] for name, guess in guesses if guess}
 
 
 def setting_problems() -> list[str]:
@@ -36,6 +45,7 @@ class _Conf:
     DJEM_UNIVERSAL_OLP: bool
     DJEM_PERM_LOG_VERBOSITY: int
     DJEM_DEFAULT_403: bool
+    DJEM_OPEN_BY_DEFAULT: bool
 
     def __getattr__(self, name: str) -> Any:
         """Read one setting.

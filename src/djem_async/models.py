@@ -2,99 +2,82 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
+from django.core.exceptions import SynchronousOnlyOperation
 from django.db.models import Model, QuerySet
 
 from ._backends import answers, collect, configured_backends
 from ._decision import first_grant
 from ._driving import arun, arun_in_thread, run, twin
+from ._flow import where_allowed
 from ._lists import arun_list, queryset_for
-from ._look_up import Known, learn, look_up
-from ._objects import check_by_methods, check_of_user, is_active, is_active_superuser
+from ._look_up import NOT_GIVEN, Known, learn, look_up
+from ._model_level import ModelLevelCache
+from ._objects import check_by_methods, check_of_none, check_of_user
 from ._pending import pending
 from ._prefetch import prefetch
-from ._running import Check, generation_in_use
+from ._running import Check, known_of
 from ._store import permission_cache
 from ._twins import ours
+from ._users import is_active, is_active_superuser
 from .conf import conf
 from .logs import Loggable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Hashable, Iterable
 
     from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
     from ._flow import Flow
+    from ._store import Generation
 
 __all__ = ["Loggable", "OLPMixin", "PermittedQuerySet"]
 
 M = TypeVar("M", bound=Model)
 
 
-class _ModelLevelCache:
-    """One of Django's caches of model-level permissions, kept with the decisions.
-
-    Django's backends read and set it as a plain attribute of the user. Here it belongs to the
-    generation of the permission cache that the running check began with, so that clearing the
-    cache also wins over permissions that are being fetched.
-    """
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    @overload
-    def __get__(self, user: None, owner: type) -> Self: ...
-    @overload
-    def __get__(self, user: object, owner: type) -> set[str]: ...
-    def __get__(self, user: object | None, owner: type) -> Self | set[str]:
-        if user is None:
-            return self
-        try:
-            return generation_in_use(permission_cache(user)).caches_of(user)[self._name]
-        except KeyError:
-            raise AttributeError(self._name) from None
-
-    def __set__(self, user: object, value: set[str]) -> None:
-        generation_in_use(permission_cache(user)).caches_of(user)[self._name] = value
-
-    def __delete__(self, user: object) -> None:
-        cache = permission_cache(user)
-        is_set = self._name in generation_in_use(cache).caches_of(user)
-        # Deleting one of the others deletes `_perm_cache` as well, and code may delete all of them.
-        if not is_set and self._name != "_perm_cache":
-            raise AttributeError(self._name)
-        cache.drop_model_level(self._name)
-
-
-def _check(user: Any, perm: str, obj: Model | None) -> Flow[bool]:
+def _check(user: Any, generation: Generation, perm: str, obj: Model | None) -> Flow[bool]:
     # In the thread, other checks may have been first.
-    known = look_up(user, perm, obj)
+    known = look_up(user, generation, perm, obj)
     if known is True or known is False:
         return known
-    return (yield from _rest(user, perm, obj, known))
+    return (yield from _rest(user, generation, perm, obj, known))
 
 
-def _rest(user: Any, perm: str, obj: Any, known: Known) -> Flow[bool]:
+def _rest(user: Any, generation: Generation, perm: str, obj: Any, known: Known) -> Flow[bool]:
     """Return what is left of a check after `look_up`."""
-    check = Check(user)
+    check = Check(user, generation)
+    if known == "null":
+        return check_of_none(check, perm)
+    obj = None if obj is NOT_GIVEN else obj
     if known == "ask":
         return check_by_methods(check, perm, obj)
     learn(check)
     return check_of_user(check, perm, obj)
 
 
-def _will_fetch(user: Any) -> bool:
-    """Tell whether a check will most likely fetch permissions."""
-    is_fetched = "_perm_cache" in permission_cache(user).generation.caches[False]
-    are_usual = configured_backends().are_usual
-    return not is_fetched and are_usual and is_active(user) and not user.is_superuser
+def _will_fetch(user: Any, generation: Generation) -> bool:
+    """Tell whether a check will most likely make a query for the user."""
+    if "_perm_cache" in generation.caches[False] or not configured_backends().are_usual:
+        return False
+    try:
+        return is_active(user) and not user.is_superuser
+    except SynchronousOnlyOperation:
+        return True
 
 
 def _module_perms(check: Check, app_label: str) -> Flow[bool]:
-    if is_active_superuser(check.user):
+    if (yield from where_allowed(is_active_superuser, check.user)):
         return True
     return (yield from first_grant(answers(check, "has_module_perms", app_label)))
+
+
+def _checked(perm_list: Iterable[str]) -> Iterable[str]:
+    if isinstance(perm_list, str) or not hasattr(perm_list, "__iter__"):
+        # As in Django, a `ValueError`.
+        raise ValueError("`perm_list` must be an iterable of permissions, not one.")
+    return perm_list
 
 
 class OLPMixin(Loggable):
@@ -108,66 +91,71 @@ class OLPMixin(Loggable):
     The permission methods are Django's, and give the same answers in both forms.
     """
 
-    _perm_cache = _ModelLevelCache()
-    _user_perm_cache = _ModelLevelCache()
-    _group_perm_cache = _ModelLevelCache()
+    _perm_cache = ModelLevelCache()
+    _user_perm_cache = ModelLevelCache()
+    _group_perm_cache = ModelLevelCache()
 
     @ours
-    def has_perm(self, perm: str, obj: Model | None = None) -> bool:
+    def has_perm(self, perm: str, obj: Model | None = NOT_GIVEN) -> bool:
         """Tell whether the user has a permission.
 
         Args:
             perm: The permission, ``app_label.codename``.
-            obj: The object to check it on; None checks the model level.
+            obj: The object to check it on. Leave it out to check the model level. None does the
+                same, except within an access method: there it may be a null foreign key, and
+                denies.
 
         Returns:
             Whether any backend grants it. Active superusers have every permission; with
             ``DJEM_UNIVERSAL_OLP`` the access methods of the object can still deny it to them.
 
         Raises:
+            TypeError: ``perm`` isn't a string, or ``obj`` is a primary key or a queryset.
             PermissionRecursionError: The check is already running in this context.
             AsyncMethodError: An async access method is needed, and this thread runs an
                 event loop.
             NotADecisionError: An access method returned something that cannot be an answer.
         """
-        known = look_up(self, perm, obj)
+        generation = known_of(self)
+        known = look_up(self, generation, perm, obj)
         if known is True or known is False:
             return known
-        return run(_rest(self, perm, obj, known))
+        return run(_rest(self, generation, perm, obj, known))
 
     @ours
     @twin
-    async def ahas_perm(self, perm: str, obj: Model | None = None) -> bool:
+    async def ahas_perm(self, perm: str, obj: Model | None = NOT_GIVEN) -> bool:
         """Tell whether the user has a permission, see `has_perm`.
 
         Args:
             perm: The permission, ``app_label.codename``.
-            obj: The object to check it on; None checks the model level.
+            obj: The object to check it on, see `has_perm`.
 
         Returns:
             Whether any backend grants it. Without ``await`` there is no answer yet, and taking
             its truth value is a `TypeError`.
 
         Raises:
+            TypeError: ``perm`` isn't a string, or ``obj`` is a primary key or a queryset.
             PermissionRecursionError: The check is already running in this context.
             NotADecisionError: An access method returned something that cannot be an answer.
         """
-        known = look_up(self, perm, obj)
+        generation = known_of(self)
+        known = look_up(self, generation, perm, obj)
         if known is True or known is False:
             return known
         # Fetching permissions needs the thread, and so do most access methods. With logs, a
         # cancelled check has to end its log in this context.
-        if known is None and _will_fetch(self) and not conf.DJEM_PERM_LOG_VERBOSITY:
-            return await arun_in_thread(_check(self, perm, obj))
-        return await arun(_rest(self, perm, obj, known))
+        if known is None and _will_fetch(self, generation) and not conf.DJEM_PERM_LOG_VERBOSITY:
+            return await arun_in_thread(_check(self, generation, perm, obj))
+        return await arun(_rest(self, generation, perm, obj, known))
 
-    @twin
-    async def ahas_perms(self, perm_list: Iterable[str], obj: Model | None = None) -> bool:
+    def has_perms(self, perm_list: Iterable[str], obj: Model | None = NOT_GIVEN) -> bool:
         """Tell whether the user has all of several permissions, see `has_perm`.
 
         Args:
             perm_list: The permissions.
-            obj: The object to check them on; None checks the model level.
+            obj: The object to check them on, see `has_perm`.
 
         Returns:
             Whether all of them are granted.
@@ -175,7 +163,17 @@ class OLPMixin(Loggable):
         Raises:
             ValueError: ``perm_list`` is a string or cannot be iterated over.
         """
-        return bool(await cast("Any", super()).ahas_perms(perm_list, obj))
+        on = () if obj is NOT_GIVEN else (obj,)
+        return all(self.has_perm(perm, *on) for perm in _checked(perm_list))
+
+    @twin
+    async def ahas_perms(self, perm_list: Iterable[str], obj: Model | None = NOT_GIVEN) -> bool:
+        """Tell whether the user has all of several permissions, see `has_perms`."""
+        on = () if obj is NOT_GIVEN else (obj,)
+        for perm in _checked(perm_list):
+            if not await self.ahas_perm(perm, *on):
+                return False
+        return True
 
     def get_user_permissions(self, obj: Model | None = None) -> set[str]:
         """Return the permissions that the user has directly, from all backends.
@@ -289,10 +287,25 @@ class OLPMixin(Loggable):
         # Django loads a deferred field in this way as soon as somebody reads it.
         deferred = cast("Model", self).get_deferred_fields()
         is_loading = fields is not None and deferred.issuperset(fields)
-        cast("Model", super()).refresh_from_db(using, fields, from_queryset)
-        if not is_loading:
-            permission_cache(self).clear()
+        try:
+            cast("Model", super()).refresh_from_db(using, fields, from_queryset)
+        finally:
+            if not is_loading:
+                permission_cache(self).clear()
 
+    def perm_cache_scope(self) -> Hashable:
+        """Return what else the answers about this user depend on, such as the current tenant.
+
+        Override it in projects where something other than the user and the object decides. Nothing
+        is remembered from one value to another: neither decisions on objects nor permissions at the
+        model level. It is asked once as a check begins, so it must be quick: no queries.
+
+        Returns:
+            A hashable value, None by default. The latest 100 values are kept apart.
+        """
+        return None
+
+    @ours
     def clear_perm_cache(self) -> None:
         """Forget every decision on objects, and Django's caches of model-level permissions.
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
-from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.shortcuts import aget_object_or_404, get_object_or_404
 
-from ._backends import ask
 from ._driving import arun, run
 from ._flow import Call, Flow
 from ._lazy import loaded
 from ._lists import arun_list, expression_for, queryset_for
+from ._objects import ask_anew, denial_of
 from ._pending import pending
-from ._twins import required_forms
+from ._users import checked_user
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
@@ -121,6 +120,10 @@ def get_object_for_user(
 ) -> M:
     """Return an object, if a user has a permission on it.
 
+    The check is made anew, with nothing that is remembered of the user, and what it finds replaces
+    that. So with a queryset that uses ``select_for_update()``, the answer holds for as long as the
+    object is locked.
+
     Args:
         user: The user.
         perm: The permission, ``app_label.codename``.
@@ -157,7 +160,8 @@ def _object_for(user: object, perm: str, klass: Any, *args: Any, **kwargs: Any) 
     )
     if not isinstance(found, Model):
         raise TypeError(f"`klass` selects values, not objects: it found {type(found).__name__}.")
-    user = yield from loaded(user)
-    if not (yield from ask(None, required_forms(user, "has_perm"), perm, found)):
-        raise PermissionDenied
+    user = checked_user((yield from loaded(user)))
+    # What is remembered may be older than the object: a lock may have been waited for.
+    if not (yield from ask_anew(user, perm, found)):
+        raise denial_of(user, perm, found)
     return found

@@ -8,10 +8,9 @@ from django.template.base import FilterExpression, Parser, Token
 from django.template.context import Context
 from django.utils.safestring import SafeString
 
-from djem_async._backends import ask
 from djem_async._driving import run
 from djem_async._lazy import unwrapped
-from djem_async._twins import required_forms
+from djem_async._objects import ask_user
 
 register: Library = Library()
 
@@ -37,9 +36,9 @@ class PermissionNode(Node):
             user, perm, obj = (_resolve(argument, context) for argument in self.arguments)
         except VariableDoesNotExist:
             return False
-        if user is None or perm is None or unwrapped(obj) is None:
+        if unwrapped(user) is None or perm is None or unwrapped(obj) is None:
             return False
-        return run(ask(None, required_forms(user, "has_perm"), perm, obj))
+        return run(ask_user(user, perm, obj))
 
 
 def _resolve(expression: FilterExpression, context: Context) -> Any:
