@@ -28,7 +28,7 @@ ALL_PYTHONS = pythons=$$(pyenv versions --bare 2>/dev/null \
 # The tests are about the wheel, so nothing may lead Python to the source tree.
 unexport PYTHONPATH
 
-.PHONY: demo test lint types pytest setup coverage matrix bench soak oracle mutation wheel format clean
+.PHONY: demo test lint types pytest setup coverage matrix frameworks bench soak oracle mutation wheel format clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.demo
@@ -69,6 +69,10 @@ coverage:
 # Every supported pair of Python and Django, as far as the Pythons are installed.
 matrix: .venv/.dev $(WHEEL)
 	$(ALL_PYTHONS); $(BIN)/nox --no-error-on-missing-interpreters $(if $(TAGS),--tags $(TAGS)) -- $(or $(DATABASES),sqlite)
+
+# With the packages that projects have next to this one.
+frameworks: .venv/.dev $(WHEEL)
+	$(ALL_PYTHONS); $(BIN)/nox --no-error-on-missing-interpreters --session frameworks
 
 # In an environment of its own. Updates the results in benchmarks/, unless a variable is set.
 bench: .venv/bench/.made

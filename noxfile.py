@@ -1,6 +1,6 @@
 """The matrix: the built wheel under every supported pair of Python and Django.
 
-`make matrix` builds the wheel and runs this.
+`make matrix` builds the wheel and runs this; `make frameworks` runs the tests with other packages.
 """
 
 from pathlib import Path
@@ -58,9 +58,36 @@ ELSEWHERE = (
 
 def run_tests(session: nox.Session, *requirements: str) -> None:
     """Install the wheel and run the tests on the databases that are named after ``--``."""
-    (wheel,) = Path("dist").glob("*.whl")
-    session.install(str(wheel), "--group", "test", *requirements)
+    install(session, "--group", "test", *requirements)
     for database in session.posargs or ["sqlite"]:
         environment = {"DJEM_TEST_DB": database, "PYTHONPATH": None}
         ignored = [f"--ignore={path}" for path in ELSEWHERE]
         session.run("python", "-m", "pytest", "-n", "auto", *ignored, env=environment)
+
+
+@nox.session(default=False)
+@nox.parametrize(
+    ("python", "django", "resolution"),
+    [
+        nox.param("3.13", DJANGO["3.13"][-1], "highest", id="newest"),
+        nox.param(min(DJANGO), DJANGO[min(DJANGO)][0], "lowest-direct", id="oldest"),
+    ],
+)
+def frameworks(session: nox.Session, django: str, resolution: str) -> None:
+    """Run the tests with other packages, with their newest and oldest releases."""
+    install(session, "--group", "frameworks", f"Django~={django}.0", "--resolution", resolution)
+    for user_model in ("frameworks.User", "auth.User"):
+        environment = {
+            "DJANGO_SETTINGS_MODULE": "tests.frameworks.settings",
+            "FRAMEWORKS_USER": user_model,
+            "PYTHONPATH": None,
+        }
+        # Without the fixtures of the other tests, which need other models. Old packages may warn.
+        options = ["--confcutdir=tests/frameworks", "-W", "default::DeprecationWarning"]
+        session.run("python", "-m", "pytest", *options, "tests/frameworks", env=environment)
+
+
+def install(session: nox.Session, *arguments: str) -> None:
+    """Install the wheel and what it is tested with."""
+    (wheel,) = Path("dist").glob("*.whl")
+    session.install(str(wheel), *arguments)

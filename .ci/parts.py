@@ -28,6 +28,7 @@ SECONDS = {
     "tests-on-mariadb": 135,
     "coverage": 3,
     "matrix": 180,
+    "frameworks": 50,
     "demo": 15,
 }
 
