@@ -5,7 +5,7 @@ in one thread. It knows nothing of the library's code, nor of Django, tasks or s
 the plain thing everywhere. What it remembers is no cache: that decisions live as long as the
 instance, until a clear, is part of the promise, and `User.memory` is the plainest way to say so.
 
-The tables in `tests.test_decision_matrix` hold it to the promises; `tests.differential` and
+`tests.test_decision_matrix` holds it to the rules of who is granted what; `tests.differential` and
 `tests.oracle` hold the library to it.
 """
 
@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 BOTH = ("user", "group")
+LEFT_OUT: Any = object()  # where no object is given, which is not the same as None
+NULL = "Object: None (an explicit None denies inside an access method)"
 
 
 class PermissionDenied(Exception):
@@ -56,17 +58,43 @@ class Log:
 Method = Callable[["User"], Any]
 
 
+class WithoutModelLevel(NamedTuple):
+    """An access method whose grant suffices."""
+
+    method: Method
+    anonymous: bool = False
+
+    def __call__(self, user: User) -> Any:
+        return self.method(user)
+
+    def is_asked_about(self, user: User) -> bool:
+        return bool(self.anonymous if user.is_anonymous else user.is_active)
+
+
+def codename_of(perm: str) -> str:
+    return perm.partition(".")[2]
+
+
 @dataclass(eq=False)
 class Object:
-    """An object to check; without a model it is some other value."""
+    """An object to check; without a model it is some other value, such as a key."""
 
     model: str | None
     pk: Any = None
     alias: str | None = "default"
     text: str = "object"
     is_saved: bool = True
+    is_key: bool = False
     perms: frozenset[str] = frozenset()  # of its model, and of the models that this inherits from
     method: Callable[[str, str], Method | None] = lambda source, codename: None
+
+    def owns(self, perm: str) -> bool:
+        """Tell whether its model declares a permission, or has a method for what is not its own."""
+        codename = codename_of(perm)
+        return perm in self.perms or (
+            codename not in map(codename_of, self.perms)
+            and any(self.method(source, codename) for source in BOTH)
+        )
 
     @property
     def key(self) -> tuple[Any, ...] | None:
@@ -94,6 +122,9 @@ class Settings:
     is_universal: bool
     verbosity: int
     backends: list[Backend]
+    is_open: bool = True
+    installed: list[Object] = field(default_factory=list)  # an instance of each model
+    scope: Any = None  # what else users with the mixin are asked in
 
 
 class ModelBackend:
@@ -116,17 +147,19 @@ class ObjectPermissionsBackend:
     """As docs/access-methods.md and docs/reference.md have it."""
 
     def has_perm(self, user: User, perm: str, obj: Object | None) -> bool:
-        return obj is not None and obj.model is not None and self.decide(user, perm, obj, BOTH)
+        if obj is None or obj.model is None or not isinstance(perm, str):
+            return False
+        return self.decide(user, perm, obj, BOTH)
 
     def permissions(self, user: User, obj: Object | None, sources: Iterable[str]) -> set[str]:
-        if obj is None or obj.model is None or not user.is_active or user.is_anonymous:
+        if obj is None or obj.model is None or not (user.is_active or user.is_anonymous):
             return set()
         if user.is_superuser and not user.settings.is_universal:
             return set(obj.perms)
         granted = set()
         for perm in sorted(obj.perms):
-            # The model level is logged as usual, what is about the object is not.
-            with user.collecting(awaits=perm, on=user.settings.verbosity > 0):
+            # The model level is logged as usual, what is about the object is dropped.
+            with user.collecting(awaits=perm):
                 if self.decide(user, perm, obj, sources):
                     granted.add(perm)
         return granted
@@ -135,21 +168,36 @@ class ObjectPermissionsBackend:
         with user.running("backend", perm, obj):
             memory = user.memory
             granted = user.has_perm(perm)  # through the user, so that every backend has its say
-            user.note_model_level(perm, granted)
-            if not granted or not user.is_active or user.is_anonymous:
-                return False
-            if user.is_superuser and not user.settings.is_universal:
+            is_vetoed = not granted and user.was_vetoed
+            is_held = granted and user.is_active and not user.is_anonymous
+            is_elsewhere = self.belongs_elsewhere(user, perm, obj)
+            methods = [(source, obj.method(source, codename_of(perm))) for source in sources]
+            asked = [
+                (source, method)
+                for source, method in methods
+                if method is not None and not is_elsewhere
+                # A misspelt permission is nobody's, and needs the model level.
+                if is_held or (obj.owns(perm) and self.suffices(user, method) and not is_vetoed)
+            ]
+            user.note_model_level(perm, granted, is_required=is_held or not asked)
+            if is_held and user.is_superuser and not user.settings.is_universal:
                 return True
-            methods = [(source, obj.method(source, perm.rpartition(".")[2])) for source in sources]
-            asked = [(source, method) for source, method in methods if method is not None]
-            return not asked or any(self.ask(user, memory, perm, obj, *each) for each in asked)
+            if is_held and not asked:
+                return user.settings.is_open and not is_elsewhere
+            return any(self.ask(user, memory, perm, obj, *each) for each in asked)
+
+    def suffices(self, user: User, method: Method) -> bool:
+        return isinstance(method, WithoutModelLevel) and method.is_asked_about(user)
+
+    def belongs_elsewhere(self, user: User, perm: str, obj: Object) -> bool:
+        return not obj.owns(perm) and any(other.owns(perm) for other in user.settings.installed)
 
     def ask(
         self, user: User, memory: Any, perm: str, obj: Object, source: str, method: Method
     ) -> bool:
         key = (source, perm, obj.key)
         if obj.key is None or key not in memory:
-            with user.collecting() as lines:
+            with user.collecting() as lines, user.in_method():
                 try:
                     granted = truth(method(user), user.is_async)
                 except PermissionDenied as denied:
@@ -238,14 +286,30 @@ class User(Loggable):
 
     def __post_init__(self) -> None:
         super().__init__()
-        self.memory: dict[Any, Any] = {}
+        self.memories: dict[Any, dict[Any, Any]] = {}  # by scope
         self.checks: list[Any] = []
+        self.methods = 0  # that are running
+        self.was_vetoed = False
 
-    def has_perm(self, perm: str, obj: Object | None = None) -> bool:
+    @property
+    def memory(self) -> dict[Any, Any]:
+        return self.memories.setdefault(self.settings.scope if self.has_mixin else None, {})
+
+    def has_perm(self, perm: str, obj: Object | None = LEFT_OUT) -> bool:
+        is_null = obj is None and self.methods > 0
+        obj = None if obj is LEFT_OUT else obj
         if not self.has_mixin:
             return bool(self.is_active and self.is_superuser) or self.ask_backends(perm, obj)
-        with self.running("user", perm, obj):
-            return (self.logged if self.settings.verbosity else self.decide)(perm, obj)
+        if not isinstance(perm, str) or (obj is not None and obj.is_key):
+            raise TypeError
+        with self.running("null" if is_null else "user", perm, obj):
+            decide = self.deny_null if is_null else self.decide
+            return self.logged(decide, perm, obj) if self.settings.verbosity else decide(perm, obj)
+
+    def deny_null(self, perm: str, obj: Object | None) -> bool:
+        if self.settings.verbosity:
+            self.log(NULL, tag="auto")
+        return False
 
     def decide(self, perm: str, obj: Object | None) -> bool:
         is_universal = self.settings.is_universal
@@ -257,15 +321,18 @@ class User(Loggable):
         return self.ask_backends(perm, obj)
 
     def ask_backends(self, perm: str, obj: Object | None) -> bool:
+        granted = is_vetoed = False
         for backend in self.settings.backends:
             try:
-                if backend.has_perm(self, perm, obj):
-                    return True
+                granted = bool(backend.has_perm(self, perm, obj))
             except PermissionDenied:
-                return False
-        return False
+                is_vetoed = True
+            if granted or is_vetoed:
+                break
+        self.was_vetoed = is_vetoed
+        return granted
 
-    def logged(self, perm: str, obj: Object | None) -> bool:
+    def logged(self, decide: Callable[..., bool], perm: str, obj: Object | None) -> bool:
         is_part = obj is None and bool(self.active) and self.active[-1].awaits == perm
         log = Log(f"auto-{perm}") if obj is None else Log(f"auto-{perm}-{obj.pk}", awaits=perm)
         self.active.append(log)
@@ -274,7 +341,7 @@ class User(Loggable):
                 about = [] if obj is None else [f"Object: {obj.text} ({obj.pk})"]
                 user = f"User: {self.username} ({self.pk})"
                 self.log(f"Permission: {perm}", user, *about, "", tag="auto")
-            granted = self.decide(perm, obj)
+            granted = decide(perm, obj)
         except Exception as error:
             self.log(f"\nRESULT: Error ({type(error).__name__})", tag="auto")
             self.end_log()
@@ -286,13 +353,14 @@ class User(Loggable):
             self.write(lines)
         return granted
 
-    def note_model_level(self, perm: str, granted: bool) -> None:
+    def note_model_level(self, perm: str, granted: bool, *, is_required: bool = True) -> None:
         if self.active and self.active[-1].awaits == perm:
             self.active[-1].awaits = None
-            result = "Granted" if granted else "Denied"
+            denied = "Denied" if is_required else "Denied (not required)"
+            result = "Granted" if granted else denied
             self.log(f"Model-level Result: {result}\n", tag="auto")
 
-    def has_perms(self, perms: Iterable[str], obj: Object | None = None) -> bool:
+    def has_perms(self, perms: Iterable[str], obj: Object | None = LEFT_OUT) -> bool:
         return all(self.has_perm(perm, obj) for perm in perms)
 
     def has_module_perms(self, label: str) -> bool:
@@ -314,7 +382,15 @@ class User(Loggable):
         return (source, "superuser") if self.has_mixin and self.is_superuser else source
 
     def clear_perm_cache(self) -> None:
-        self.memory = {}
+        self.memories = {}
+
+    @contextmanager
+    def in_method(self) -> Iterator[None]:
+        self.methods += 1
+        try:
+            yield
+        finally:
+            self.methods -= 1
 
     @contextmanager
     def running(self, layer: str, perm: str, obj: Object | None) -> Iterator[None]:
@@ -329,13 +405,13 @@ class User(Loggable):
             self.checks.pop()
 
     @contextmanager
-    def collecting(self, awaits: str | None = None, on: bool = True) -> Iterator[Log]:
+    def collecting(self, awaits: str | None = None) -> Iterator[Log]:
         """Collect lines, hand them on to the log outside unless a model-level result is awaited.
 
         A log that is started meanwhile and left active is dropped.
         """
         lines = Log(None, awaits)
-        if not on or not self.has_mixin:
+        if not self.has_mixin:
             yield lines
             return
         depth = len(self.active)

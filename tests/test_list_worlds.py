@@ -9,15 +9,14 @@ new ones, and the seed is printed. ``DJEM_TEST_SEED`` repeats such a run, and
 ``DJEM_TEST_WORLD='{...}'`` one world, as a failure prints it.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -44,6 +43,7 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import strategies as st
 
 from djem_async import shortcuts
+from djem_async.access import without_model_level
 from djem_async.exceptions import NoQueryFormError
 from djem_async.models import PermittedQuerySet
 from djem_async.shortcuts import get_objects_for_user, permitted
@@ -51,9 +51,6 @@ from tests.conftest import OUR_BACKEND, Api, permission
 from tests.differential.histories import EXAMPLES, SEED, check_many
 from tests.test_list_traps import caching_subqueries
 from tests.testapp.models import Page, PageProxy, PlainUser, SpecialPage, User
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 PERM, OTHER_PERM = "testapp.read_page", "testapp.view_page"
 CLASSES = {each.__name__: each for each in (Page, PageProxy, SpecialPage)}
@@ -173,6 +170,7 @@ RULES = {"user": trees(*BY_USER), "group": trees(*BY_GROUPS)}
 ranks = st.sampled_from([None, 0, 1, 1, 2, 3])
 people = st.sampled_from([*PEOPLE, HOLDER])
 FORMS = ("query", "query", "query", "query", "both", "python", "async")
+MARKS = (None, None, "active", "everybody")  # who needs no model level
 
 
 @st.composite
@@ -182,12 +180,13 @@ def worlds(draw: st.DrawFn) -> dict[str, Any]:
     methods = []
     for source in draw(st.sampled_from([("user",), ("group",), SOURCES, SOURCES])):
         for place in draw(st.sets(st.sampled_from(places), min_size=1)):
-            form = draw(st.sampled_from(FORMS))
-            methods.append([place, source, form, draw(RULES[source])])
+            form, mark = draw(st.sampled_from(FORMS)), draw(st.sampled_from(MARKS))
+            methods.append([place, source, form, draw(RULES[source]), mark])
     return {
         "kind": kind,
-        "methods": methods if draw(st.sampled_from([True] * 15 + [False])) else [],
+        "methods": methods if draw(st.sampled_from([True] * 9 + [False])) else [],
         "universal": draw(st.booleans()),
+        "open": draw(st.booleans()),
         "rows": [
             {
                 "title": draw(st.sampled_from(TEXTS)),
@@ -205,7 +204,7 @@ def worlds(draw: st.DrawFn) -> dict[str, Any]:
                 "is_staff": draw(st.booleans()),
                 "is_active": draw(st.sampled_from([True] * 5 + [False])),
                 "is_superuser": draw(st.sampled_from([False] * 4 + [True])),
-                "held": draw(st.sampled_from(["user", "user", "user", "group", "nothing"])),
+                "held": draw(st.sampled_from(["user", "user", "user", "group", *["nothing"] * 2])),
                 "groups": sorted(draw(st.sets(st.sampled_from(GROUPS[:2])))),
             }
             for _ in PEOPLE
@@ -248,7 +247,7 @@ def right(kind: Any, rule: Any, source: str, argument: Any) -> set[int]:
     return set(rows.filter(condition))
 
 
-def access_method(source: str, form: str, rule: Any) -> dict[str, Any]:
+def access_method(source: str, form: str, rule: Any, mark: str | None) -> dict[str, Any]:
     """Return the forms of an access method by their names."""
 
     def query(cls: Any, argument: Any) -> Any:
@@ -262,13 +261,19 @@ def access_method(source: str, form: str, rule: Any) -> dict[str, Any]:
     async def apython(self: Any, argument: Any) -> Any:
         return await sync_to_async(python)(self, argument)
 
+    def marked(method: Any) -> Any:
+        return (
+            method if mark is None else without_model_level(anonymous=mark == "everybody")(method)
+        )
+
     found: dict[str, Any] = {}
     if form in ("query", "both"):
-        found[f"_q{source}_can_read_page"] = classmethod(query)
+        in_order = (marked, classmethod) if form == "query" else (classmethod, marked)
+        found[f"_q{source}_can_read_page"] = in_order[1](in_order[0](query))
     if form in ("python", "both"):
-        found[f"_{source}_can_read_page"] = python
+        found[f"_{source}_can_read_page"] = marked(python)
     if form == "async":
-        found[f"_a{source}_can_read_page"] = apython
+        found[f"_a{source}_can_read_page"] = marked(apython)
     return found
 
 
@@ -305,9 +310,9 @@ class World:
             if self.kind is SpecialPage and pk > 1:  # the first is of the parent alone
                 SpecialPage(page_ptr=page).save_base(raw=True)
         self.nearest: dict[str, Any] = {}
-        for place, source, form, rule in world["methods"]:
+        for place, source, *method in world["methods"]:
             if place == world["kind"] or source not in self.nearest:
-                self.nearest[source] = (form, rule)
+                self.nearest[source] = method
 
     def _enter(self, user: Any, person: Any, held: Any, groups: Any) -> None:
         user.user_permissions.set(held if person["held"] == "user" else ())
@@ -331,29 +336,33 @@ class World:
     def right(self, user: Any) -> set[int]:
         """Return the primary keys of the rows on which a check has to grant the permission."""
         everything = {obj.pk for obj in self.objects()}
-        if not user.is_active or user.is_anonymous:
+        if not (user.is_active or user.is_anonymous):
             return set()
         if self.is_implicit(user):
             return everything
-        if not user.is_superuser:
-            direct = user.user_permissions.filter(codename="read_page").exists()
-            if not direct and not user.groups.filter(name="holders").exists():
-                return set()
-        found: set[int] = set() if self.nearest else everything
-        for source, (_, rule) in self.nearest.items():
+        is_held = user.is_superuser or self.holds(user)
+        marks = MARKS if is_held else MARKS[-1:] if user.is_anonymous else MARKS[-2:]
+        is_open = is_held and self.world["open"] and not self.nearest
+        found: set[int] = everything if is_open else set()
+        for source, (_, rule, mark) in self.nearest.items():
             argument = user if source == "user" else user.groups.all()
-            found |= right(self.kind, rule, source, argument)
+            found |= right(self.kind, rule, source, argument) if mark in marks else set()
         return found
+
+    def holds(self, user: Any) -> bool:
+        in_group = user.groups.filter(name="holders").exists()
+        return in_group or user.user_permissions.filter(codename="read_page").exists()
 
 
 def compare(world: dict[str, Any]) -> None:
-    with transaction.atomic(), override_settings(DJEM_UNIVERSAL_OLP=world["universal"]):
+    settings = {"DJEM_UNIVERSAL_OLP": world["universal"], "DJEM_OPEN_BY_DEFAULT": world["open"]}
+    with transaction.atomic(), override_settings(**settings):
         try:
             found = World(world)
             with having(world["methods"]):
                 check_world(found)
             for source, rule in world["more"]:
-                with having([["Page", source, "query", rule]]):
+                with having([["Page", source, "query", rule, None]]):
                     check_alone(found, source, rule)
         except Exception as error:
             error.add_note(f"DJEM_TEST_WORLD='{json.dumps(world)}'")
@@ -365,8 +374,8 @@ def compare(world: dict[str, Any]) -> None:
 def having(methods: Any) -> Iterator[None]:
     """Give classes access methods."""
     with pytest.MonkeyPatch.context() as patch:
-        for place, source, form, rule in methods:
-            for name, method in access_method(source, form, rule).items():
+        for place, *about in methods:
+            for name, method in access_method(*about).items():
                 patch.setattr(CLASSES[place], name, method, raising=False)
         yield
 
@@ -379,7 +388,7 @@ def check_world(world: World) -> None:
             granted[get().pk] = wanted
         api = Api("sync" if (number % 2 == 0) is world.world["sync first"] else "async")
         check_checks(world, api, get, wanted)
-        if {form for form, _ in world.nearest.values()}.isdisjoint({"python", "async"}):
+        if {form for form, *_ in world.nearest.values()}.isdisjoint({"python", "async"}):
             check_lists(world, api, get, wanted)
         else:
             check_refused(world, get)

@@ -19,7 +19,11 @@ from .scripts import Script, play, run
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-SETTINGS = {"DJEM_UNIVERSAL_OLP": "is_universal", "DJEM_PERM_LOG_VERBOSITY": "verbosity"}
+SETTINGS = {
+    "DJEM_UNIVERSAL_OLP": "is_universal",
+    "DJEM_PERM_LOG_VERBOSITY": "verbosity",
+    "DJEM_OPEN_BY_DEFAULT": "is_open",
+}
 SOURCES = {"get_user_permissions": ("user",), "get_group_permissions": ("group",)}
 
 
@@ -58,25 +62,36 @@ class World:
             if about[0] != "lazy"
         }
         self.objects["lazy paper"] = self.objects["paper"]
+        self.settings.installed = [self._create("", model) for model in histories.INSTALLED]
         self.saved = 100
         self.trace: list[Any] = []
         # Set where it is nobody's business what is remembered from here on, see `Person.ask`.
         self.is_undetermined = False
         self.has_cleared = False
 
-    def _create(self, name: str, model: str | None, pk: int | None, alias: str | None) -> Object:
+    def _create(
+        self, name: str, model: str | None, pk: int | None = None, alias: str | None = None
+    ) -> Object:
         return Object(
             model,
             pk,
             alias,
             text=name,
             is_saved=pk is not None,
+            is_key=name == "text",
             perms=histories.permissions_of(model),
             method=lambda source, codename: self._method(name, model, source, codename),
         )
 
     def find(self, name: str | None) -> Object | None:
         return None if name is None else self.objects[name]
+
+    def given(self, name: str | None) -> list[Object | None]:
+        return [] if name == "nothing given" else [self.find(name)]
+
+    def scope(self, value: Any) -> None:
+        self.settings.scope = value
+        self.has_cleared = True
 
     def setting(self, name: str, value: Any) -> None:
         setattr(self.settings, SETTINGS[name], value)
@@ -116,24 +131,28 @@ class World:
         self.scripts[place, source, codename] = script
 
     def _method(self, name: str, model: str | None, source: str, codename: str) -> Any:
-        keys = ((place, source, codename) for place in histories.BASES[model or ""])
+        keys = ((place, source, codename) for place in histories.BASES.get(model or "", ()))
         script = next((self.scripts[key] for key in keys if key in self.scripts), None)
         if script is None:
             return None
 
-        return lambda user: self._play(script, user, [source, codename, name])
+        def method(user: Any) -> Any:
+            return self._play(script, user, [source, codename, name])
+
+        mark = script[3]
+        return reference.WithoutModelLevel(method, mark == "everybody") if mark else method
 
     def _play(self, script: Script, user: Any, asked: list[str]) -> Any:
         def make(call: str, *args: Any) -> Any:
             if call == "exists":
-                return self.is_editor
+                return self.is_editor and self.kind != "anonymous"
             with user.using(API_OF.get(script[0], user.is_async)):
                 return getattr(user, call)(*args)
 
         self.trace.append(asked)
         lines = user.active[-1].entries if user.active else []
         try:
-            answer = run(play(script, user, self.find, ERRORS, has_mixin=user.has_mixin), make)
+            answer = run(play(script, user, self, ERRORS, has_mixin=user.has_mixin), make)
         except reference.PermissionDenied as denied:
             self.give_reason(str(denied), lines)
             raise reference.PermissionDenied from None
@@ -162,6 +181,14 @@ class User(reference.User):
     def knows_both_forms(self) -> bool:
         """Whether a backend is asked that has only the form of the other API."""
         return self.has_mixin  # Django's own users do not
+
+    def permissions(self, obj: Object | None = None, sources: Iterable[str] = BOTH) -> set[str]:
+        # Django's own has none by groups, and asks nobody.
+        return (
+            set()
+            if self.is_anonymous and "user" not in sources
+            else super().permissions(obj, sources)
+        )
 
     @contextmanager
     def using(self, is_async: bool) -> Iterator[None]:
@@ -241,4 +268,4 @@ class Person(results.Person):
         self.user.is_superuser = self.before.is_superuser
         if not self.has_mixin:
             known = self.before.memory
-            self.user.memory = {source: known[source] for source in BOTH if source in known}
+            self.user.memory.update({source: known[source] for source in BOTH if source in known})

@@ -6,21 +6,17 @@ each step (but one that is marked quiet) the questions in ``focus`` are asked, s
 something that happens between two equal checks.
 """
 
-from __future__ import annotations
-
 import os
 import random
+from collections.abc import Callable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, seed
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from .scripts import ANSWERS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 # The objects by name: their model, primary key and database. Some are one row, or share its key.
 OBJECTS: dict[str, tuple[str | None, int | None, str | None]] = {
@@ -32,19 +28,29 @@ OBJECTS: dict[str, tuple[str | None, int | None, str | None]] = {
     "stone": ("Stone", 1, "default"),
     "new": ("Paper", None, None),
     "newer": ("Paper", None, None),
+    "sheet": ("Sheet", 1, "default"),
     "text": (None, None, None),
+    "value": (None, None, None),  # which is no key either
 }
 # Where an object looks for access methods, from the nearest place to the farthest.
-BASES = {"Paper": ("Paper", "Guarded"), "Draft": ("Draft", "Paper", "Guarded"), "Stone": ("Stone",)}
+BASES = {
+    "Paper": ("Paper", "Guarded"),
+    "Draft": ("Draft", "Paper", "Guarded"),
+    "Sheet": ("Sheet", "Paper", "Guarded"),
+    "Stone": ("Stone",),
+}
 CLASSES = ("Guarded", *BASES)
 PERMS_OF = {
-    "Paper": ("worlds.use_paper", "worlds.bin_paper"),
+    "Paper": ("worlds.use_paper", "worlds.bin.paper"),
     "Draft": ("worlds.use_draft",),
+    "Sheet": ("worlds.use_sheet",),
     "Stone": ("worlds.use_stone",),
     "Other": ("other.use_paper",),  # the same codename
+    "Lost": ("lost.use_paper",),  # and once more, of a model that is not installed
 }
+INSTALLED = tuple(model for model in PERMS_OF if model != "Lost")
 EXISTING = tuple(perm for perms in PERMS_OF.values() for perm in perms)
-LINEAGE = {"Draft": ("Draft", "Paper")}
+LINEAGE = {"Draft": ("Draft", "Paper"), "Sheet": ("Sheet", "Paper")}
 
 History = dict[str, Any]
 
@@ -98,7 +104,8 @@ def once_in(times: int) -> st.SearchStrategy[bool]:
 everything = st.sampled_from([*EXISTING, "worlds.unknown"])
 any_object = st.sampled_from(list(OBJECTS))
 existing = st.sampled_from(EXISTING)
-rows = st.sampled_from([name for name in OBJECTS if name not in ("text", "lazy paper")])
+rows = st.sampled_from([name for name in OBJECTS if OBJECTS[name][0] not in (None, "lazy")])
+scopes = of("scope", st.sampled_from([None, "a", "b"]))
 log_names = st.sampled_from(LOG_NAMES)
 tags = st.sampled_from([None, "mine"])
 answers = st.sampled_from(
@@ -118,6 +125,7 @@ backends = mixed(
 settings = mixed(
     of("setting", st.just("DJEM_UNIVERSAL_OLP"), st.booleans()),
     of("setting", st.just("DJEM_PERM_LOG_VERBOSITY"), st.sampled_from([0, 1, 2])),
+    of("setting", st.just("DJEM_OPEN_BY_DEFAULT"), st.booleans()),
     of("backends", backends),
 )
 
@@ -133,14 +141,15 @@ class About:
         self.codenames = self.perms.map(lambda perm: perm.partition(".")[2])
         self.rows = rows if model in (None, "lazy") else mixed(st.just(name), rows)
         self.check = st.just(["has_perm", perm, name])
-        self.checks = of("has_perm", self.perms, self.objects)
+        names = mixed(*[self.perms] * 15, st.just(7))
+        self.checks = of("has_perm", names, self.objects)
         # The same question about another object, which may share the primary key or the row.
         self.others = of("has_perm", st.just(perm), any_object)
         self.questions = mixed(
             *[self.checks] * 5,
             of("has_perms", st.lists(self.perms, max_size=2), self.objects),
             *[of(name, self.objects) for name in QUESTIONS if "get_" in name],
-            of("backend_has_perm", self.perms, self.objects),
+            of("backend_has_perm", names, self.objects),
         )
         self.scripts = self._scripts()
         own = BASES.get("Paper" if model == "lazy" else model or "Paper", ())
@@ -155,6 +164,7 @@ class About:
             *[self._grants()] * 2,
             of("save", self.rows),
             of("set_pk", self.rows, st.sampled_from([1, 2])),
+            *[scopes] * 2,
             *[self.questions] * 2,
             self._said(),
             self._logs(),
@@ -173,11 +183,12 @@ class About:
             of("start", log_names),
             of("end"),
             of("check", self.perms, self.objects, st.booleans()),
-            of("check", self.perms, self.objects, st.booleans()),
-            of("clear"),
+            of("check", self.perms, mixed(self.objects, st.just("nothing given")), st.booleans()),
+            mixed(of("clear"), scopes),
         )
         steps = st.lists(step, min_size=1, max_size=3)
-        parts = forms, mixed(st.just([]), steps), mixed(answers, answers, st.just("inner"))
+        marks = st.sampled_from([None, None, "active", "everybody"])
+        parts = forms, mixed(st.just([]), steps), mixed(answers, answers, st.just("inner")), marks
         return st.tuples(*parts).map(feasible)
 
     def _said(self) -> st.SearchStrategy[list[Any]]:
@@ -217,13 +228,13 @@ about = cache(About)
 
 def feasible(script: Any) -> list[Any]:
     """Leave out what makes no sense, or must not be done by a `nonblocking` method."""
-    form, steps, answer = script
+    form, steps, answer, mark = script
     if form == "nonblocking":
         steps = [step for step in steps if step[0] not in ("check", "clear")]
         answer = "superuser" if answer == "member" else answer
     if answer == "inner" and not any(step[0] == "check" for step in steps):
         answer = "True"
-    return [form, steps, answer]
+    return [form, steps, answer, mark]
 
 
 def settled(history: History) -> History:
@@ -233,7 +244,7 @@ def settled(history: History) -> History:
     may be known by the other half, and then it does not enter itself.
     """
     scripts = [action[4] for action in history["setup"] if action[0] == "method"]
-    if not any(step[0] == "check" for _form, steps, _answer in scripts for step in steps):
+    if not any(step[0] == "check" for script in scripts for step in script[1]):
         return history
     return {
         **history,
@@ -249,14 +260,20 @@ def histories(draw: st.DrawFn) -> History:
     focus = [draw(subject.check)]
     focus += draw(st.lists(mixed(subject.others, subject.questions), max_size=1))
     setup = [draw(subject.first) for _ in range(draw(st.sampled_from([0, 1, 1, 1, 2, 2])))]
+    held = draw(st.sets(existing, max_size=3))
+    if draw(once_in(4)):
+        held.discard(perm)
+        said = draw(st.sampled_from(["denied", "denied", True, False]))
+        setup += [["backends", [MODEL, "Both", OURS]], ["say", "Both", "model", perm, said]]
+    elif not draw(once_in(5)):
+        held.add(perm)
     setup += draw(st.lists(subject.setup, max_size=4))
     step = st.tuples(subject.actions, once_in(5)).map(list)
-    held = draw(st.sets(existing, max_size=3))
     history = {
-        "user": draw(st.sampled_from(["mixin"] * 12 + ["plain", "plain", "anonymous"])),
+        "user": draw(st.sampled_from(["mixin"] * 12 + ["plain", "plain"] + ["anonymous"] * 2)),
         "is_active": not draw(once_in(10)),
         "is_superuser": draw(once_in(5)),
-        "held": sorted(held if draw(once_in(8)) else held | {perm}),
+        "held": sorted(held),
         "focus": focus,
         "setup": setup,
         "steps": draw(st.lists(step, min_size=1, max_size=16)),

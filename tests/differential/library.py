@@ -7,10 +7,12 @@ the same names in `tests.differential.expected`, the side of the reference.
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 from contextlib import ExitStack
 from functools import partial
 from typing import Any, NamedTuple
+from unittest import mock
 
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import AnonymousUser
@@ -46,6 +48,8 @@ class World:
         self.group = group
         self.objects = stage.create_objects()
         self.saved = 100
+        self.is_scoped = '"scope"' in json.dumps(history)
+        self.current: Any = None  # scope
         self.trace: list[Any] = []  # the access methods that were asked
         self.user: Any = None  # whom they are asked about
         self._stack = ExitStack()
@@ -62,7 +66,11 @@ class World:
     def __enter__(self) -> World:
         self.setting("DJEM_UNIVERSAL_OLP", False)
         self.setting("DJEM_PERM_LOG_VERBOSITY", 0)
+        self.setting("DJEM_OPEN_BY_DEFAULT", True)
         self.backends([MODEL, OURS])
+        if self.is_scoped:
+            scope = {"perm_cache_scope": lambda _: self.current}
+            self._stack.enter_context(mock.patch.multiple(self.library.user, create=True, **scope))
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -77,6 +85,12 @@ class World:
 
     def find(self, name: str | None) -> Any:
         return None if name is None else self.objects[name]
+
+    def given(self, name: str | None) -> list[Any]:
+        return [] if name == "nothing given" else [self.find(name)]
+
+    def scope(self, value: Any) -> None:
+        self.current = value
 
     # Settings
 
@@ -135,7 +149,7 @@ class World:
         asked = next(name for name, other in self.objects.items() if other is obj)
         self.trace.append([source, codename, asked])
         assert source == "group" or argument is self.user
-        return play(script, self.user, self.find, ERRORS, has_mixin=self.kind == "mixin")
+        return play(script, self.user, self, ERRORS, has_mixin=self.kind == "mixin")
 
     def _make(self, source: str, argument: Any, call: str, *args: Any) -> Any:
         """Make a call of a script; in the async API, what has an async form is awaited."""

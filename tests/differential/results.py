@@ -1,18 +1,14 @@
 """What comes of a history, as data that can be compared and that JSON can carry."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from django.core.exceptions import PermissionDenied
 
 from tests import reference
 
 from .histories import EXISTING, LOG_NAMES, QUESTIONS, History
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
 
 # Any other error is a fault of the tests or of the library, and comes through.
 ERRORS = (
@@ -157,7 +153,7 @@ def differing(found: Record, wanted: Record) -> Iterator[tuple[int, Any, Any, An
 
 def only_ours(perms: set[str]) -> list[str]:
     """Sort permissions, without those of other apps, which superusers have as well."""
-    return sorted(perm for perm in perms if perm.startswith(("worlds.", "other.")))
+    return sorted(perm for perm in perms if perm.startswith(("worlds.", "other.", "lost.")))
 
 
 def entries(log: list[Any]) -> list[list[Any]]:

@@ -1,18 +1,16 @@
 """What access methods do in histories: a few steps, then an answer.
 
-A script is ``[form, steps, answer]``. It is played by one generator that yields the calls which
-have an async form, so it does the same in an ``async def`` method, in a plain one, and on the side
-of the reference.
+A script is ``[form, steps, answer, mark]``. It is played by one generator that yields the calls
+which have an async form, so it does the same in an ``async def`` method, in a plain one, and on the
+side of the reference.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from typing import Any
 
 from django.db.models import Q
 
-from djem_async.access import nonblocking
+from djem_async.access import nonblocking, without_model_level
 
 Script = list[Any]
 Calls = Generator[tuple[Any, ...], Any, Any]
@@ -42,30 +40,27 @@ class Unclear:
 
 
 def play(
-    script: Script,
-    user: Any,
-    find: Callable[[str | None], Any],
-    errors: dict[str, type[Exception]],
-    *,
-    has_mixin: bool,
+    script: Script, user: Any, world: Any, errors: dict[str, type[Exception]], *, has_mixin: bool
 ) -> Calls:
     """Do what a script says, and return the answer.
 
     Args:
         script: The script.
         user: The user that is checked, of either side.
-        find: Finds an object by its name.
+        world: That of the user.
         errors: What to raise for "denied" and for "boom".
         has_mixin: Whether the user has logs and can be cleared.
     """
-    _, steps, answer = script
+    _, steps, answer, _ = script
     inner = None
     for name, *arguments in steps:
         if name == "check":
             perm, target, is_logged_again = arguments
-            inner = yield "has_perm", perm, find(target)
+            inner = yield "has_perm", perm, *world.given(target)
             if is_logged_again and has_mixin:
                 user.log(*user.get_last_log(raw=True))
+        elif name == "scope":
+            world.scope(*arguments)
         elif not has_mixin:
             continue
         elif name == "log":
@@ -138,17 +133,18 @@ def written(
         return late(plain(self, argument))
 
     name, twin = f"_{source}_can_{codename}", f"_a{source}_can_{codename}"
-    match script[0]:
-        case "def":
-            return {name: plain}
-        case "nonblocking":
-            return {name: nonblocking(plain)}
-        case "async def":
-            return {name: native}
-        case "twin":
-            return {twin: native}
-        case "both":
-            return {name: plain, twin: native}
-        case "forgetful":
-            return {name: forgetful}
-    raise ValueError(script)
+    found: dict[str, dict[str, Callable[..., Any]]] = {
+        "def": {name: plain},
+        "nonblocking": {name: plain},
+        "async def": {name: native},
+        "twin": {twin: native},
+        "both": {name: plain, twin: native},
+        "forgetful": {name: forgetful},
+    }
+    methods = found[script[0]]
+    if script[0] == "nonblocking":
+        methods = {name: nonblocking(plain)}
+    if script[3]:
+        mark = without_model_level(anonymous=script[3] == "everybody")
+        methods = {name: mark(method) for name, method in methods.items()}
+    return methods

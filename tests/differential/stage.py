@@ -3,10 +3,13 @@
 The models are in a registry of their own, so they touch no other test.
 """
 
-from __future__ import annotations
-
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
+from django.apps import AppConfig, apps
 from django.apps.registry import Apps
 from django.contrib.auth.models import Group, Permission
 from django.contrib.contenttypes.models import ContentType
@@ -17,6 +20,10 @@ from django.utils.functional import SimpleLazyObject
 from .histories import OBJECTS, PERMS_OF
 
 registry = Apps()
+
+
+def declared(model: str) -> list[tuple[str, str]]:
+    return [(perm.partition(".")[2], perm) for perm in PERMS_OF[model]]
 
 
 class Options:
@@ -37,12 +44,18 @@ class Guarded(models.Model):
 
 class Paper(Guarded):
     class Meta(Options):
-        pass
+        permissions = declared("Paper")
 
 
 class Draft(Paper):
     class Meta(Options):
         proxy = True
+        permissions = declared("Draft")
+
+
+class Sheet(Paper):
+    class Meta(Options):
+        permissions = declared("Sheet")
 
 
 class Stone(models.Model):
@@ -51,7 +64,7 @@ class Stone(models.Model):
     name = models.CharField(max_length=20, default="")
 
     class Meta(Options):
-        pass
+        permissions = declared("Stone")
 
     def __bool__(self) -> bool:
         return False
@@ -60,7 +73,33 @@ class Stone(models.Model):
         return self.name
 
 
-MODELS = {model.__name__: model for model in (Guarded, Paper, Draft, Stone)}
+class Other(models.Model):
+    class Meta(Options):
+        app_label = "other"
+        permissions = declared("Other")
+
+
+class Value:
+    """No model instance, and no key."""
+
+    def __str__(self) -> str:
+        return "value"
+
+
+MODELS = {model.__name__: model for model in (Guarded, Paper, Draft, Sheet, Stone)}
+
+
+@contextmanager
+def installed() -> Iterator[None]:
+    """Install the models."""
+    configs = {}
+    for label in ("worlds", "other"):
+        configs[label] = config = AppConfig("tests", sys.modules[__name__])
+        config.label, config.apps, config.models = label, registry, registry.all_models[label]
+    with mock.patch.dict(apps.app_configs, configs):
+        apps.clear_cache()
+        yield
+    apps.clear_cache()
 
 
 def create_permissions() -> dict[str, Permission]:
@@ -87,7 +126,7 @@ def create_objects() -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, (model, pk, alias) in OBJECTS.items():
         if model is None:
-            found[name] = name
+            found[name] = name if name == "text" else Value()
         elif model == "lazy":
             found[name] = SimpleLazyObject(lambda: found["paper"])
         else:

@@ -11,8 +11,6 @@ one history, as a failure prints it::
     DJEM_TEST_HISTORY='{...}' pytest tests/differential
 """
 
-from __future__ import annotations
-
 import json
 import os
 from typing import Any
@@ -46,6 +44,7 @@ def compare(history: History, permissions: Any, group: Any) -> None:
 
 
 @pytest.mark.django_db
+@stage.installed()
 def test_the_library_does_what_the_reference_does():
     permissions, group = stage.create_permissions(), stage.create_group()
     if "DJEM_TEST_HISTORY" in os.environ:

@@ -9,8 +9,6 @@ each time
   are what they would be without it, and no log is active.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 from enum import Enum

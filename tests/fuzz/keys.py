@@ -1,11 +1,10 @@
 """Objects by their primary keys: models, and keys that are easily taken for one another."""
 
-from __future__ import annotations
-
+from collections.abc import Callable, Hashable
 from decimal import Decimal
 from enum import IntEnum
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import models
@@ -15,9 +14,6 @@ from hypothesis import strategies as st
 from tests.fuzz.hostile import CaseInsensitive, Lying, Plan, Planned, anything, plans
 from tests.testapp.models import CompositeThing, Document, OtherThing, Thing
 from tests.testapp.models import ThingProxy as Proxy
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
 
 with isolate_apps("tests.testapp"):
 

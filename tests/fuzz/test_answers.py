@@ -1,8 +1,7 @@
 """Access methods that raise any error, or return objects that lie about what they are."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,9 +9,6 @@ from hypothesis import strategies as st
 from tests.fuzz.bench import PERM, Bench, Check, Reading, Turn, examples, turns
 from tests.fuzz.hostile import ERRORS, VALUES, Plan, misbehaviour, plans, set_class, subclass
 from tests.testapp.models import Thing
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 METHODS = ("_user_can_use_thing", "_group_can_use_thing", "_auser_can_use_thing")
 GRANTS = {"True", "1", "a huge number"}

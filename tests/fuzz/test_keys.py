@@ -1,24 +1,19 @@
 """Primary keys: a decision on one row is never given for another, however alike their keys are."""
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import Callable, Hashable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.db import models
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fuzz.bench import PERM, Bench, Check, Turn, decide, examples, turns
 from tests.fuzz.keys import FAMILIES, MODELS, Item, keys, row
 from tests.testapp.models import Thing
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
-
-    from django.db import models
 
 TEXTS = ("TextKey", "TextKeys")  # where keys that are equal are different rows
 FAMILY = ("Thing", "ThingProxy")

@@ -1,8 +1,6 @@
 """Names of permissions: any text, classes of text, and values that aren't text."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from django.utils.functional import lazystr
 from django.utils.safestring import SafeString
@@ -11,10 +9,6 @@ from hypothesis import strategies as st
 
 from tests.fuzz import hostile
 from tests.fuzz.bench import CHECKS, PERM, UNHELD, Bench, Check, Reading, Turn, examples, turns
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 
 TEXT: dict[str, Callable[[str], str]] = {
     "str": str,

@@ -1,10 +1,9 @@
 """Objects: hostile ones, tampered ones, lazy ones, and values that aren't model instances."""
 
-from __future__ import annotations
-
 import weakref
+from collections.abc import Callable
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from unittest.mock import Mock
 
 from django.utils.functional import SimpleLazyObject
@@ -14,9 +13,6 @@ from hypothesis import strategies as st
 from tests.fuzz import hostile
 from tests.fuzz.bench import CHECKS, ENTRIES, PERM, Bench, Check, Reading, Turn, examples, turns
 from tests.testapp.models import OtherThing, Thing
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 entries = st.sampled_from(ENTRIES)
 

@@ -1,7 +1,5 @@
 """Template tags: hostile values in place of their arguments."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from asgiref.sync import sync_to_async

@@ -1,24 +1,12 @@
 """Users: hostile ones, lazy ones, and values that aren't users."""
 
-from __future__ import annotations
-
-from functools import partial
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
-
 from asgiref.sync import async_to_sync
-from django.contrib.auth.models import AnonymousUser
-from django.utils.functional import SimpleLazyObject
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.conftest import permission
 from tests.fuzz import hostile
-from tests.fuzz.bench import CHECKS, ENTRIES, PERM, Bench, Check, Reading, Turn, examples, turns
-from tests.testapp.models import PlainUser, User
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from tests.fuzz.bench import ENTRIES, PERM, Bench, Check, Reading, Turn, examples, turns
+from tests.testapp.models import User
 
 # Hostile users
 
@@ -68,50 +56,3 @@ def test_a_hostile_user_is_granted_no_more_than_its_flags_say(
 
 
 # Users of every kind
-
-
-def plain(_bench: Bench) -> PlainUser:
-    user, _ = PlainUser.objects.get_or_create(name="plain")
-    user.user_permissions.add(permission(PERM))
-    return user
-
-
-def lazy(make: Callable[[Bench], Any], bench: Bench) -> Any:
-    user = make(bench)  # or loading it would be a query, in the event loop
-    return SimpleLazyObject(lambda: user)
-
-
-HOLDERS: dict[str, Callable[[Bench], Any]] = {
-    "plain": plain,
-    "lazy in lazy": partial(lazy, partial(lazy, Bench.cold_user)),
-    "lazy plain": partial(lazy, plain),
-}
-OTHERS: dict[str, Callable[[Bench], Any]] = {
-    "lazy anonymous": partial(lazy, lambda _bench: AnonymousUser()),
-    "unsaved": lambda _bench: User(username="unsaved"),
-    "inactive superuser": lambda _bench: User(is_active=False, is_superuser=True),
-    "lazy None": partial(lazy, lambda _bench: None),
-    "lazy error": lambda _bench: SimpleLazyObject(hostile.misbehaviour("ValueError")),
-}
-NOBODIES: dict[str, Callable[[Bench], Any]] = {
-    "the class": lambda _bench: User,
-    "a thing": lambda bench: bench.granted,
-    "None": lambda _bench: None,
-    "attributes alone": lambda _bench: SimpleNamespace(is_active=True, is_anonymous=False),
-}
-
-
-@examples(40)
-@given(
-    kind=st.sampled_from(sorted(HOLDERS | OTHERS | NOBODIES)),
-    thing=st.sampled_from(["granted", "denied"]),
-    entry=st.sampled_from(CHECKS),
-    turn=turns,
-)
-def test_every_kind_of_user_is_answered_by_what_it_may(
-    bench: Bench, kind: str, thing: str, entry: str, turn: Turn
-) -> None:
-    user = (HOLDERS | OTHERS | NOBODIES)[kind](bench)
-    check = Check("backend" if kind in NOBODIES else entry, PERM, getattr(bench, thing))
-    read = Reading.GRANT if kind in HOLDERS and thing == "granted" else Reading.DENY
-    bench.attempt(check, read, turn, attacker=user)

@@ -1,7 +1,5 @@
 """Installs djem in an environment of its own, and runs the comparison there."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Where djem 0.9.0a8 is meant to differ: what djem does, by the page that says otherwise."""
 
-from __future__ import annotations
-
 PAGES = {
     "access-methods": {
         "none": "None counts as no method, and grants",
@@ -14,6 +12,11 @@ PAGES = {
         "last log": "`get_last_log` in a method is a KeyError before the first log",
         "own log": "a method can end the log of its check, or leave one active above it",
         "recursion": "a check that enters itself overflows the stack",
+        "mark": "there is no `without_model_level`",
+        "null": "in a method, None as object asks for the model level",
+        "closed": "an object without access methods is always open",
+        "elsewhere": "permissions of other models are open, and ask methods of their codename",
+        "dot": "the codename is what follows the last dot",
     },
     "logging": {
         "error": "an exception leaves the log of the check active",
@@ -29,12 +32,14 @@ PAGES = {
         "clear": "clearing stops at the first of Django's caches that is missing",
         "superuser": "the sets that are cached first stay when `is_superuser` changes",
         "flight": "what is decided after a clear in the same check is stored",
+        "scope": "there is no `perm_cache_scope`",
     },
     "reference": {
         "false object": "an object that is false is no object",
         "no model": "what is no model instance is an AttributeError",
         "lineage": "sets leave out the permissions of parent models",
         "implicit": "the backend itself asks access methods about superusers",
+        "argument": "keys as objects, and names that are no strings, are taken",
         "raw": "the backend returns what the method returned",
         "backend log": "the backend itself needs an active log where logging is on",
         "async backend": "a backend that has the async form alone is not asked",

@@ -1,22 +1,17 @@
 """What djem does: the reference, with the entries of `tests.oracle.differences`."""
 
-from __future__ import annotations
-
 import copy
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from tests import reference
 from tests.differential import expected
 from tests.differential.histories import PERMS_OF, History
-from tests.reference import BOTH, Log, Object
+from tests.differential.scripts import Script
+from tests.reference import BOTH, LEFT_OUT, Log, Object, codename_of
 
 from .differences import DIFFERENCES
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from tests.differential.scripts import Script
 
 
 class Incomparable(BaseException):
@@ -67,6 +62,11 @@ class World(expected.World):
     def decided(self, answer: Any) -> Any:
         return answer
 
+    def scope(self, value: Any) -> None:
+        super().scope(value)
+        if value is not None:
+            self.differs("scope")
+
     def method(self, place: str, source: str, codename: str, script: Script) -> None:
         super().method(place, source, codename, script)
         if script[0] == "twin":
@@ -85,13 +85,22 @@ class User(expected.User):
     def knows_both_forms(self) -> bool:
         return False
 
+    @property
+    def memory(self) -> dict[Any, Any]:
+        return self.memories.setdefault(None, {})
+
     def ask_backends(self, perm: str, obj: Object | None) -> bool:
         level = "model" if obj is None else "object"
         if self.has_mixin and self.world.said.get(("Async", level, perm)):
             self.world.differs("async backend")
         return super().ask_backends(perm, obj)
 
-    def has_perm(self, perm: str, obj: Object | None = None) -> bool:
+    def has_perm(self, perm: str, obj: Object | None = LEFT_OUT) -> bool:
+        if self.has_mixin and obj is None and self.asking:
+            self.world.differs("null")
+        obj = None if obj is LEFT_OUT else obj
+        if self.has_mixin and (not isinstance(perm, str) or (obj is not None and obj.is_key)):
+            self.world.differs("argument")
         if not self.has_mixin:
             return bool(self.is_active and self.is_superuser) or self.ask_backends(perm, obj)
         if self.settings.verbosity:
@@ -186,10 +195,12 @@ class Backend(reference.ObjectPermissionsBackend):
         if obj is None or user.unless_false(obj) is None:
             return False
         with user.running("backend", perm, obj):
-            return self.model_level(user, perm) and self.answer(user, perm, obj, BOTH)
+            return self.model_level(user, perm, obj) and self.answer(user, perm, obj, BOTH)
 
     def permissions(self, user: Any, obj: Object | None, sources: Iterable[str]) -> set[str]:
         if user.unless_false(obj) is None or not user.is_active or user.is_anonymous:
+            for perm in obj.perms if obj is not None and user.is_anonymous else ():
+                self.note_marks(user, perm, obj)
             return set()
         assert obj is not None
         if obj.model is None:
@@ -210,7 +221,7 @@ class Backend(reference.ObjectPermissionsBackend):
             granted = {
                 perm
                 for perm in sorted(perms)
-                if self.model_level(user, perm) and self.answer(user, perm, obj, sources)
+                if self.model_level(user, perm, obj) and self.answer(user, perm, obj, sources)
             }
         except Exception:
             if is_logged:
@@ -220,10 +231,17 @@ class Backend(reference.ObjectPermissionsBackend):
             user.discard_log()
         return granted
 
-    def model_level(self, user: Any, perm: str) -> bool:
+    def note_marks(self, user: Any, perm: str, obj: Any) -> None:
+        methods = [obj.method(source, codename_of(perm)) for source in BOTH]
+        if any(isinstance(each, reference.WithoutModelLevel) for each in methods):
+            user.world.differs("mark")
+
+    def model_level(self, user: Any, perm: str, obj: Object) -> bool:
+        granted = user.logged_has_perm(perm) if user.settings.verbosity else user.has_perm(perm)
+        if isinstance(perm, str) and not granted:
+            self.note_marks(user, perm, obj)
         if not user.settings.verbosity:
-            return user.has_perm(perm)
-        granted = user.logged_has_perm(perm)
+            return granted
         lines = [
             *user.get_last_log()[:-1],
             f"Model-level Result: {'Granted' if granted else 'Denied'}\n",
@@ -233,24 +251,35 @@ class Backend(reference.ObjectPermissionsBackend):
 
     def answer(self, user: Any, perm: str, obj: Object, sources: Iterable[str]) -> Any:
         known = user.known
+        if isinstance(perm, str) and obj.model and self.belongs_elsewhere(user, perm, obj):
+            user.world.differs("elsewhere")
         by_user = by_group = None
         if "user" in sources:
             by_user = self.asked(user, perm, obj, "user", known)
         if not by_user and "group" in sources:
             by_group = self.asked(user, perm, obj, "group", known)
+        if by_user is None and by_group is None and not user.settings.is_open:
+            user.world.differs("closed")
         return by_user or by_group or (by_user is None and by_group is None)
 
     def asked(self, user: Any, perm: str, obj: Object, source: str, known: Any) -> Any:
         if not user.is_active:
+            self.note_marks(user, perm, obj)
             return False
         differs = user.world.differs
+        if not isinstance(perm, str):
+            differs("argument")
+            raise AttributeError
         if obj.model is None:
             differs("no model")
             raise AttributeError
         if user.is_superuser and not user.settings.is_universal:
             differs("implicit")
         name = f"{source}-{perm}-{obj.pk}"
-        method = obj.method(source, perm.rpartition(".")[2])
+        codename = perm.rpartition(".")[2]
+        method = obj.method(source, codename)
+        if codename != codename_of(perm):
+            differs("dot")
         if name not in user.known:
             store, lines = user.known, user.lines
             user.asking += 1
@@ -309,5 +338,5 @@ class Person(expected.Person):
             new.known = dict(old.known)
             new.active = [Log(log.name, entries=list(log.entries)) for log in old.active]
             new.finished = copy.deepcopy(old.finished)
-        new.memory = dict(old.memory)
+        new.memories = {None: dict(old.memory)}
         self.before, self.user = old, new

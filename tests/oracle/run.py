@@ -1,7 +1,5 @@
 """Compares djem with this library, in an environment that has both; see `tests.oracle`."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import random
@@ -41,6 +39,7 @@ class Comparison:
         self.present: Counter[str] = Counter()
         self.alone: Counter[str] = Counter()
 
+    @stage.installed()
     def compare(self, history: History) -> None:
         ours, djem = (self.run(history, which) for which in (OURS, DJEM))
         world = expected.World(history)
