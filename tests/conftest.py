@@ -18,8 +18,10 @@ import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth.models import Permission
 from django.db import connections
+from django.test.utils import isolate_apps
 
 from djem_async._context import active_logs
+from tests import checks
 from tests.testapp.models import Thing, User
 
 if TYPE_CHECKING:
@@ -29,7 +31,11 @@ if TYPE_CHECKING:
 PERM = "testapp.use_thing"
 MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
 OUR_BACKEND = "djem_async.auth.ObjectPermissionsBackend"
+ONE_BACKEND = "djem_async.auth.ModelBackend"
 PATIENCE = 10  # seconds, for what takes none
+
+# They need other packages, and `make frameworks` runs them.
+collect_ignore = ["frameworks"]
 
 DATABASE_FIXTURES = {"db", "transactional_db"}
 
@@ -216,3 +222,20 @@ def gate() -> Iterator[Gate]:
     gate = Gate()
     yield gate
     gate.open()
+
+
+@pytest.fixture
+def apps() -> Iterator[Any]:
+    with isolate_apps(f"django.contrib.{checks.APP}") as isolated:
+        yield isolated
+
+
+@pytest.fixture
+def find_in(apps: Any) -> Callable[..., list[Any]]:
+    """Find messages about a model that is defined on the spot."""
+
+    def define(*bases: type, **attributes: Any) -> list[Any]:
+        checks.make(*bases, **attributes)
+        return checks.find(apps.get_app_configs())
+
+    return define

@@ -3,15 +3,14 @@
 Any other answer raises `NotADecisionError`: it is truthy, so taking it for a decision would grant.
 """
 
-from __future__ import annotations
-
 import asyncio
 import enum
 import math
+from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from unittest.mock import AsyncMock, MagicMock, Mock
 
 import pytest
@@ -25,10 +24,6 @@ from djem_async.access import nonblocking
 from djem_async.exceptions import NotADecisionError
 from tests.conftest import PERM, grant
 from tests.testapp.models import OtherThing, Thing, User
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 
 State = enum.IntEnum("State", {"CLOSED": 0, "OPEN": 1})
 Flags = enum.Flag("Flags", {"NONE": 0, "READ": 1})

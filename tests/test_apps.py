@@ -1,7 +1,5 @@
 """The app in a project: its configuration, and signing in with its backend installed."""
 
-from __future__ import annotations
-
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth import aauthenticate, authenticate
@@ -10,7 +8,7 @@ from django.test import AsyncClient, Client
 from django.urls import path
 
 from djem_async.auth import ObjectPermissionsBackend
-from tests.conftest import MODEL_BACKEND, OUR_BACKEND
+from tests.conftest import MODEL_BACKEND, ONE_BACKEND, OUR_BACKEND
 from tests.testapp.models import User
 
 ORDERS = [[MODEL_BACKEND, OUR_BACKEND], [OUR_BACKEND, MODEL_BACKEND]]
@@ -47,7 +45,7 @@ def secret(db):
     return User.objects.create_user("secret", password="open sesame")
 
 
-@pytest.mark.parametrize("backends", [[MODEL_BACKEND], *ORDERS])
+@pytest.mark.parametrize("backends", [[MODEL_BACKEND], [ONE_BACKEND], *ORDERS])
 def test_signing_in_works_wherever_the_backend_is_listed(visit, settings, secret, backends):
     settings.AUTHENTICATION_BACKENDS = backends
     assert visit("force_login", secret) == str(secret.pk)

@@ -1,9 +1,6 @@
 """The whole way of a request: a real server, and an ASGI application whose clients go away."""
 
-from __future__ import annotations
-
 import asyncio
-import itertools
 import socket
 import threading
 from contextlib import closing
@@ -16,7 +13,6 @@ from django.core.handlers.asgi import ASGIHandler
 from django.core.signals import request_finished
 from django.test import Client
 
-from .conftest import grant
 from .testapp.models import Thing, User
 
 ROUTES = ["sync", "async", "class", "async-class"]
@@ -92,35 +88,6 @@ def test_server_grants_and_denies(
             assert anonymous.headers["location"] == f"/login/?next={url}"
             denied = server.request(method, url, headers=session)
             assert denied.status_code == (403 if "class" in route else 302)
-
-
-def test_server_answers_404_for_keys_without_an_object(server, session):
-    keys = ("0", "x", "%00", "1%00", "%FF", "1%C0%80", "9" * 100, "%D0%BA", "%ED%A0%80")
-    for route, key in itertools.product(ROUTES, keys):
-        assert server.get(f"/{route}/{key}/", headers=session).status_code == 404
-
-
-def test_server_answers_many_users_at_once(server, user, owned, access_methods):
-    access_methods(Thing, _auser_can_use_thing=aowner_only)
-    stranger = grant(User.objects.create_user("stranger"), "testapp.use_thing")
-    wanted = {"user.name": 200, "stranger": 403}
-    sessions = {person.username: signed_in(person) for person in (user, stranger)}
-
-    async def ask():
-        async with httpx.AsyncClient(base_url=server.base_url, headers=HOST) as client:
-            url, names = f"/async-class/{owned.pk}/", [*wanted] * 10
-            requests = (client.get(url, headers=sessions[name]) for name in names)
-            return [*zip(names, await asyncio.gather(*requests), strict=True)]
-
-    for name, response in asyncio.run(ask()):
-        assert response.status_code == wanted[name]
-
-
-def test_templates_of_async_views(server, session, owned, access_methods):
-    access_methods(Thing, _auser_can_use_thing=aowner_only)
-    assert server.get(f"/page/{owned.pk}/", headers=session).text.strip() == "<b>mine</b>"
-    # Nothing is cached there, and a template cannot query the database on the event loop.
-    assert server.get(f"/cold-page/{owned.pk}/", headers=session).status_code == 500
 
 
 def communicator(url: str, session: dict[str, str]) -> ApplicationCommunicator:

@@ -1,7 +1,5 @@
 """The benchmarks, as far as they need no peers: ratios, verdicts, and the committed results."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from typing import Any

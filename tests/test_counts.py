@@ -1,11 +1,10 @@
 """What a check costs in queries and thread hops. Times change with the machine, counts do not."""
 
-from __future__ import annotations
-
 import asyncio
 import sys
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
@@ -16,9 +15,6 @@ from djem_async.access import nonblocking
 from djem_async.auth import ObjectPermissionsBackend
 from tests.conftest import PERM, grant, stored
 from tests.testapp.models import Thing, User
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),

@@ -1,7 +1,5 @@
 """README.md and docs/: the code prints what they show, and what they refer to exists."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

@@ -4,11 +4,10 @@ In each test, a list has just what checks grant, and that is the right thing. Wh
 not do what it seems to say, the test shows what it does instead.
 """
 
-from __future__ import annotations
-
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from copy import copy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from django import VERSION
@@ -23,9 +22,6 @@ from djem_async.shortcuts import get_objects_for_user, permitted
 from djem_async.test import assert_lists_agree
 from tests.conftest import Api, grant
 from tests.testapp.models import CompositeThing, Memo, Page, PageProxy, SpecialPage, User
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 PERM = "testapp.read_page"
 MEMO_PERM = "testapp.read_memo"

@@ -1,13 +1,12 @@
 """A context or user that lives long, as in a consumer, keeps nothing alive and does not grow."""
 
-from __future__ import annotations
-
 import asyncio
 import contextvars
 import gc
 import sys
 import weakref
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -15,9 +14,6 @@ from asgiref.sync import sync_to_async
 from djem_async.access import nonblocking
 from tests.conftest import PERM, known_user, set_caches, stored
 from tests.testapp.models import Thing, User
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
 
 WARM_UP, MANY = 200, 1_000  # checks; a context keeps less than 200 logs
 

@@ -1,8 +1,7 @@
 """`OLPMixin`: `has_perms`, and overrides in subclasses."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -12,9 +11,6 @@ from django.test.utils import isolate_apps
 from djem_async.models import OLPMixin
 from tests.conftest import PERM, adeny, deny, permission
 from tests.testapp.models import Thing, User
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 DELETE = "testapp.delete_thing"
 

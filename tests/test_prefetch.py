@@ -1,12 +1,11 @@
 """`prefetch_perms`: what it decides, what it costs, and what it leaves as it was."""
 
-from __future__ import annotations
-
 import asyncio
 import inspect
 import itertools
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -15,20 +14,9 @@ from django.db.models import Q
 
 from djem_async.access import nonblocking
 from djem_async.exceptions import NotADecisionError, PermissionRecursionError
-from tests.conftest import (
-    aallow,
-    assert_nothing_active,
-    decorated,
-    deny,
-    grant,
-    known_user,
-    stored,
-)
+from tests.conftest import aallow, assert_nothing_active, decorated, deny, grant, known_user, stored
 from tests.test_counts import count
 from tests.testapp.models import CompositeThing, OtherThing, Page, Thing, User
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 READ, CHANGE, USE = "testapp.read_page", "testapp.change_page", "testapp.use_thing"
 
@@ -351,7 +339,7 @@ def test_rows_are_found_by_any_form_of_their_key_and_denied_if_gone(
     ("perms", "objects", "message"),
     [
         (READ, [], "Give a list"),
-        ([None], [], "not the name of a permission"),
+        ([None], [], "given by its name"),
         ([READ], Page(), "Give the objects in a list"),
         ([READ], ["page"], "must be model instances, not"),
         ([READ], [None], "must be model instances, not"),

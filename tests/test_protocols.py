@@ -24,4 +24,5 @@ def test_a_class_can_be_called_as_its_protocol_says(protocol, name, kind):
     actual = inspect.signature(getattr(kind, name)).parameters
     for parameter in inspect.signature(getattr(protocol, name)).parameters.values():
         assert actual[parameter.name].kind is parameter.kind
-        assert actual[parameter.name].default == parameter.default
+        has_default = actual[parameter.name].default is not inspect.Parameter.empty
+        assert has_default is (parameter.default is not inspect.Parameter.empty)

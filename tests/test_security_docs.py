@@ -1,7 +1,5 @@
 """SECURITY.md and docs/security.md: every promise names tests, and these exist."""
 
-from __future__ import annotations
-
 import ast
 import re
 from pathlib import Path

@@ -1,15 +1,13 @@
 """Lists and single objects for a user, against checks of one object after the other."""
 
-from __future__ import annotations
-
 import itertools
 import threading
+from collections.abc import Callable
 from types import DynamicClassAttribute
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from django.contrib.auth.backends import BaseBackend
 from django.contrib.auth.models import AnonymousUser, Group
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied, SynchronousOnlyOperation
 from django.db import NotSupportedError
@@ -22,9 +20,6 @@ from djem_async.exceptions import NoQueryFormError, NotADecisionError, Permissio
 from djem_async.shortcuts import get_objects_for_user
 from tests.conftest import Api, deny, grant, known_user
 from tests.testapp.models import Page, PageProxy, SpecialPage, Thing, User
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 PERM = "testapp.read_page"
 
@@ -199,7 +194,7 @@ def test_what_cannot_be_filtered_is_refused_for_everybody(api, user, pages):
                 listed(api, someone, Page, perm)
         with pytest.raises(ImproperlyConfigured, match=r"Did you mean 'testapp\.read_page'\?"):
             listed(api, someone, Page, "testapp.raed_page")
-        with pytest.raises(TypeError, match="not the name of a permission"):
+        with pytest.raises(TypeError, match="given by its name"):
             listed(api, someone, Page, None)
 
 
@@ -218,26 +213,17 @@ def test_parent_owns_the_permission_that_it_has_a_method_for(api, user, forms, a
         listed(api, user, Thing, "other.change_thing")
 
 
-class Loud(BaseBackend):
-    def has_perm(self, user_obj: Any, perm: str, obj: Any = None) -> bool:
-        return obj is None
-
-
-class Silent(Loud):
-    answers_for_objects = False
-
-
 def test_list_next_to_a_backend_that_decides_on_objects_is_an_error(api, pages, forms, settings):
     forms(lambda cls, user: Q(rank=3))
     other = User.objects.get(username="other")
     backends = list(settings.AUTHENTICATION_BACKENDS)
-    settings.AUTHENTICATION_BACKENDS = [*backends, f"{__name__}.Loud"]
-    with pytest.raises(ImproperlyConfigured, match=r"Loud may .*answers_for_objects = False"):
+    settings.AUTHENTICATION_BACKENDS = [*backends, "tests.backends.GrantsModelLevel"]
+    with pytest.raises(ImproperlyConfigured, match=r"Level may .*answers_for_objects = False"):
         listed(api, other)
-    settings.AUTHENTICATION_BACKENDS = [*backends, f"{__name__}.Silent"]
+    settings.AUTHENTICATION_BACKENDS = [*backends, "tests.backends.ModelLevelAlone"]
     assert [page.title for page in listed(api, other)] == ["other"]
     settings.AUTHENTICATION_BACKENDS = backends[:1]
-    with pytest.raises(ImproperlyConfigured, match="ObjectPermissionsBackend is missing"):
+    with pytest.raises(ImproperlyConfigured, match="No backend in AUTHENTICATION_BACKENDS asks"):
         listed(api, other)
 
 
@@ -357,10 +343,12 @@ def test_condition_only_goes_with_its_model(api, user, pages, forms):
 
 
 def test_arguments_in_the_wrong_places_are_refused(api, user, pages):
+    got = api(shortcuts).get_object_for_user
     for call, message in (
         (lambda: listed(api, None), "must be a user, not NoneType"),
-        (lambda: listed(api, PERM, Page, user), "not the name of a permission"),
-        (lambda: listed(api, PERM, None, user), "not the name of a permission"),
+        (lambda: got(None, PERM, Page, title="own"), "must be a user, not NoneType"),
+        (lambda: listed(api, PERM, Page, user), "given by its name"),
+        (lambda: listed(api, PERM, None, user), "given by its name"),
         (lambda: api(shortcuts).permitted(user, PERM, Page.objects), "must be a model class"),
     ):
         with pytest.raises(TypeError, match=message):

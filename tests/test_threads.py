@@ -1,13 +1,12 @@
 """Plain access methods of async checks run in asgiref's thread, as in `sync_to_async`."""
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 import sys
 import threading
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar, copy_context
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from asgiref.local import Local
@@ -17,10 +16,7 @@ from django.utils import translation
 
 from benchmarks.counting import counting
 from tests.conftest import PATIENCE, PERM, known_user, set_caches, stored
-from tests.testapp.models import Thing, ThingProxy, User
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+from tests.testapp.models import Thing, User
 
 
 @pytest.fixture
@@ -281,51 +277,6 @@ async def test_cancelling_a_check_leaves_its_neighbours_alone(check, cancelled):
     assert found == [True]
 
 
-@pytest.mark.parametrize(("is_cleared", "is_nested"), [(False, False), (True, False), (True, True)])
-async def test_a_cancelled_check_whose_thread_finishes_later_stores_nothing(
-    universal_superuser, access_methods, gate, is_cleared, is_nested
-):
-    """A check that the access method makes goes on, and stores nothing after a clear."""
-    user, answers = universal_superuser, [True, False]
-    thing, proxy = (kind.from_db("default", ["id"], [1]) for kind in (Thing, ThingProxy))
-
-    def slow(self: Thing, user: User) -> bool:
-        return gate.pass_through() and answers.pop(0)
-
-    def outer(self: Thing, user: User) -> bool:
-        return user.has_perm(PERM, proxy) if is_nested else slow(self, user)
-
-    access_methods(Thing, _user_can_use_thing=outer)
-    access_methods(ThingProxy, _user_can_use_thing=slow)
-    task = await started(user.ahas_perm(PERM, thing))
-    await gate.reached()
-    task.cancel()
-    (error,) = await settled(task)
-    assert isinstance(error, asyncio.CancelledError)
-    if is_cleared:
-        await user.aclear_perm_cache()
-    gate.open()
-    await sync_to_async(int)()  # the thread is through
-    assert await user.ahas_perm(PERM, thing) is False
-    assert answers == []
-
-
-def test_event_loop_may_end_while_checks_wait(check, gate):
-    made: list[Any] = []
-
-    async def main() -> None:
-        tasks.append(await started(check(gate.pass_through)))
-        await gate.reached()
-        tasks.extend([await started(check(lambda: made.append(1))) for _ in range(3)])
-        asyncio.get_running_loop().call_soon(gate.open)
-
-    tasks: list[Any] = []
-    asyncio.run(main())
-    assert made == []
-    assert all(task.done() for task in tasks)
-    assert asyncio.run(awaited(check(lambda: True))) is True
-
-
 async def awaited(awaitable: Awaitable[Any]) -> Any:
     return await awaitable
 
@@ -352,6 +303,7 @@ def test_loop_that_ends_while_checks_stand_in_line_ends_them(check, gate):
     tasks = asyncio.run(main())
     gate.open()
     assert [task.cancelled() for task in tasks] == [False, True, True, True]
+    assert asyncio.run(awaited(check(lambda: True))) is True
 
 
 # Clearing
@@ -378,4 +330,4 @@ def test_clear_wins_at_any_line_of_a_drop_in_another_thread(access_methods):
         user.is_staff = True
         set_caches(user)
         assert user.has_perm(PERM, stored()) is True
-    assert 5 < number < 50
+    assert 5 < number < 99

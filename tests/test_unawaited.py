@@ -1,7 +1,5 @@
 """A check that nobody awaited raises instead of granting, and is a coroutine in every other way."""
 
-from __future__ import annotations
-
 import asyncio
 import contextvars
 import copy
