@@ -22,7 +22,6 @@ from .models import Product, User
 from .queries import number_of_queries
 
 PAGE_SIZE: Final = 20
-BACKEND: Final = "django.contrib.auth.backends.ModelBackend"
 # Each list has the products on which the user has a permission.
 LISTS: Final = {
     "view_product": "All products",
@@ -110,7 +109,7 @@ async def sign_in(request: HttpRequest) -> HttpResponse:
         )
     username = request.POST.get("username", "")
     user = await aget_object_or_404(User, username=username, is_active=True)
-    await alogin(request, user, backend=BACKEND)
+    await alogin(request, user)
     wanted = request.POST.get("next", "")
     is_ours = url_has_allowed_host_and_scheme(wanted, allowed_hosts={request.get_host()})
     return redirect(wanted if is_ours else "product_list")

@@ -50,10 +50,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 
 AUTH_USER_MODEL = "inventory.User"
-AUTHENTICATION_BACKENDS = [
-    "django.contrib.auth.backends.ModelBackend",
-    "djem_async.auth.ObjectPermissionsBackend",
-]
+AUTHENTICATION_BACKENDS = ["djem_async.auth.ModelBackend"]
 LOGIN_URL = "sign_in"
 CSRF_FAILURE_VIEW = "inventory.errors.csrf_failure"
 
