@@ -17,9 +17,14 @@ LAYERS = (
     # The packages themselves import nothing.
     (
         "",
+        "management",
+        "management.commands",
+        "contrib",
         "templatetags",
         "access",
         "exceptions",
+        "explain",
+        "signals",
         "conf",
         "protocols",
         "_context",
@@ -29,23 +34,34 @@ LAYERS = (
         "_owned",
         "_pending",
     ),
-    ("_conditions", "_flow", "_hops", "_log_stack", "_store"),
-    ("_lazy", "_running"),
-    ("_twins",),
+    (
+        "_conditions",
+        "_flow",
+        "_hops",
+        "_log_stack",
+        "_store",
+        "_trace",
+        "contrib.logging",
+        "test._capture",
+    ),
+    ("_lazy", "_running", "contrib.logging.apps"),
+    ("_telling", "_twins"),
     ("_check_logs", "_driving", "_methods", "_model_level", "_users", "auth.lookup"),
     ("_backends", "_decision", "logs", "auth._users", "checks._annotations"),
-    ("_look_up", "_objects", "checks._access_methods", "middleware"),
+    ("_look_up", "_objects", "checks._access_methods", "middleware", "test._permissions"),
+    ("_asking", "_lists", "_prefetch", "checks._databases", "checks._permissions"),
     (
-        "_lists",
-        "_prefetch",
         "auth._views",
-        "checks._databases",
-        "checks._permissions",
+        "auth.backends",
+        "management.commands.explain_perm",
+        "management.commands.list_access",
+        "models",
+        "shortcuts",
         "templatetags.djem_async",
+        "test._assertions",
     ),
-    ("auth.backends", "auth.decorators", "auth.mixins", "models", "shortcuts"),
-    ("auth", "checks", "test"),
-    ("apps",),
+    ("auth.decorators", "auth.mixins", "checks", "test._lists"),
+    ("apps", "auth", "test"),
 )
 # The plugin runs in mypy, and is not imported by the rest.
 PLUGIN_LAYERS = (
@@ -123,7 +139,7 @@ def test_imports_run_one_way():
 
 def test_the_packages_import_nothing():
     # Django imports them before its apps are ready.
-    wrong = [found for found in IMPORTS if found.module in {"", "templatetags"}]
+    wrong = [found for found in IMPORTS if found.module in {"", "contrib", "templatetags"}]
     assert not wrong, listed(wrong)
 
 

@@ -55,10 +55,14 @@ auth.PermissionRequiredMixin
 auth.PermissionRequiredMixin.ahas_permission(self, view_kwargs)
 auth.PermissionRequiredMixin.has_permission(self, view_kwargs)
 auth.permission_required(*perms, login_url=None, raise_exception=None)
+contrib.logging.log_check(explanation, **_kwargs)
 exceptions.AsyncMethodError
 exceptions.NoQueryFormError
 exceptions.NotADecisionError
 exceptions.PermissionRecursionError
+explain.Explanation
+explain.Explanation.as_dict(self)
+explain.Reason
 logs.Entry
 logs.Loggable
 logs.Loggable.aend_log(self)
@@ -71,6 +75,7 @@ logs.Loggable.start_log(self, name)
 middleware.SharedUserMiddleware(get_response)
 models.OLPMixin
 models.OLPMixin.aclear_perm_cache(self)
+models.OLPMixin.aexplain_perm(self, perm, obj=...)
 models.OLPMixin.aget_all_permissions(self, obj=None)
 models.OLPMixin.aget_group_permissions(self, obj=None)
 models.OLPMixin.aget_user_permissions(self, obj=None)
@@ -79,6 +84,7 @@ models.OLPMixin.ahas_perm(self, perm, obj=...)
 models.OLPMixin.ahas_perms(self, perm_list, obj=...)
 models.OLPMixin.aprefetch_perms(self, perms, objects)
 models.OLPMixin.clear_perm_cache(self)
+models.OLPMixin.explain_perm(self, perm, obj=...)
 models.OLPMixin.get_all_permissions(self, obj=None)
 models.OLPMixin.get_group_permissions(self, obj=None)
 models.OLPMixin.get_user_permissions(self, obj=None)
@@ -123,11 +129,20 @@ shortcuts.apermitted(user, perm, model)
 shortcuts.get_object_for_user(user, perm, klass, *args, **kwargs)
 shortcuts.get_objects_for_user(user, perm, klass=None)
 shortcuts.permitted(user, perm, model)
+test.aassert_denied(user, perm, obj=..., *, reason=None)
+test.aassert_granted(user, perm, obj=..., *, reason=None)
+test.agrant(user, *perms)
+test.arevoke(user, *perms)
+test.assert_denied(user, perm, obj=..., *, reason=None)
+test.assert_granted(user, perm, obj=..., *, reason=None)
 test.assert_lists_agree(perm, users, queryset)
+test.capture_checks()
+test.grant(user, *perms)
+test.revoke(user, *perms)
 """
 MODULES = [
     *("access", "auth", "exceptions", "logs", "middleware", "models", "protocols", "shortcuts"),
-    "test",
+    *("contrib.logging", "explain", "test"),
 ]
 
 

@@ -17,6 +17,7 @@ from ._flow import Call, Flow, decision_of, where_allowed
 from ._store import type_of
 from ._twins import Forms, are_ours, attribute, definer, is_defined, is_ours
 from ._users import is_active
+from .explain import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -220,20 +221,26 @@ def answers(
     """
     for each in configured_backends().all:
         if not each.is_stock:
-            method = _forms_of(load_backend(each.path), name)
-            yield _noting_veto(check, ask(check, method, check.user, *args))
+            answer = ask(check, _forms_of(load_backend(each.path), name), check.user, *args)
+            yield _attributed(check, each.path, Reason.OTHER_BACKEND, answer)
         elif each.has_caches and by_methods is None:
-            yield _ask_caches(check, each.backend, name, *args)
+            answer = _ask_caches(check, each.backend, name, *args)
+            yield _attributed(check, each.path, Reason.MODEL_LEVEL, answer)
         if each.asks_access_methods and by_methods is not None:
             yield by_methods()
 
 
-def _noting_veto(check: Check, answer: Flow[bool]) -> Flow[bool]:
+def _attributed(check: Check, path: str, reason: Reason, answer: Flow[bool]) -> Flow[bool]:
+    """Take note of a backend whose answer decides."""
     try:
-        return (yield from answer)
+        granted = yield from answer
     except PermissionDenied:
         check.is_vetoed = True
+        check.because(Reason.VETO, path)
         raise
+    if granted:
+        check.because(reason, path)
+    return granted
 
 
 def ask(check: Check | None, method: Forms, *args: object) -> Flow[bool]:

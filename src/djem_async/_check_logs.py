@@ -152,10 +152,17 @@ def log_remembered(user: Any, perm: str, obj: Any, decision: Decision, *, held: 
 
 
 @contextmanager
-def dropped(check: Check, perm: str | None = None) -> Generator[None]:
-    """Drop what is logged where a check is a question of the library's own."""
+def dropped(check: Check, perm: str | None = None, *, is_void: bool = False) -> Generator[None]:
+    """Drop what is logged where a check is a question of the library's own.
+
+    Args:
+        check: The check.
+        perm: The permission, if the model level is logged as usual.
+        is_void: Whether logs that are finished meanwhile are kept for this context only.
+    """
     before = check.logs
     log = ActiveLog(log_store(check.user), perm=perm)
+    log.is_void = is_void
     check.logs = (*before, log)
     try:
         yield
@@ -165,11 +172,11 @@ def dropped(check: Check, perm: str | None = None) -> Generator[None]:
 
 
 @contextmanager
-def unlogged(check: Check) -> Generator[None]:
+def unlogged(check: Check, *, is_void: bool = False) -> Generator[None]:
     """Make no logs of a check, and drop what is logged meanwhile."""
     verbosity, check.verbosity = check.verbosity, 0
     try:
-        with dropped(check):
+        with dropped(check, is_void=is_void):
             yield
     finally:
         check.verbosity = verbosity

@@ -12,6 +12,7 @@ from django.core.exceptions import PermissionDenied
 from ._entries import IMPLICIT
 from ._flow import Flow
 from ._methods import Source
+from .explain import Reason
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -48,6 +49,10 @@ class PermissionCheck(Protocol[T_co]):
         """Decide by access methods, see `decide_by_methods`."""
         ...
 
+    def because(self, reason: Reason) -> None:
+        """Take note of the step that decides, as far as is known."""
+        ...
+
 
 class MethodsCheck(Protocol):
     """What has to be known to decide by access methods."""
@@ -69,6 +74,10 @@ class MethodsCheck(Protocol):
         """
         ...
 
+    def because(self, reason: Reason) -> None:
+        """Take note of the step that decides, as far as is known."""
+        ...
+
 
 def decide(check: PermissionCheck[T]) -> Flow[bool | T]:
     """Decide a permission on objects.
@@ -78,16 +87,20 @@ def decide(check: PermissionCheck[T]) -> Flow[bool | T]:
     """
     has_permission = yield from check.model_level()
     # Only here: the model level of an inactive user is up to all backends, and is logged.
-    is_held = (yield from check.is_active()) and has_permission
+    is_active = yield from check.is_active()
+    is_held = is_active and has_permission
     exempt: Sequence[Source] = () if is_held else (yield from check.exempt_sources())
     may_be_vetoed = bool(exempt) and not has_permission
     exempt = () if may_be_vetoed and (yield from check.is_vetoed()) else exempt
     yield from check.note_model_level(has_permission, is_required=not exempt)
     if exempt:
         return (yield from check.object_level(exempt))
+    if not is_active:
+        check.because(Reason.INACTIVE)
     if not is_held:
         return False
     if (yield from check.is_implicit()):
+        check.because(Reason.SUPERUSER)
         return True
     return (yield from check.object_level())
 
@@ -107,6 +120,8 @@ def decide_by_methods(check: MethodsCheck, exempt: Sequence[Source] | None = Non
     sources: list[Source] = [
         source for source in check.methods() if exempt is None or source in exempt
     ]
+    if not sources:
+        check.because(Reason.NO_METHOD)
     granted: Any = not sources and exempt is None and check.is_open
     for source in sources:
         answer = yield from check.ask(source)
@@ -124,6 +139,7 @@ def decide_for_user(
     is_universal: bool,
     has_object: bool,
     note: Callable[[str], Flow[None]],
+    because: Callable[[Reason], None],
 ) -> Flow[bool]:
     """Decide a permission for a user, as Django does, with universal OLP.
 
@@ -133,6 +149,7 @@ def decide_for_user(
         is_universal: Whether access methods concern superusers.
         has_object: Whether the check is of an object.
         note: Logs a line.
+        because: Takes note of the step that decides.
 
     Returns:
         Whether the permission is granted.
@@ -140,6 +157,7 @@ def decide_for_user(
     # `decide` has this rule as well: a backend may be asked directly, and about any kind of user.
     if is_superuser and not (is_universal and has_object):
         yield from note(IMPLICIT[is_universal])
+        because(Reason.SUPERUSER)
         return True
     return (yield from first_grant(answers))
 

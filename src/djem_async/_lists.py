@@ -21,12 +21,14 @@ from ._methods import Source, find_query_forms, require_permission
 from ._objects import PermissionCheck
 from ._running import Check
 from ._store import generation_of
+from ._telling import is_told, traced
 from ._twins import are_ours
 from ._users import asks_backends, checked_user, is_active, is_granted_everything
 from .conf import conf
 
 T = TypeVar("T")
 Granted: TypeAlias = bool | Alternatives
+QueryForms: TypeAlias = dict[Source, Callable[[Any], object]]
 _NONE: Final[Mapping[type[Model], Granted]] = {}
 
 
@@ -47,6 +49,11 @@ def granted_rows(user: Any, perm: str, model: type[Model]) -> Flow[Granted]:
     forms = find_query_forms(model, perm)
     user = checked_user((yield from loaded(user)))
     check = Check(user)
+    flow = _decided(check, perm, model, forms)
+    return (yield from traced(check, perm, model, flow) if is_told() else flow)
+
+
+def _decided(check: Check, perm: str, model: type[Model], forms: QueryForms) -> Flow[Granted]:
     with check.deciding("list", perm, model), unlogged(check):
         return (yield from decide(_ListCheck(check, perm, model, forms)))
 
@@ -54,13 +61,7 @@ def granted_rows(user: Any, perm: str, model: type[Model]) -> Flow[Granted]:
 class _ListCheck(PermissionCheck):
     """One permission of one user on all objects of a model."""
 
-    def __init__(
-        self,
-        check: Check,
-        perm: str,
-        model: type[Model],
-        forms: dict[Source, Callable[[Any], object]],
-    ) -> None:
+    def __init__(self, check: Check, perm: str, model: type[Model], forms: QueryForms) -> None:
         super().__init__(check, perm)
         self._model = model
         self._forms = forms
@@ -94,7 +95,8 @@ class _ListCheck(PermissionCheck):
 
     def ask(self, source: Source) -> Flow[bool | Alternatives]:
         form = self._forms[source]
-        granted, _ = yield from self.ask_form(source, form, blocking=self._is_blocking)
+        granted, entries = yield from self.ask_form(source, form, blocking=self._is_blocking)
+        self.because_of(source, self._model, entries, is_list=True)
         return granted
 
 

@@ -52,7 +52,7 @@ class ActiveLog:
         is_of_check: Whether a check has started it, and so ends it.
     """
 
-    __slots__ = ("is_of_check", "is_open", "lines", "name", "perm", "store")
+    __slots__ = ("is_of_check", "is_open", "is_void", "lines", "name", "perm", "store")
 
     def __init__(
         self,
@@ -67,6 +67,7 @@ class ActiveLog:
         self.perm = perm
         self.is_of_check = is_of_check
         self.is_open = True
+        self.is_void = False  # whether logs within it are for the context alone
         self.lines: list[Entry] = []
 
     @property
@@ -107,12 +108,13 @@ def leave(log: ActiveLog) -> None:
 def finish(store: LogStore, *logs: FinishedLog) -> None:
     """Keep logs that have ended."""
     by_name = store.by_name
-    for log in logs:
+    is_void = any(log.is_void for log in active_logs.get())
+    for log in () if is_void else logs:
         by_name.pop(log.name, None)
         by_name[log.name] = log
         if len(by_name) > _MOST_OF_AN_INSTANCE:
             by_name.popitem(last=False)
-    store.last = logs[-1]
+        store.last = log
     reference = store.reference
     ended = (*finished_logs.get(), *[(reference, log) for log in logs])
     finished_logs.set(ended[-_MOST_IN_A_CONTEXT:])

@@ -69,7 +69,7 @@ def look_up(user: Any, generation: Generation, perm: str, obj: Any) -> Known:
         if perms is None:
             return None
         held = perm in perms
-    decision = SILENT[held]
+    decision = SILENT[None][held]
     if obj is None or is_implicit:
         pass
     elif not held:

@@ -108,6 +108,15 @@ def has_own_methods(obj: Any, perm: str) -> bool:
     return not all_names_for(perm).isdisjoint(obj.__dict__)
 
 
+def dotted_name(model: type, perm: str, source: str | None, *, is_list: bool = False) -> str:
+    """Return the dotted name of the form of an access method that decides checks, or lists."""
+    names = next(names for each, *names in names_for(perm) if each == source)
+    names = names[-1:] if is_list else names
+    base = definer(model, *names) or model
+    name = next((name for name in names if name in vars(base)), names[0])
+    return f"{base.__module__}.{base.__qualname__}.{name}"
+
+
 def find_query_forms(model: type[Model], perm: str) -> dict[Source, Callable[[Any], object]]:
     """Find the query forms of the access methods of a model for a permission.
 

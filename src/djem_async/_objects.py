@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 
@@ -19,6 +20,7 @@ from ._methods import (
     SOURCES,
     Source,
     belongs_elsewhere,
+    dotted_name,
     exemptions,
     find_access_methods,
     has_own_methods,
@@ -28,15 +30,12 @@ from ._methods import (
 from ._running import Check
 from ._store import (
     Decision,
-    Generation,
     ObjectKey,
     decision,
-    generation_of,
     object_key,
-    permission_cache,
     type_of,
 )
-from ._twins import Forms, are_ours, required_forms
+from ._twins import Forms, required_forms
 from ._users import (
     asks_backends,
     exemption_needed,
@@ -48,6 +47,7 @@ from ._users import (
 )
 from .access import Exemption, is_nonblocking, nonblocking
 from .conf import conf
+from .explain import Reason
 from .logs import Loggable
 
 
@@ -74,8 +74,14 @@ def check_of_user(check: Check, perm: str, obj: object = None) -> Flow[bool]:
             is_universal=is_universal(check.user),
             has_object=obj is not None,
             note=partial(note, check),
+            because=check.because,
         )
-        return (yield from logged(check, perm, obj, flow))
+        granted = yield from logged(check, perm, obj, flow)
+        if check.trace is not None and not granted and obj is None and not check.is_vetoed:
+            asked = ", ".join(settings.AUTHENTICATION_BACKENDS)
+            missing = f"The user does not have {perm} at the model level.", f"Asked: {asked}"
+            check.because(Reason.MODEL_LEVEL, lines=missing)
+        return granted
 
 
 def check_of_none(check: Check, perm: str) -> Flow[bool]:
@@ -145,11 +151,32 @@ class PermissionCheck:
             return (yield from check_of_user(check, self._perm))
         # By the rule for backends, because the user may veto as well.
         answer = ask(check, required_forms(user, "has_perm"), self._perm)
+        path = f"{type(user).__module__}.{type(user).__qualname__}.has_perm"
         try:
-            return (yield from answer)
+            granted = yield from answer
         except PermissionDenied:
-            check.is_vetoed = True
-            return False
+            check.is_vetoed, granted = True, False
+        check.because(Reason.VETO if check.is_vetoed else Reason.MODEL_LEVEL, path)
+        return granted
+
+    def because(self, reason: Reason) -> None:
+        """Take note of the step that decides, as far as is known."""
+        self._check.because(reason)
+
+    def because_of(
+        self,
+        source: str | None,
+        model: type,
+        entries: Entries,
+        *,
+        cached: bool = False,
+        is_list: bool = False,
+    ) -> None:
+        """Take note of an access method that decides."""
+        if self._check.trace is not None:
+            reason = Reason.USER_METHOD if source == "user" else Reason.GROUP_METHOD
+            by = dotted_name(model, self._perm, source, is_list=is_list)
+            self._check.because(reason, by, cached=cached, lines=entries)
 
     def is_vetoed(self) -> Flow[bool]:
         """Tell whether the model level denied by raising `PermissionDenied`."""
@@ -276,6 +303,8 @@ class _ObjectCheck(PermissionCheck):
         if self._is_whole:
             remembered = self._recall(None)
             if remembered is not None:
+                model, entries = type_of(self._obj), remembered.entries
+                self.because_of(remembered.source, model, entries, cached=True)
                 return remembered.granted
         granted: bool | None = None
         try:
@@ -310,13 +339,27 @@ class _ObjectCheck(PermissionCheck):
         slot = self._slot(source)
         # `object_level` has looked up the decision of all methods together.
         made = None if slot is None and self._is_whole else self._recall(slot)
+        is_cached = made is not None
         if made is None:
             function, async_function = self._methods[source]
             is_blocking = not is_nonblocking(function)
             call = Call(function, async_function, (self.argument(source),), blocking=is_blocking)
-            made = decision(*(yield from self.ask_method(call, decision_of)))
+            made = decision(*(yield from self.ask_method(call, decision_of)), source)
         self._decisions[source] = made
+        self.because_of(source, type_of(self._obj), self._entries(), cached=is_cached)
         return made.granted
+
+    def because(self, reason: Reason) -> None:
+        lines: list[str] = []
+        if reason is Reason.NO_METHOD and not self.is_open:
+            model = type(self._obj).__name__
+            is_foreign = self.is_foreign_to(type_of(self._obj))
+            why = "it is about other models" if is_foreign else "DJEM_OPEN_BY_DEFAULT is False"
+            lines.append(f"{model} has no access method for {self._perm}, and {why}.")
+        self._check.because(reason, lines=lines)
+
+    def _entries(self) -> Entries:
+        return tuple(entry for each in self._decisions.values() for entry in each.entries)
 
     def _recall(self, slot: Source | None) -> Decision | None:
         remembered = self._check.generation.recall(self._perm, self._key, slot)
@@ -329,66 +372,12 @@ class _ObjectCheck(PermissionCheck):
         for source, made in self._decisions.items():
             keep(self._perm, key, self._slot(source), made)
         if granted is not None and self._is_whole and len(self._methods) > 1:
-            entries = tuple(entry for each in self._decisions.values() for entry in each.entries)
-            keep(self._perm, key, None, decision(granted, entries))
+            source = [*self._decisions][-1]
+            keep(self._perm, key, None, decision(granted, self._entries(), source))
 
     def _slot(self, source: Source) -> Source | None:
         """Return where the decision of a source is kept: with that of all if it is the only one."""
         return source if len(self._methods) > 1 else None
-
-
-def ask_user(user: Any, perm: str, obj: object = None) -> Flow[bool]:
-    """Ask a user of any kind for a permission.
-
-    Args:
-        user: The user.
-        perm: The permission.
-        obj: The object to check it on; None checks the model level.
-
-    Returns:
-        Whether it is granted.
-    """
-    user = yield from loaded(user)
-    if asks_backends(user) and not are_ours(user, "has_perm", "ahas_perm"):
-        # In one form of Django's methods, backends without that form would have no say.
-        return (yield from check_of_user(Check(user), perm, obj))
-    on = () if obj is None else (obj,)
-    return (yield from ask(None, required_forms(user, "has_perm"), perm, *on))
-
-
-def ask_anew(user: Any, perm: str, obj: Model) -> Flow[bool]:
-    """Ask a user of any kind with nothing remembered; what is found replaces what was.
-
-    Returns:
-        Whether the permission is granted.
-    """
-    before, check = generation_of(user), Check(user, Generation())
-    check.is_anew = True
-    for name in ("_perm_cache", "_user_perm_cache", "_group_perm_cache"):
-        user.__dict__.pop(name, None)  # of users without the mixin
-    try:
-        if asks_backends(user):
-            return (yield from check_of_user(check, perm, obj))
-        return (yield from ask(check, required_forms(user, "has_perm"), perm, obj))
-    finally:
-        permission_cache(user).replace(before, check.generation)
-
-
-def denial_of(user: object, perm: str, obj: object = None) -> PermissionDenied:
-    """Make the exception for a permission that was denied.
-
-    Returns:
-        The exception, with what access methods of the object gave as their reason.
-    """
-    if not issubclass(type(obj), Model):
-        return PermissionDenied()
-    name, recall = plain_text(perm), generation_of(user).recall
-    key = key_for(name, obj)
-    found = [recall(name, key, slot) for slot in (None, *SOURCES)]
-    entries = dict.fromkeys(entry for each in found if each for entry in each.entries)
-    text = " ".join(entry for entry in entries if isinstance(entry, Denial))
-    # Django REST framework shows clients what the exception has, also an empty text.
-    return PermissionDenied(text) if text else PermissionDenied()
 
 
 @nonblocking

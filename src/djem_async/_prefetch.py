@@ -129,13 +129,11 @@ class _ManyCheck(PermissionCheck):
         *,
         is_only: bool,
     ) -> Flow[None]:
-        answers: list[tuple[Source | None, Any, Entries]] = []
+        answers: list[tuple[Source, Any, Entries]] = []
         for each in methods:
             form = getattr(model, str(each.query_name))
             granted, entries = yield from self.ask_form(each.source, form)
-            # As a check keeps it: with that of all if it is the only one.
-            slot = None if is_only else each.source
-            answers.append((slot, as_expression(model, granted), entries))
+            answers.append((each.source, as_expression(model, granted), entries))
         rows = model._base_manager.using(alias)
         keys = {key.pk: key for key in objects}
         pks = list(keys)
@@ -149,6 +147,8 @@ class _ManyCheck(PermissionCheck):
             for pk, *grants in found:
                 # One that is written differently in the database is left.
                 if pk in keys:
-                    for (slot, _, entries), granted in zip(answers, grants, strict=True):
-                        made = decision(bool(granted), entries)
+                    for (source, _, entries), granted in zip(answers, grants, strict=True):
+                        made = decision(bool(granted), entries, source)
+                        # As a check keeps it: with that of all if it is the only one.
+                        slot = None if is_only else source
                         self._check.generation.keep(self._perm, keys[pk], slot, made)

@@ -17,7 +17,10 @@ from .conf import conf
 from .exceptions import PermissionRecursionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
+    from ._trace import Trace
+    from .explain import Reason
 
 _DEEP: Final = 30  # more than checks nest in practice
 
@@ -52,6 +55,7 @@ class Check:
         "logs",
         "outer",
         "questions",
+        "trace",
         "user",
         "verbosity",
     )
@@ -64,7 +68,20 @@ class Check:
         self.questions: list[_Question] = []
         self.logs: tuple[Any, ...] = active_logs.get()
         self.is_vetoed = False  # by a backend, at the model level
+        self.trace: Trace | None = None  # if it is to be explained
         self.verbosity = conf.DJEM_PERM_LOG_VERBOSITY
+
+    def because(
+        self,
+        reason: Reason,
+        by: str | None = None,
+        *,
+        cached: bool = False,
+        lines: Iterable[str] = (),
+    ) -> None:
+        """Take note of the step that decides, as far as is known."""
+        if self.trace is not None:
+            self.trace.because(reason, by, cached, lines)
 
     def deciding(self, asked: str, perm: str, obj: object = None) -> _Deciding:
         """Refuse what is being decided already, and let nested checks refuse this.
@@ -83,6 +100,26 @@ class Check:
     def calling(self) -> Callable[[], _UserCode]:
         """Return the scope for calls of user code that this check makes."""
         return lambda: _UserCode(self, self.logs)
+
+    def calling_receivers(self) -> Callable[[], _UserCode]:
+        """Return the scope for calls of receivers of signals."""
+        return lambda: _UserCode(self, self.logs, is_receiver=True)
+
+    def is_of_receiver(self) -> bool:
+        """Tell whether a receiver of a signal has asked for this check."""
+        call = self.outer
+        while call is not None and not call.is_receiver:
+            call = call.outer
+        return call is not None
+
+    def is_model_level_step(self, perm: str, model: str | None) -> bool:
+        """Tell whether this check is a step of a check of objects, by way of the user."""
+        call = self.outer
+        outer = None if call is None or call.is_access_method else call.check
+        if outer is None or model is not None or outer.user is not self.user or not outer.questions:
+            return False
+        last = outer.questions[-1]
+        return last.perm == perm and last.asked != "user"
 
     def calling_access_method(self, log: object) -> Callable[[], _UserCode]:
         """Return the scope for the call of an access method, with a log for its lines, or None."""
@@ -152,14 +189,20 @@ class _UserCode:
     A task that the call has started, and that goes on after it, is not part of it.
     """
 
-    __slots__ = ("_before", "_logs", "check", "is_access_method", "outer")
+    __slots__ = ("_before", "_logs", "check", "is_access_method", "is_receiver", "outer")
 
     def __init__(
-        self, check: Check, logs: tuple[Any, ...], *, is_access_method: bool = False
+        self,
+        check: Check,
+        logs: tuple[Any, ...],
+        *,
+        is_access_method: bool = False,
+        is_receiver: bool = False,
     ) -> None:
         self.check: Check | None = check
         self.outer = check.outer
         self.is_access_method = is_access_method
+        self.is_receiver = is_receiver
         self._logs = logs
 
     def __enter__(self) -> Self:
@@ -201,6 +244,12 @@ def _current() -> _UserCode | None:
     while call is not None and call.check is None:
         call = call.outer
     return call
+
+
+def is_explained() -> bool:
+    """Tell whether a check that begins in this context is a part of an explanation."""
+    call = _current()
+    return call is not None and call.check is not None and call.check.trace is not None
 
 
 def is_in_access_method() -> bool:

@@ -31,14 +31,19 @@ class Decision(NamedTuple):
 
     granted: bool
     entries: Entries = ()
+    source: str | None = None
+    """Of the method that was asked last, and so decided."""
 
 
-def decision(granted: bool, entries: Entries) -> Decision:
+def decision(granted: bool, entries: Entries, source: str | None) -> Decision:
     """Make a decision; those of methods that logged nothing are shared."""
-    return Decision(granted, entries) if entries else SILENT[granted]
+    return Decision(granted, entries, source) if entries else SILENT[source][granted]
 
 
-SILENT: Final = {granted: Decision(granted) for granted in (True, False)}
+SILENT: Final = {
+    source: {granted: Decision(granted, (), source) for granted in (True, False)}
+    for source in (None, "user", "group")
+}
 """The decisions of methods that logged nothing. All objects share them, so they take no memory."""
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db.models import Model, QuerySet
 
+from ._asking import explained, leaving_no_logs
 from ._backends import answers, collect, configured_backends
 from ._decision import first_grant
 from ._driving import arun, arun_in_thread, run, twin
@@ -17,8 +18,9 @@ from ._model_level import ModelLevelCache
 from ._objects import check_by_methods, check_of_none, check_of_user
 from ._pending import pending
 from ._prefetch import prefetch
-from ._running import Check, known_of
+from ._running import Check, is_in_access_method, known_of
 from ._store import permission_cache
+from ._telling import is_told, traced
 from ._twins import ours
 from ._users import is_active, is_active_superuser
 from .conf import conf
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
     from ._flow import Flow
     from ._store import Generation
+    from .explain import Explanation
 
 __all__ = ["Loggable", "OLPMixin", "PermittedQuerySet"]
 
@@ -55,6 +58,15 @@ def _rest(user: Any, generation: Generation, perm: str, obj: Any, known: Known) 
         return check_by_methods(check, perm, obj)
     learn(check)
     return check_of_user(check, perm, obj)
+
+
+def _traced(user: Any, generation: Generation, perm: str, obj: Any) -> Flow[bool]:
+    """Return a check that is to be explained: all of it, whatever is remembered."""
+    check = Check(user, generation)
+    if obj is None and is_in_access_method():
+        return traced(check, perm, obj, check_of_none(check, perm))
+    obj = None if obj is NOT_GIVEN else obj
+    return traced(check, perm, obj, check_of_user(check, perm, obj))
 
 
 def _will_fetch(user: Any, generation: Generation) -> bool:
@@ -117,6 +129,8 @@ class OLPMixin(Loggable):
             NotADecisionError: An access method returned something that cannot be an answer.
         """
         generation = known_of(self)
+        if is_told():
+            return run(_traced(self, generation, perm, obj))
         known = look_up(self, generation, perm, obj)
         if known is True or known is False:
             return known
@@ -140,15 +154,43 @@ class OLPMixin(Loggable):
             PermissionRecursionError: The check is already running in this context.
             NotADecisionError: An access method returned something that cannot be an answer.
         """
-        generation = known_of(self)
-        known = look_up(self, generation, perm, obj)
-        if known is True or known is False:
-            return known
+        generation, known = known_of(self), None
+        is_traced = is_told()
+        if not is_traced:
+            known = look_up(self, generation, perm, obj)
+            if known is True or known is False:
+                return known
+        make = _traced if is_traced else _check
         # Fetching permissions needs the thread, and so do most access methods. With logs, a
         # cancelled check has to end its log in this context.
         if known is None and _will_fetch(self, generation) and not conf.DJEM_PERM_LOG_VERBOSITY:
-            return await arun_in_thread(_check(self, generation, perm, obj))
+            return await arun_in_thread(make(self, generation, perm, obj))
+        if is_traced:
+            return await arun(_traced(self, generation, perm, obj))
         return await arun(_rest(self, generation, perm, obj, known))
+
+    def explain_perm(self, perm: str, obj: Model | None = NOT_GIVEN) -> Explanation:
+        """Explain why a check comes out as it does.
+
+        It decides as `has_perm` does, and leaves no logs.
+
+        Args:
+            perm: The permission, ``app_label.codename``.
+            obj: The object to check it on, see `has_perm`.
+
+        Returns:
+            The explanation. An exception that the check raises is a part of it.
+        """
+        with leaving_no_logs():
+            on = () if obj is NOT_GIVEN else (obj,)
+            return run(explained(self, perm, *on, is_quiet=True))[0]
+
+    @twin
+    async def aexplain_perm(self, perm: str, obj: Model | None = NOT_GIVEN) -> Explanation:
+        """Explain why a check comes out as it does, see `explain_perm`."""
+        with leaving_no_logs():
+            on = () if obj is NOT_GIVEN else (obj,)
+            return (await arun(explained(self, perm, *on, is_quiet=True)))[0]
 
     def has_perms(self, perm_list: Iterable[str], obj: Model | None = NOT_GIVEN) -> bool:
         """Tell whether the user has all of several permissions, see `has_perm`.

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 from django.db.models import Model
 from django.shortcuts import aget_object_or_404, get_object_or_404
 
+from ._asking import denial_of, explained
 from ._driving import arun, run
 from ._flow import Call, Flow
-from ._lazy import loaded
 from ._lists import arun_list, expression_for, queryset_for
-from ._objects import ask_anew, denial_of
 from ._pending import pending
-from ._users import checked_user
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
@@ -160,8 +158,10 @@ def _object_for(user: object, perm: str, klass: Any, *args: Any, **kwargs: Any) 
     )
     if not isinstance(found, Model):
         raise TypeError(f"`klass` selects values, not objects: it found {type(found).__name__}.")
-    user = checked_user((yield from loaded(user)))
     # What is remembered may be older than the object: a lock may have been waited for.
-    if not (yield from ask_anew(user, perm, found)):
-        raise denial_of(user, perm, found)
+    explanation, error = yield from explained(user, perm, found, is_anew=True)
+    if error is not None:
+        raise error
+    if not explanation.granted:
+        raise denial_of(explanation)
     return found

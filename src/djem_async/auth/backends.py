@@ -10,6 +10,7 @@ from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Permissi
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 
+from .._asking import ask_user
 from .._backends import require_lists
 from .._check_logs import dropped
 from .._driving import arun, run, twin
@@ -17,7 +18,7 @@ from .._flow import Call, Flow, where_allowed
 from .._lazy import loaded, unwrapped
 from .._lineage import lineage
 from .._methods import SOURCES, Source, exemptions, require_permission
-from .._objects import ask_user, check_by_methods, check_of_object
+from .._objects import check_by_methods, check_of_object
 from .._running import Check
 from .._store import type_of
 from .._twins import are_ours, ours
@@ -354,7 +355,7 @@ def _who_may(
         is_implicit = is_granted_everything(user)
         if not are_ours(user, "has_perm", "ahas_perm"):
             # It may have a say of its own.
-            is_granted = yield from ask_user(user, perm, obj)
+            is_granted = yield from ask_user(user, perm, obj, told=False)
         elif is_implicit or not is_active(user):
             is_granted = is_implicit
         else:

@@ -8,9 +8,9 @@ from django.template.base import FilterExpression, Parser, Token
 from django.template.context import Context
 from django.utils.safestring import SafeString
 
+from djem_async._asking import ask_user
 from djem_async._driving import run
 from djem_async._lazy import unwrapped
-from djem_async._objects import ask_user
 
 register: Library = Library()
 

@@ -1,0 +1,130 @@
+"""Asking a user of any kind, as views, templates and explanations do."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import PermissionDenied
+
+from ._backends import ask
+from ._check_logs import unlogged
+from ._context import finished_logs
+from ._entries import Denial
+from ._lazy import loaded
+from ._objects import check_of_user
+from ._running import Check
+from ._store import Generation, generation_of, permission_cache, type_of
+from ._telling import explanation_of, is_told, nest, tell, traced
+from ._trace import Trace
+from ._twins import are_ours, required_forms
+from ._users import asks_backends, checked_user
+from .explain import Explanation, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from ._flow import Flow
+
+
+def ask_user(user: Any, perm: str, obj: object = None, *, told: bool = True) -> Flow[bool]:
+    """Ask a user of any kind for a permission.
+
+    Args:
+        user: The user.
+        perm: The permission.
+        obj: The object to check it on; None checks the model level.
+        told: Whether receivers of the signal are told, where the user doesn't do so.
+
+    Returns:
+        Whether it is granted.
+    """
+    user = yield from loaded(user)
+    if asks_backends(user) and not are_ours(user, "has_perm", "ahas_perm"):
+        # In one form of Django's methods, backends without that form would have no say.
+        check = Check(user)
+        flow = check_of_user(check, perm, obj)
+        return (yield from traced(check, perm, obj, flow) if told and is_told() else flow)
+    on = () if obj is None else (obj,)
+    return (yield from ask(None, required_forms(user, "has_perm"), perm, *on))
+
+
+def explained(
+    user: Any, perm: str, *on: Any, is_quiet: bool = False, is_anew: bool = False
+) -> Flow[tuple[Explanation, Exception | None]]:
+    """Ask a user of any kind for a permission, and explain the answer.
+
+    Args:
+        user: The user.
+        perm: The permission.
+        *on: The object to check it on, if any.
+        is_quiet: Whether to leave no logs.
+        is_anew: Whether to use nothing that is remembered. What is found replaces it.
+
+    Returns:
+        The explanation, and the exception that the check raised.
+    """
+    user = checked_user((yield from loaded(user)))
+    if not is_anew:
+        return (yield from _explained(Check(user), perm, *on, is_quiet=is_quiet))
+    before, root = generation_of(user), Check(user, Generation())
+    root.is_anew = True
+    for name in ("_perm_cache", "_user_perm_cache", "_group_perm_cache"):
+        user.__dict__.pop(name, None)  # of users without the mixin
+    try:
+        return (yield from _explained(root, perm, *on, is_quiet=is_quiet))
+    finally:
+        permission_cache(user).replace(before, root.generation)
+
+
+def _explained(
+    root: Check, perm: str, *on: Any, is_quiet: bool
+) -> Flow[tuple[Explanation, Exception | None]]:
+    user = root.user
+    root.trace = trace = Trace()
+    trace.is_quiet = is_quiet
+    granted, error = False, None
+    is_stock = asks_backends(user) and not are_ours(user, "has_perm", "ahas_perm")
+    with unlogged(root, is_void=True) if is_quiet else nullcontext():
+        try:
+            if is_stock:
+                granted = yield from check_of_user(root, perm, *on)
+            else:
+                granted = yield from ask(root, required_forms(user, "has_perm"), perm, *on)
+        except Exception as raised:  # noqa: BLE001 - it is a part of the explanation
+            error = raised
+    last = trace.nested[-1] if trace.nested and not is_stock else None
+    if last is not None and last.perm == str(perm) and last.granted == granted:
+        nest(root, last)
+        return last, error
+    if not is_stock:
+        # The user has a say of its own.
+        kind = type_of(user)
+        trace.because(Reason.OTHER_BACKEND, f"{kind.__module__}.{kind.__qualname__}", False, ())
+    obj = on[0] if on else None
+    explanation = explanation_of(root, perm, obj, granted=granted, error=error)
+    yield from tell(root, explanation)
+    return explanation, error
+
+
+def denial_of(explanation: Explanation) -> PermissionDenied:
+    """Make the exception for a permission that was denied.
+
+    Returns:
+        The exception, with what access methods of the object gave as their reason.
+    """
+    text = " ".join(line for line in explanation.lines if isinstance(line, Denial))
+    # Django REST framework shows clients what the exception has, also an empty text.
+    denial = PermissionDenied(text) if text else PermissionDenied()
+    vars(denial)["explanation"] = explanation
+    return denial
+
+
+@contextmanager
+def leaving_no_logs() -> Generator[None]:
+    """Forget the logs that are finished meanwhile in this context."""
+    before = finished_logs.get()
+    try:
+        yield
+    finally:
+        finished_logs.set(before)

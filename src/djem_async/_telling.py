@@ -1,0 +1,106 @@
+"""Telling how checks came out: the checks that asked for them, and receivers of the signal."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from django.db.models import Model
+
+from ._flow import Call, Flow
+from ._lazy import unwrapped
+from ._running import is_explained
+from ._store import type_of
+from ._trace import Trace
+from .conf import conf
+from .explain import Explanation, Reason
+from .signals import permission_checked
+
+if TYPE_CHECKING:
+    from ._running import Check
+
+T = TypeVar("T")
+_LOGGER: Final = logging.getLogger("djem_async")
+
+
+def is_told() -> bool:
+    """Tell whether anybody wants to know how a check that begins in this context comes out."""
+    return bool(permission_checked.receivers) or is_explained()
+
+
+def traced(check: Check, perm: str, obj: object, flow: Flow[T]) -> Flow[T]:
+    """Make a check, and tell how it came out: the check that asked for it, and receivers.
+
+    Args:
+        check: The check.
+        perm: The permission.
+        obj: The object, or the model of a list, or None.
+        flow: The check to make.
+
+    Returns:
+        Whether the permission is granted, or the condition of a list.
+    """
+    check.trace = Trace()
+    outer = None if check.outer is None else check.outer.check
+    if outer is not None and outer.trace is not None and outer.trace.is_quiet:
+        check.verbosity = 0
+    try:
+        granted = yield from flow
+    except Exception as error:
+        yield from tell(check, explanation_of(check, perm, obj, error=error))
+        raise
+    yield from tell(check, explanation_of(check, perm, obj, granted=bool(granted)))
+    return granted
+
+
+def explanation_of(
+    check: Check, perm: str, obj: Any, *, granted: bool = False, error: Exception | None = None
+) -> Explanation:
+    """Make the explanation of a check that has ended."""
+    trace: Any = check.trace
+    found = unwrapped(obj)
+    is_list = isinstance(found, type)
+    model: Any = found if is_list else type(found)
+    lines = list(trace.lines)
+    # Without logs of their own, what nested checks say is a part of what the access method says.
+    for each in () if conf.DJEM_PERM_LOG_VERBOSITY else trace.nested:
+        for line in each.lines:
+            if line in lines:
+                lines.remove(line)
+    return Explanation(
+        granted=granted,
+        perm=str(perm),
+        user=getattr(check.user, "pk", None),
+        object=found.pk if issubclass(model, Model) and not is_list else None,
+        model=model._meta.label if issubclass(model, Model) else None,
+        reason=trace.reason if error is None else Reason.ERROR,
+        decided_by=trace.by,
+        lines=tuple(lines),
+        cached=trace.cached,
+        nested=tuple(trace.nested),
+        error=None if error is None else type(error).__name__,
+    )
+
+
+def nest(check: Check, explanation: Explanation) -> None:
+    """Make an explanation a part of that of the check that has asked for it."""
+    outer = None if check.outer is None else check.outer.check
+    if outer is not None and outer.trace is not None:
+        outer.trace.nested.append(explanation)
+
+
+def tell(check: Check, explanation: Explanation) -> Flow[None]:
+    """Tell how a check came out: the check that has asked for it, and receivers."""
+    if check.is_model_level_step(explanation.perm, explanation.model):
+        return
+    nest(check, explanation)
+    if permission_checked.receivers and not check.is_of_receiver():
+        sender = type_of(check.user)
+        send = partial(permission_checked.send_robust, sender, explanation=explanation)
+        asend = partial(permission_checked.asend_robust, sender, explanation=explanation)
+        try:
+            yield Call(send, asend, scope=check.calling_receivers())
+        except Exception:
+            # Such as async receivers of a sync check, where an event loop runs in this thread.
+            _LOGGER.exception("permission_checked could not be sent to all of its receivers.")
