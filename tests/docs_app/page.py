@@ -2,7 +2,8 @@
 
 A page is a Django project: blocks that begin with a file name (``# inventory/models.py``) are its
 files, added to those of the tutorial; all other Python runs in one session, where ``await`` works
-as in ``python -m asyncio``. The next ``text`` block has to be what the code prints.
+as in ``python -m asyncio``. Shell blocks run the commands of the library alone. The next ``text``
+block has to be what the code prints.
 
 Sybil, pytest-examples and pytest-markdown-docs don't replace this. Their Python evaluators neither
 await at the top level nor compare printed output with a block of its own, and they run all pages in
@@ -19,6 +20,7 @@ import inspect
 import io
 import os
 import re
+import shlex
 import shutil
 import sys
 import tempfile
@@ -29,7 +31,7 @@ from typing import Any, NamedTuple
 
 import django
 from django.core.checks import INFO, run_checks
-from django.core.management import call_command
+from django.core.management import CommandError, call_command, get_commands
 from django.test import override_settings
 from django.test.signals import template_rendered
 from django.test.utils import setup_test_environment
@@ -158,8 +160,13 @@ class Session:
         elif block.language == "pycon":
             for example in doctest.DocTestParser().get_examples(block.code):
                 self._run_example(example)
+        elif block.language == "sh":
+            for command in re.findall(r"^python manage.py (.*)", block.code, re.MULTILINE):
+                name, *arguments = shlex.split(command)
+                if get_commands()[name] == "djem_async":
+                    self._printed += self._manage(name, *arguments)
         else:
-            assert block.language in {"text", "sh"}, f"cannot run a block of {block.language!r}"
+            assert block.language == "text", f"cannot run a block of {block.language!r}"
 
     def _run_example(self, example: doctest.Example) -> None:
         try:
@@ -169,6 +176,16 @@ class Session:
                 raise
             found = traceback.format_exception_only(error)[-1]
         compare(example.exc_msg or example.want, found)
+
+    def _manage(self, *arguments: str) -> str:
+        with redirect_stdout(io.StringIO()) as output:
+            try:
+                self._context.run(call_command, *arguments)
+            except CommandError as error:
+                print(f"CommandError: {error}")
+            except SystemExit:
+                pass  # its code tells the result
+        return output.getvalue()
 
     def _execute(self, source: str, mode: str) -> str:
         code = compile(

@@ -1,0 +1,204 @@
+"""``manage.py explain_perm``: why a user has a permission, or doesn't."""
+
+from __future__ import annotations
+
+import json
+import sys
+from difflib import get_close_matches
+from traceback import format_exception, format_exception_only
+from typing import TYPE_CHECKING, Any, Final
+
+from django.apps import apps
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DataError
+from django.db.models import CharField, Q
+
+from ..._asking import explained
+from ..._driving import run
+from ..._lineage import codenames, models_with
+from ..._methods import belongs_elsewhere, owns, require_permission
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from django.core.management.base import CommandParser
+    from django.db.models import Model, QuerySet
+
+    from ...explain import Explanation
+
+_GRANTED, _DENIED, _UNKNOWN, _ERROR = range(4)
+_FEW: Final = 3
+_MANY: Final = 1000
+
+
+class Command(BaseCommand):
+    """Explains a check of a permission."""
+
+    help = (
+        "Explain why a user has a permission, or doesn't. Exit codes: 0 granted, 1 denied,"
+        " 2 unknown user, permission or object, 3 the check raised an error."
+    )
+    # A project with mistakes is one to be debugged.
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the arguments."""
+        parser.add_argument("user", help="The username, or the primary key.")
+        parser.add_argument("perm", help="The permission: app_label.codename.")
+        parser.add_argument(
+            "pk", nargs="?", help="The primary key of the object. Without it: the model level."
+        )
+        parser.add_argument(
+            "--model",
+            metavar="APP.MODEL",
+            help="The model of the object, if it isn't the one that declares the permission.",
+        )
+        parser.add_argument("--json", action="store_true", help="Print JSON.")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        """Explain the check, and exit with the code of its result."""
+        user, perm, pk = _find_user(options["user"]), options["perm"], options["pk"]
+        model = _find_model(perm, options["model"], needs_model=pk is not None)
+        on = () if model is None or pk is None else (_find_object(model, pk),)
+        flow = explained(user, perm, *on, is_quiet=True)
+        sys.exit(self._report(*run(flow), options, user, *on))
+
+    def _report(
+        self,
+        explanation: Explanation,
+        error: Exception | None,
+        options: dict[str, Any],
+        *names: Any,
+    ) -> int:
+        """Print an explanation.
+
+        Returns:
+            The exit code.
+        """
+        if options["json"]:
+            self.stdout.write(json.dumps(explanation.as_dict(), indent=2))
+        else:
+            self._print_headline(explanation.granted, *names)
+            self.stdout.write(_escaped(str(explanation), but="\n"))
+        if error is None:
+            return _GRANTED if explanation.granted else _DENIED
+        text = format_exception if options["traceback"] else format_exception_only
+        self.stderr.write(_escaped("".join(text(error)), but="\n"))
+        return _ERROR
+
+    def _print_headline(self, granted: bool, user: Any, *on: Model) -> None:
+        word, style = ("Granted", "SUCCESS") if granted else ("Denied", "ERROR")
+        names = [f"{user.get_username()} ({user.pk})", *(f"{each} ({each.pk})" for each in on)]
+        self.stdout.write(_escaped(f"{word} to {' on '.join(names)}"), getattr(self.style, style))
+
+
+def _find_user(name: str) -> Any:
+    model: Any = get_user_model()
+    field, users = model.USERNAME_FIELD, model._default_manager.all()
+    for key in (field, "pk"):
+        user = _first(users, **{key: name})
+        if user is not None:
+            return user
+    guesses = [str(each.get_username()) for each in _similar(users, name, only=field)]
+    if not guesses:
+        usernames = [str(each.get_username()) for each in users.order_by(field)[:_MANY]]
+        guesses = get_close_matches(name, usernames, _FEW)
+    raise _unknown(f"There is no user {name!r}.", map(repr, guesses))
+
+
+def _find_model(perm: str, label: str | None, *, needs_model: bool) -> type[Model] | None:
+    """Find the model of a permission, and refuse unknown permissions.
+
+    Returns:
+        The model that is named, or else the one that declares the permission. None if it takes a
+        name to tell, and no model is needed.
+    """
+    if label is not None:
+        return _model_named(label, perm)
+    models = models_with(perm) or [model for model in apps.get_models() if owns(model, perm)]
+    if len(models) == 1:
+        return models[0]
+    if not models and not _is_stored(perm):
+        known = [
+            f"{model._meta.app_label}.{codename}"
+            for model in apps.get_models()
+            for codename in sorted(codenames(model._meta))
+        ]
+        guesses = get_close_matches(perm, known, 1)
+        raise _unknown(f"There is no permission {perm!r}.", map(repr, guesses))
+    if needs_model:
+        labels = " or ".join(model._meta.label for model in models) or "APP.MODEL"
+        raise _unknown(f"The name {perm!r} doesn't tell the model. Add --model {labels}.")
+    return None
+
+
+def _model_named(label: str, perm: str) -> type[Model]:
+    models = {model._meta.label: model for model in apps.get_models()}
+    if label not in models:
+        raise _unknown(f"There is no model {label!r}.", get_close_matches(label, models, 1))
+    model = models[label]
+    try:
+        require_permission(perm, model)
+    except ImproperlyConfigured as error:
+        if belongs_elsewhere(model, perm) or not _is_stored(perm):
+            raise _unknown(str(error)) from error
+    return model
+
+
+def _is_stored(perm: str) -> bool:
+    """Tell whether a permission is in the database, which may have more than models declare."""
+    app_label, _, codename = perm.partition(".")
+    stored = Permission.objects.filter(content_type__app_label=app_label, codename=codename)
+    return stored.exists()
+
+
+def _find_object(model: type[Model], pk: str) -> Model:
+    # As views do, with what the manager adds: an async access method may need it.
+    objects = model._default_manager.all()
+    found: Model | None = _first(objects, pk=pk)
+    if found is None:
+        guesses = (f"{each.pk} ({each})" for each in _similar(objects, pk))
+        raise _unknown(f"There is no {model._meta.label} with the primary key {pk!r}.", guesses)
+    return found
+
+
+def _first(objects: QuerySet[Any], **lookup: str) -> Any:
+    """Fetch the object that a text from the command line names, None if there is none."""
+    ((name, text),) = lookup.items()
+    pk: Any = objects.model._meta.pk
+    try:
+        return objects.filter(**{name: pk.to_python(text) if name == "pk" else text}).first()
+    except (ValidationError, ValueError, TypeError, ArithmeticError, DataError):
+        return None  # none has a value like that
+
+
+def _similar(objects: QuerySet[Any], text: str, only: str | None = None) -> list[Any]:
+    """Fetch a few objects that have the text in a field, or else a field that begins with it."""
+    fields = [
+        field.name
+        for field in objects.model._meta.fields
+        if isinstance(field, CharField) and only in (None, field.name)
+    ]
+    for lookup in ("iexact", "istartswith"):
+        condition = Q(pk__in=())
+        for field in fields:
+            condition |= Q((f"{field}__{lookup}", text))
+        if found := [*objects.filter(condition)[:_FEW]]:
+            return found
+    return []
+
+
+def _unknown(problem: str, guesses: Iterable[str] = ()) -> CommandError:
+    found = " or ".join(guesses)
+    hint = f" Did you mean {found}?" if found else ""
+    return CommandError(_escaped(f"{problem}{hint}"), returncode=_UNKNOWN)
+
+
+def _escaped(text: str, but: str = "") -> str:
+    """Escape what a terminal would take for a command."""
+    return "".join(
+        char if char.isprintable() or char in but else ascii(char)[1:-1] for char in text
+    )
