@@ -1,5 +1,7 @@
 """`djem_async.test`, which is for the tests of projects."""
 
+import re
+
 import pytest
 from django.contrib.auth.models import AnonymousUser
 from django.db.models import Q
@@ -51,6 +53,10 @@ def test_rows_that_differ_are_named(users, pages, access_methods, form, message)
     with pytest.raises(AssertionError, match=message) as caught:
         assert_lists_agree(PERM, users, Page.objects.all())
     assert f"The lists of {PERM} disagree with checks." in str(caught.value)
+    # Each of the rows is explained.
+    tree = rf"    {PERM} on testapp.Page {pages[1].pk}, user \d+: (denied|granted)\n +user_method: "
+    assert re.search(tree + r"tests.*\._user_can_read_page", str(caught.value))
+    assert "cached" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("answer", "amount"), [(True, "all"), (False, "none")])

@@ -1,60 +1,19 @@
 """Helpers for the tests of projects."""
 
-from __future__ import annotations
+from ._assertions import aassert_denied, aassert_granted, assert_denied, assert_granted
+from ._capture import capture_checks
+from ._lists import assert_lists_agree
+from ._permissions import agrant, arevoke, grant, revoke
 
-from copy import copy
-from typing import TYPE_CHECKING, Any
-
-from ..shortcuts import get_objects_for_user
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
-    from django.db.models import QuerySet
-
-__all__ = ["assert_lists_agree"]
-
-
-def assert_lists_agree(
-    perm: str, users: Iterable[AbstractBaseUser | AnonymousUser], queryset: QuerySet[Any]
-) -> None:
-    """Assert that lists have just the objects on which checks grant a permission.
-
-    Where an access method has a form in Python and a query form, this shows that the two agree, as
-    far as the users and objects differ. A query form alone decides both, so compare its list with
-    the objects that you expect as well.
-
-    Args:
-        perm: The permission, ``app_label.codename``.
-        users: The users. Copies of them are asked, which remember no decisions.
-        queryset: The objects.
-
-    Raises:
-        AssertionError: A list and a check disagree, or the test proves nothing: no user is granted
-            any of the objects, or each is granted all.
-    """
-    objects = list(queryset)
-    problems: list[str] = []
-    counts: set[int] = set()
-    for user in users:
-        asked: Any = copy(user)
-        granted = {obj.pk for obj in objects if asked.has_perm(perm, obj)}
-        listed = {obj.pk for obj in get_objects_for_user(asked, perm, queryset)}
-        counts.add(len(granted))
-        for title, pks in (
-            ("listed, but denied by a check", listed - granted),
-            ("granted by a check, but not listed", granted - listed),
-        ):
-            if pks:
-                rows = ", ".join(f"{obj} ({obj.pk!r})" for obj in objects if obj.pk in pks)
-                problems.append(f"{user}: {title}: {rows}")
-    if problems:
-        raise AssertionError(f"The lists of {perm} disagree with checks.\n" + "\n".join(problems))
-    for count, amount in ((0, "none"), (len(objects), "all")):
-        if counts <= {count}:
-            raise AssertionError(
-                f"Each of the users has {perm} on {amount} of the {len(objects)} objects, so this"
-                " proves nothing. Add users and objects that differ. (Do the users have the"
-                " permission at the model level?)"
-            )
+__all__ = [
+    "aassert_denied",
+    "aassert_granted",
+    "agrant",
+    "arevoke",
+    "assert_denied",
+    "assert_granted",
+    "assert_lists_agree",
+    "capture_checks",
+    "grant",
+    "revoke",
+]

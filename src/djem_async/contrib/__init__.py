@@ -1,0 +1,1 @@
+"""Optional parts, each for projects that use it."""

@@ -1,0 +1,44 @@
+"""Logs every permission check to the standard library's logger ``djem_async``.
+
+Add ``djem_async.contrib.logging`` to ``INSTALLED_APPS``.
+"""
+
+import logging
+from typing import Any, Final, cast
+
+from ...explain import Explanation
+
+_LOGGER: Final = logging.getLogger("djem_async")
+
+
+def log_check(explanation: Explanation, **_kwargs: Any) -> None:
+    """Log a check: a receiver of `djem_async.signals.permission_checked`.
+
+    Denials have the level WARNING, and grants DEBUG. The record has all that
+    `Explanation.as_dict` returns as attributes.
+
+    Args:
+        explanation: The explanation of the check.
+    """
+    level = logging.DEBUG if explanation.granted else logging.WARNING
+    if _LOGGER.isEnabledFor(level):
+        of = _escaped(explanation.as_dict())
+        result = "granted" if explanation.granted else "denied"
+        on = (
+            " ".join(str(of[name]) for name in ("model", "object") if of[name] is not None)
+            or "the model level"
+        )
+        why = ": ".join(filter(None, [of["reason"], of["error"], " ".join(of["lines"])]))
+        message = "Permission %s: %s on %s, user %s (%s)"
+        _LOGGER.log(level, message, result, of["perm"], on, of["user"], why, extra=of)
+
+
+def _escaped(value: Any) -> Any:
+    """Escape control characters, so that nothing that was checked can forge a line."""
+    if isinstance(value, dict):
+        return {name: _escaped(each) for name, each in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list):
+        return [_escaped(each) for each in cast("Any", value)]
+    if not isinstance(value, str):
+        return value
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in value)

@@ -1,0 +1,95 @@
+"""Asserting how a check comes out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+from django.db.models import NOT_PROVIDED
+
+from .._asking import explained, leaving_no_logs
+from .._driving import arun, run
+from ..explain import Reason
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+
+    from .._flow import Flow
+
+    User: TypeAlias = AbstractBaseUser | AnonymousUser
+
+
+def assert_granted(
+    user: User, perm: str, obj: object = NOT_PROVIDED, *, reason: Reason | str | None = None
+) -> None:
+    """Assert that a user has a permission.
+
+    The check is made anew: with nothing that is cached.
+
+    Args:
+        user: The user.
+        perm: The permission, ``app_label.codename``.
+        obj: The object. Leave it out to check the model level.
+        reason: The step that has to decide, if that matters, such as ``"user_method"``.
+
+    Raises:
+        AssertionError: The permission is denied, the check raises an exception, or another step
+            decides. The message explains the check.
+        ValueError: There is no such reason.
+    """
+    with leaving_no_logs():
+        run(_assert(True, user, perm, obj, reason))
+
+
+async def aassert_granted(
+    user: User, perm: str, obj: object = NOT_PROVIDED, *, reason: Reason | str | None = None
+) -> None:
+    """Assert that a user has a permission, see `assert_granted`."""
+    with leaving_no_logs():
+        await arun(_assert(True, user, perm, obj, reason))
+
+
+def assert_denied(
+    user: User, perm: str, obj: object = NOT_PROVIDED, *, reason: Reason | str | None = None
+) -> None:
+    """Assert that a user doesn't have a permission.
+
+    The check is made anew: with nothing that is cached.
+
+    Args:
+        user: The user.
+        perm: The permission, ``app_label.codename``.
+        obj: The object. Leave it out to check the model level.
+        reason: The step that has to decide, if that matters, such as ``"model_level"``.
+
+    Raises:
+        AssertionError: The permission is granted, another step decides, or the check raises an
+            exception, unless ``reason`` is ``"error"``. The message explains the check.
+        ValueError: There is no such reason.
+    """
+    with leaving_no_logs():
+        run(_assert(False, user, perm, obj, reason))
+
+
+async def aassert_denied(
+    user: User, perm: str, obj: object = NOT_PROVIDED, *, reason: Reason | str | None = None
+) -> None:
+    """Assert that a user doesn't have a permission, see `assert_denied`."""
+    with leaving_no_logs():
+        await arun(_assert(False, user, perm, obj, reason))
+
+
+def _assert(
+    granted: bool, user: User, perm: str, obj: object, reason: Reason | str | None
+) -> Flow[None]:
+    wanted = None if reason is None else Reason(reason)
+    on = () if obj is NOT_PROVIDED else (obj,)
+    explanation, error = yield from explained(user, perm, *on, is_quiet=True, is_anew=True)
+    if error is not None and wanted is not Reason.ERROR:
+        problem = "The check raised an exception"
+    elif explanation.granted is not granted:
+        problem = "This should be granted" if granted else "This should be denied"
+    elif wanted is not None and explanation.reason is not wanted:
+        problem = f"The reason should be {wanted}, not {explanation.reason}"
+    else:
+        return
+    raise AssertionError(f"{problem}:\n\n{explanation}") from error

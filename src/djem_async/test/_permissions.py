@@ -1,0 +1,89 @@
+"""Giving users model-level permissions, and taking them away."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .._driving import arun, run
+from .._flow import Call
+from .._lazy import checked_name
+from .._store import permission_cache
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from django.contrib.auth.models import AbstractBaseUser, Permission
+
+    from .._flow import Flow
+
+    User = TypeVar("User", bound=AbstractBaseUser)
+
+
+def grant(user: User, *perms: str) -> User:
+    """Give a user permissions at the model level, and clear what the user remembers.
+
+    Args:
+        user: The user, who has to be saved.
+        *perms: The permissions, ``app_label.codename``.
+
+    Returns:
+        The user.
+
+    Raises:
+        ValueError: There is no such permission, or the user isn't saved.
+    """
+    return run(_changed(user, "add", perms))
+
+
+async def agrant(user: User, *perms: str) -> User:
+    """Give a user permissions at the model level, see `grant`."""
+    return await arun(_changed(user, "add", perms))
+
+
+def revoke(user: User, *perms: str) -> User:
+    """Take permissions at the model level from a user, and clear what the user remembers.
+
+    What the user has through groups stays.
+
+    Args:
+        user: The user, who has to be saved.
+        *perms: The permissions, ``app_label.codename``.
+
+    Returns:
+        The user.
+
+    Raises:
+        ValueError: There is no such permission, or the user isn't saved.
+    """
+    return run(_changed(user, "remove", perms))
+
+
+async def arevoke(user: User, *perms: str) -> User:
+    """Take permissions at the model level from a user, see `revoke`."""
+    return await arun(_changed(user, "remove", perms))
+
+
+def _changed(user: User, change: str, perms: Iterable[str]) -> Flow[User]:
+    yield Call(partial(_change, user, change, [checked_name(perm) for perm in perms]))
+    return user
+
+
+def _change(user: Any, change: str, perms: list[str]) -> None:
+    if user.pk is None:
+        raise ValueError(f"{user} isn't saved, and so can't have permissions of its own.")
+    known: dict[str, list[Permission]] = {}
+    permissions = user.user_permissions.model._default_manager.using(user._state.db)
+    for permission in permissions.select_related("content_type"):
+        name = f"{permission.content_type.app_label}.{permission.codename}"
+        known.setdefault(name, []).append(permission)
+    for perm in perms:
+        if perm not in known:
+            guesses = get_close_matches(perm, known, n=1)
+            hint = f"Did you mean {guesses[0]!r}?" if guesses else "Write 'app_label.codename'."
+            raise ValueError(f"There is no permission {perm!r}. {hint}")
+    getattr(user.user_permissions, change)(*(each for perm in perms for each in known[perm]))
+    permission_cache(user).clear()
+    for name in ("_perm_cache", "_user_perm_cache", "_group_perm_cache"):
+        user.__dict__.pop(name, None)  # of users without the mixin
