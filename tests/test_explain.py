@@ -170,6 +170,48 @@ def test_a_user_with_a_say_of_its_own_is_named(api, user, thing, access_methods)
     assert api(user).explain_perm(PERM, thing).reason == "no_method"
 
 
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda user, orig, other: orig(user, PERM, other),
+        lambda user, orig, other: orig(user, PERM),
+        lambda user, orig, other: orig(User.objects.get(username="boss"), PERM, other),
+    ],
+)
+def test_a_check_of_something_else_does_not_explain(api, user, thing, access_methods, ask):
+    boss = grant(User.objects.create_user("boss"), PERM)
+    other, orig = Thing.objects.create(), User.has_perm
+
+    def has_perm(self: User, perm: str, *on: Any) -> bool:
+        return ask(self, orig, other) if on else orig(self, perm)
+
+    access_methods(User, has_perm=has_perm)
+    found = api(user).explain_perm(PERM, thing)
+    assert (found.granted, found.reason) == (True, "other_backend")
+    assert (found.user, found.object) == (user.pk, thing.pk)
+    assert [each.user in {user.pk, boss.pk} for each in found.nested] == [True]
+
+
+def test_a_reason_that_a_nested_check_also_gives_is_kept(api, user, thing, access_methods):
+    def decide(self: Thing, asking: User) -> bool:
+        if self.pk == thing.pk:
+            asking.has_perm(PERM, other)
+        raise PermissionDenied("Closed.")
+
+    other = Thing.objects.create()
+    access_methods(Thing, _user_can_use_thing=decide)
+    found = api(user).explain_perm(PERM, thing)
+    assert (found.lines, found.nested[0].lines) == (("Closed.",), ("Closed.",))
+
+
+def test_an_explicit_none_inside_an_access_method_is_denied(api, user, thing, access_methods):
+    def decide(self: Thing, asking: User) -> bool:
+        return asking.explain_perm(PERM, None).granted
+
+    access_methods(Thing, _user_can_use_thing=decide)
+    assert api(user).has_perm(PERM, thing) is False
+
+
 def test_nested_checks_are_children(api, user, thing, access_methods, settings):
     async def decide(self: Thing, asking: User) -> bool:
         if self.pk == thing.pk:

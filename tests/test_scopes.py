@@ -5,7 +5,9 @@ from contextvars import ContextVar
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 
+from djem_async import shortcuts
 from djem_async.shortcuts import get_objects_for_user
 from tests.conftest import PERM, known_user, permission, stored
 from tests.testapp.models import Thing, User
@@ -132,3 +134,25 @@ def test_a_prefetch_warms_its_own_scope(api, user, asked):
         tenant.set(tenant_now)
         assert api(user).has_perm(PERM, stored()) is (tenant_now == 1)
     assert asked == [1, 2]
+
+
+def test_a_check_that_is_made_anew_keeps_scopes_apart(api, user, thing, access_methods):
+    def in_scope(number: int, asking: User) -> bool:
+        tenant.set(number)
+        return asking.has_perm(PERM, other)
+
+    def decide(self: Thing, asking: User) -> bool:
+        if self.pk == thing.pk:
+            return [in_scope(number, asking) for number in (2, 1)] == [True, False]
+        return tenant.get() == 2
+
+    other = Thing.objects.create()
+    access_methods(Thing, _user_can_use_thing=decide)
+    get = shortcuts.get_object_for_user
+    if api.mode == "async":
+        get = async_to_sync(shortcuts.aget_object_for_user)
+    tenant.set(1)
+    assert get(user, PERM, Thing, pk=thing.pk) == thing
+    for number in (1, 2):
+        tenant.set(number)
+        assert api(user).has_perm(PERM, other) is (number == 2)

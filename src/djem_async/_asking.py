@@ -12,9 +12,9 @@ from ._check_logs import unlogged
 from ._context import finished_logs
 from ._entries import Denial
 from ._lazy import loaded
-from ._objects import check_of_user
-from ._running import Check
-from ._store import Generation, generation_of, permission_cache, type_of
+from ._objects import check_of_none, check_of_user
+from ._running import Check, is_in_access_method
+from ._store import PermissionCache, generation_of, permission_cache, type_of
 from ._telling import explanation_of, is_told, nest, tell, traced
 from ._trace import Trace
 from ._twins import are_ours, required_forms
@@ -67,14 +67,16 @@ def explained(
     user = checked_user((yield from loaded(user)))
     if not is_anew:
         return (yield from _explained(Check(user), perm, *on, is_quiet=is_quiet))
-    before, root = generation_of(user), Check(user, Generation())
-    root.is_anew = True
+    cache, anew = permission_cache(user), PermissionCache(user)
+    since = cache.since()
+    root = Check(user, generation_of(user, anew))
+    root.anew = anew
     for name in ("_perm_cache", "_user_perm_cache", "_group_perm_cache"):
         user.__dict__.pop(name, None)  # of users without the mixin
     try:
         return (yield from _explained(root, perm, *on, is_quiet=is_quiet))
     finally:
-        permission_cache(user).replace(before, root.generation)
+        cache.adopt(anew, since)
 
 
 def _explained(
@@ -89,22 +91,31 @@ def _explained(
         try:
             if is_stock:
                 granted = yield from check_of_user(root, perm, *on)
+            elif on == (None,) and is_in_access_method():
+                check = Check(user, root.generation)
+                check.outer = root.calling()()
+                granted = yield from traced(check, perm, None, check_of_none(check, perm))
             else:
                 granted = yield from ask(root, required_forms(user, "has_perm"), perm, *on)
         except Exception as raised:  # noqa: BLE001 - it is a part of the explanation
             error = raised
-    last = trace.nested[-1] if trace.nested and not is_stock else None
-    if last is not None and last.perm == str(perm) and last.granted == granted:
-        nest(root, last)
-        return last, error
+    obj = on[0] if on else None
+    explanation = explanation_of(root, perm, obj, granted=granted, error=error)
     if not is_stock:
+        for each in reversed(trace.nested):
+            if _question(each) == _question(explanation) and each.granted == granted:
+                nest(root, each)
+                return each, error
         # The user has a say of its own.
         kind = type_of(user)
         trace.because(Reason.OTHER_BACKEND, f"{kind.__module__}.{kind.__qualname__}", False, ())
-    obj = on[0] if on else None
-    explanation = explanation_of(root, perm, obj, granted=granted, error=error)
+        explanation = explanation_of(root, perm, obj, granted=granted, error=error)
     yield from tell(root, explanation)
     return explanation, error
+
+
+def _question(explanation: Explanation) -> tuple[object, ...]:
+    return explanation.perm, explanation.user, explanation.model, explanation.object
 
 
 def denial_of(explanation: Explanation) -> PermissionDenied:

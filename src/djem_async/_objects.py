@@ -265,7 +265,8 @@ class PermissionCheck:
             if log is not None:
                 log.is_open = False
                 # A reason of a nested check is a line like any other.
-                entries = (*(Entry(line, line.tags) for line in log.lines), *entries)
+                lines = (Entry(each) if isinstance(each, Denial) else each for each in log.lines)
+                entries = (*lines, *entries)
             self.write(entries)
         return answer, entries
 

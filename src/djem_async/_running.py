@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 from django.db.models import Model
 
 from ._context import active_logs, innermost_call
-from ._store import Generation, generation_of, object_key
+from ._store import Generation, PermissionCache, generation_of, object_key
 from .conf import conf
 from .exceptions import PermissionRecursionError
 
@@ -49,8 +49,8 @@ class Check:
     """
 
     __slots__ = (
+        "anew",
         "generation",
-        "is_anew",
         "is_vetoed",
         "logs",
         "outer",
@@ -63,7 +63,8 @@ class Check:
     def __init__(self, user: Any, generation: Generation | None = None) -> None:
         self.user = user
         self.generation = known_of(user) if generation is None else generation
-        self.is_anew = False  # so that checks within it use nothing else that is remembered
+        # If it is made anew: the cache that it and checks within it use instead of the user's.
+        self.anew: PermissionCache | None = None
         self.outer: _UserCode | None = _current()
         self.questions: list[_Question] = []
         self.logs: tuple[Any, ...] = active_logs.get()
@@ -267,8 +268,8 @@ def known_of(user: Any) -> Generation:
     call: _UserCode | None = innermost_call.get()
     while call is not None:
         check = call.check
-        if check is not None and check.is_anew and check.user is user:
-            return check.generation
+        if check is not None and check.anew is not None and check.user is user:
+            return generation_of(user, check.anew)
         call = call.outer
     return generation_of(user)
 

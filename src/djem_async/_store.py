@@ -194,12 +194,15 @@ class PermissionCache(Owned):
                 del generations[next(iter(generations))]
             return generations.setdefault(key, Generation())
 
-    def replace(self, before: Generation, after: Generation) -> None:
-        """Put what a check has found in place of what was known before, unless that was cleared."""
+    def since(self) -> object:
+        """Return another object after each clear, see `adopt`."""
+        return self._generations
+
+    def adopt(self, found: PermissionCache, since: object) -> None:
+        """Put what a check has found, in its scopes, in place of what was known before."""
         with _replacing:
-            for key, generation in self._generations.items():
-                if generation is before:
-                    self._generations[key] = after
+            is_current = self._generations is since
+            self._generations = {**self._generations, **found._generations} if is_current else {}
 
     def clear(self) -> None:
         """Forget everything, also what checks in flight are about to store."""
@@ -223,7 +226,8 @@ def permission_cache(user: object) -> PermissionCache:
     return owned(user, "_olp_cache", PermissionCache)
 
 
-def generation_of(user: Any) -> Generation:
-    """Return what is known about a user in the scope of now."""
+def generation_of(user: Any, cache: PermissionCache | None = None) -> Generation:
+    """Return what is known about a user in the scope of now, or what another cache knows."""
     scope: Callable[[], Hashable] | None = getattr(user, "perm_cache_scope", None)
-    return permission_cache(user).generation(None if scope is None else scope())
+    cache = permission_cache(user) if cache is None else cache
+    return cache.generation(None if scope is None else scope())

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from django.db.models import Model
 
+from ._entries import Denial, Entry
 from ._flow import Call, Flow
-from ._lazy import unwrapped
+from ._lazy import plain_text, unwrapped
 from ._running import is_explained
 from ._store import type_of
 from ._trace import Trace
@@ -18,6 +19,8 @@ from .explain import Explanation, Reason
 from .signals import permission_checked
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from ._running import Check
 
 T = TypeVar("T")
@@ -43,7 +46,9 @@ def traced(check: Check, perm: str, obj: object, flow: Flow[T]) -> Flow[T]:
     """
     check.trace = Trace()
     outer = None if check.outer is None else check.outer.check
-    if outer is not None and outer.trace is not None and outer.trace.is_quiet:
+    # Not the checks of an access method, which may read their logs.
+    is_asked = check.outer is not None and not check.outer.is_access_method
+    if is_asked and outer is not None and outer.trace is not None and outer.trace.is_quiet:
         check.verbosity = 0
     try:
         granted = yield from flow
@@ -59,28 +64,35 @@ def explanation_of(
 ) -> Explanation:
     """Make the explanation of a check that has ended."""
     trace: Any = check.trace
-    found = unwrapped(obj)
+    found, name = unwrapped(obj), plain_text(perm)
     is_list = isinstance(found, type)
     model: Any = found if is_list else type(found)
     lines = list(trace.lines)
     # Without logs of their own, what nested checks say is a part of what the access method says.
-    for each in () if conf.DJEM_PERM_LOG_VERBOSITY else trace.nested:
-        for line in each.lines:
-            if line in lines:
-                lines.remove(line)
+    for line in () if conf.DJEM_PERM_LOG_VERBOSITY else _lines_of(trace.nested):
+        for number, own in enumerate(lines):
+            if own is line or (isinstance(line, Denial) and type(own) is Entry and own == line):
+                del lines[number]
+                break
     return Explanation(
         granted=granted,
-        perm=str(perm),
+        perm=name if isinstance(name, str) else type(name).__name__,
         user=getattr(check.user, "pk", None),
         object=found.pk if issubclass(model, Model) and not is_list else None,
         model=model._meta.label if issubclass(model, Model) else None,
         reason=trace.reason if error is None else Reason.ERROR,
-        decided_by=trace.by,
+        decided_by=trace.by if error is None else None,
         lines=tuple(lines),
         cached=trace.cached,
         nested=tuple(trace.nested),
         error=None if error is None else type(error).__name__,
     )
+
+
+def _lines_of(explanations: Iterable[Explanation]) -> Iterator[str]:
+    for each in explanations:
+        yield from each.lines
+        yield from _lines_of(each.nested)
 
 
 def nest(check: Check, explanation: Explanation) -> None:

@@ -91,8 +91,15 @@ class Command(BaseCommand):
 
     def _print_headline(self, granted: bool, user: Any, *on: Model) -> None:
         word, style = ("Granted", "SUCCESS") if granted else ("Denied", "ERROR")
-        names = [f"{user.get_username()} ({user.pk})", *(f"{each} ({each.pk})" for each in on)]
+        names = [f"{user.get_username()} ({user.pk})", *map(_title, on)]
         self.stdout.write(_escaped(f"{word} to {' on '.join(names)}"), getattr(self.style, style))
+
+
+def _title(obj: Model) -> str:
+    try:
+        return f"{obj} ({obj.pk})"
+    except Exception:  # noqa: BLE001 - the answer doesn't depend on it
+        return f"{obj._meta.label} {obj.pk}"
 
 
 def _find_user(name: str) -> Any:
