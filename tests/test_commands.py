@@ -63,6 +63,12 @@ def test_denial_is_explained(user, thing, access_methods):
     assert (code, json.loads(out)) == (1, explanation)
 
 
+def test_object_without_a_text_is_named_by_its_key(user, thing, access_methods):
+    access_methods(Thing, __str__=lambda self: 1 / 0)
+    code, out, _ = run("explain_perm", "user.name", PERM, thing.pk)
+    assert (code, out.splitlines()[0].split(" on ")[1]) == (0, f"testapp.Thing {thing.pk}")
+
+
 def test_model_level_is_explained(user):
     code, out, _ = run("explain_perm", "user.name", PERM)
     assert (code, out) == (0, f"Granted to user.name ({user.pk})\n{user.explain_perm(PERM)}\n")

@@ -5,6 +5,7 @@ asking it would give the answer of the parent. The form defined nearest to the c
 """
 
 from collections.abc import Awaitable, Callable
+from itertools import takewhile
 from typing import Any, Final, TypeAlias, TypeVar
 
 from asgiref.sync import iscoroutinefunction
@@ -116,14 +117,9 @@ def follows_sync(instance: object, name: str) -> bool:
         return f"a{name}" not in own
     if is_ours(getattr(type(instance), name, None)):
         return False
-    for base in type(instance).__mro__:
-        names = vars(base)
-        if name in names:
-            if f"a{name}" not in names:
-                return True
-            if base.__module__.startswith("djem_async."):
-                break
-    return False
+    places = (base for base in type(instance).__mro__ if name in vars(base))
+    ahead = takewhile(lambda base: not base.__module__.startswith("djem_async."), places)
+    return any(f"a{name}" not in vars(base) for base in ahead)
 
 
 _ours: Final[dict[int, object]] = {}
