@@ -11,7 +11,6 @@ class LoggingConfig(AppConfig):
 
     name = "djem_async.contrib.logging"
     label = "djem_async_logging"
-    verbose_name = "Logging of permission checks"
 
     def ready(self) -> None:
         """Connect the receiver."""

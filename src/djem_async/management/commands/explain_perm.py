@@ -6,7 +6,7 @@ import json
 import sys
 from difflib import get_close_matches
 from traceback import format_exception, format_exception_only
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from django.apps import apps
 from django.contrib.auth import get_user_model
@@ -42,7 +42,7 @@ class Command(BaseCommand):
         " 2 unknown user, permission or object, 3 the check raised an error."
     )
     # A project with mistakes is one to be debugged.
-    requires_system_checks = ()
+    requires_system_checks: list[str] | tuple[str, ...] | Literal["__all__"] = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the arguments."""
