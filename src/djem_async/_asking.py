@@ -14,11 +14,11 @@ from ._entries import Denial
 from ._lazy import loaded
 from ._objects import check_of_none, check_of_user
 from ._running import Check, is_in_access_method
-from ._store import PermissionCache, generation_of, permission_cache, type_of
+from ._store import PermissionCache, drop_django_caches, generation_of, permission_cache, type_of
 from ._telling import explanation_of, is_told, nest, tell, traced
 from ._trace import Trace
-from ._twins import are_ours, required_forms
-from ._users import asks_backends, checked_user
+from ._twins import required_forms
+from ._users import checked_user, has_djangos_methods
 from .explain import Explanation, Reason
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def ask_user(user: Any, perm: str, obj: object = None, *, told: bool = True) -> 
         Whether it is granted.
     """
     user = yield from loaded(user)
-    if asks_backends(user) and not are_ours(user, "has_perm", "ahas_perm"):
+    if has_djangos_methods(user):
         # In one form of Django's methods, backends without that form would have no say.
         check = Check(user)
         flow = check_of_user(check, perm, obj)
@@ -71,8 +71,7 @@ def explained(
     since = cache.since()
     root = Check(user, generation_of(user, anew))
     root.anew = anew
-    for name in ("_perm_cache", "_user_perm_cache", "_group_perm_cache"):
-        user.__dict__.pop(name, None)  # of users without the mixin
+    drop_django_caches(user)
     try:
         return (yield from _explained(root, perm, *on, is_quiet=is_quiet))
     finally:
@@ -86,7 +85,7 @@ def _explained(
     root.trace = trace = Trace()
     trace.is_quiet = is_quiet
     granted, error = False, None
-    is_stock = asks_backends(user) and not are_ours(user, "has_perm", "ahas_perm")
+    is_stock = has_djangos_methods(user)
     with unlogged(root, is_void=True) if is_quiet else nullcontext():
         try:
             if is_stock:

@@ -90,8 +90,8 @@ def decide(check: PermissionCheck[T]) -> Flow[bool | T]:
     is_active = yield from check.is_active()
     is_held = is_active and has_permission
     exempt: Sequence[Source] = () if is_held else (yield from check.exempt_sources())
-    may_be_vetoed = bool(exempt) and not has_permission
-    exempt = () if may_be_vetoed and (yield from check.is_vetoed()) else exempt
+    if exempt and not has_permission:
+        exempt = () if (yield from check.is_vetoed()) else exempt
     yield from check.note_model_level(has_permission, is_required=not exempt)
     if exempt:
         return (yield from check.object_level(exempt))

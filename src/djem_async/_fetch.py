@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from django.db import connections, router
 from django.db.models import ManyToManyField
 
+from ._store import DJANGO_CACHES
+
 if TYPE_CHECKING:
     from django.contrib.auth.backends import ModelBackend
 
@@ -52,7 +54,6 @@ def _database(user: Any) -> str | None:
     return alias if router.db_for_read(Permission) == alias else None
 
 
-_CACHES: Final = ("_perm_cache", "_user_perm_cache", "_group_perm_cache")
 _OURS: Final = {"_state", "_olp_cache", "_log_store"}
 
 
@@ -64,7 +65,7 @@ def _is_usual(user: Any) -> bool:
         and not user.is_superuser  # who has every permission
         and user.pk is not None
         # Django keeps what is there, and fetches the rest.
-        and not any(hasattr(user, name) for name in _CACHES)
+        and not any(hasattr(user, name) for name in DJANGO_CACHES)
         # A prefetch, which may have narrowed a relation, is kept under a private name.
         and not any(name.startswith("_") and name not in _OURS for name in names)
     )

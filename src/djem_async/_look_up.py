@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ._store import Generation
 
 
-Known: TypeAlias = bool | Literal["ask", "null"] | None
+Known: TypeAlias = bool | Literal["ask"] | None
 """What is known ahead of a check: its answer, who gives it, or nothing; see `look_up`."""
 
 NOT_GIVEN: Final[Any] = NOT_PROVIDED
@@ -39,11 +39,10 @@ def look_up(user: Any, generation: Generation, perm: str, obj: Any) -> Known:
     """Return the answer of a check, if it follows from what is remembered, and log the check.
 
     Returns:
-        The answer; "ask" if it is what access methods decide; "null" if it is denied, because an
-        access method asks about an object that is None; None if the check has to be made.
+        The answer; "ask" if it is what access methods decide; None if the check has to be made.
     """
     if obj is None and is_in_access_method():
-        return "null"
+        return None  # it is denied, and logged as no other check
     if obj is NOT_GIVEN:
         obj = None
     if generation.stock_in is not settings.epoch:

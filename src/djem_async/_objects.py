@@ -28,13 +28,7 @@ from ._methods import (
     owns,
 )
 from ._running import Check
-from ._store import (
-    Decision,
-    ObjectKey,
-    decision,
-    object_key,
-    type_of,
-)
+from ._store import Decision, ObjectKey, decision, object_key, type_of
 from ._twins import Forms, required_forms
 from ._users import (
     asks_backends,
@@ -182,8 +176,9 @@ class PermissionCheck:
         """Tell whether the model level denied by raising `PermissionDenied`."""
         if self._check.is_vetoed or asks_backends(self._user):
             return self._check.is_vetoed
-        # A `has_perm` of the user's own doesn't tell why it denies, unless it has let this check
-        # through; nor does it tell what the backends did, so they are asked anew.
+        # A user model that overrides `has_perm` may deny for a reason of its own. That counts as a
+        # veto, unless the override has passed this check on. Then ask the backends themselves,
+        # because the override doesn't tell what they answered.
         if not any(question.asked == "user" for question in self._check.questions):
             return True
         return (yield from any_veto(answers(self._check, "has_perm", self._perm)))
@@ -215,7 +210,7 @@ class PermissionCheck:
 
     def exemptions_of(self, model: type) -> dict[Source, Exemption]:
         """Return the exemptions of a model."""
-        # Nobody has a misspelt permission at the model level, which is what denies it elsewhere.
+        # Without this, a misspelt permission would be granted: only the model level denies it.
         once = self._check.generation.once
         return once(exemptions, model, self._perm) if once(owns, model, self._perm) else {}
 

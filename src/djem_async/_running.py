@@ -84,6 +84,12 @@ class Check:
         if self.trace is not None:
             self.trace.because(reason, by, cached, lines)
 
+    @property
+    def outer_trace(self) -> Trace | None:
+        """The trace of the check within which this one is made."""
+        outer = None if self.outer is None else self.outer.check
+        return None if outer is None else outer.trace
+
     def deciding(self, asked: str, perm: str, obj: object = None) -> _Deciding:
         """Refuse what is being decided already, and let nested checks refuse this.
 

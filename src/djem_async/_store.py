@@ -106,6 +106,9 @@ Decisions: TypeAlias = "dict[Hashable, dict[Hashable, Decision]]"
 """By permission, model, database, type of primary key and source; then by primary key."""
 
 
+DJANGO_CACHES: Final = ("_perm_cache", "_user_perm_cache", "_group_perm_cache")
+
+
 Caches: TypeAlias = "dict[str, set[str]]"
 """Django's own caches of model-level permissions, by the names of its attributes."""
 
@@ -224,6 +227,12 @@ _replacing = threading.RLock()
 def permission_cache(user: object) -> PermissionCache:
     """Return the permission cache of a user instance."""
     return owned(user, "_olp_cache", PermissionCache)
+
+
+def drop_django_caches(user: Any) -> None:
+    """Forget the model level of a user without `OLPMixin`, who keeps it in attributes."""
+    for name in DJANGO_CACHES:
+        user.__dict__.pop(name, None)
 
 
 def generation_of(user: Any, cache: PermissionCache | None = None) -> Generation:

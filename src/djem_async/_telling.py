@@ -11,7 +11,7 @@ from django.db.models import Model
 from ._entries import Denial, Entry
 from ._flow import Call, Flow
 from ._lazy import plain_text, unwrapped
-from ._running import is_explained
+from ._running import is_explained, is_in_access_method
 from ._store import type_of
 from ._trace import Trace
 from .conf import conf
@@ -45,10 +45,9 @@ def traced(check: Check, perm: str, obj: object, flow: Flow[T]) -> Flow[T]:
         Whether the permission is granted, or the condition of a list.
     """
     check.trace = Trace()
-    outer = None if check.outer is None else check.outer.check
-    # Not the checks of an access method, which may read their logs.
-    is_asked = check.outer is not None and not check.outer.is_access_method
-    if is_asked and outer is not None and outer.trace is not None and outer.trace.is_quiet:
+    outer = check.outer_trace
+    # An access method may read the logs of the checks that it makes.
+    if outer is not None and outer.is_quiet and not is_in_access_method():
         check.verbosity = 0
     try:
         granted = yield from flow
@@ -97,9 +96,8 @@ def _lines_of(explanations: Iterable[Explanation]) -> Iterator[str]:
 
 def nest(check: Check, explanation: Explanation) -> None:
     """Make an explanation a part of that of the check that has asked for it."""
-    outer = None if check.outer is None else check.outer.check
-    if outer is not None and outer.trace is not None:
-        outer.trace.nested.append(explanation)
+    if check.outer_trace is not None:
+        check.outer_trace.nested.append(explanation)
 
 
 def tell(check: Check, explanation: Explanation) -> Flow[None]:

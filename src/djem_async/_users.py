@@ -13,8 +13,11 @@ from .conf import conf
 
 def asks_backends(user: object) -> bool:
     """Tell whether a user decides as the library or Django does: by asking all backends."""
-    if are_ours(user, "has_perm", "ahas_perm"):
-        return True
+    return are_ours(user, "has_perm", "ahas_perm") or has_djangos_methods(user)
+
+
+def has_djangos_methods(user: object) -> bool:
+    """Tell whether a user has Django's own `has_perm` and `ahas_perm`."""
     # Not at the top: that module needs the user model, whose module imports this one.
     auth: Any = import_module("django.contrib.auth.models")
     kind, own = type_of(user), getattr(user, "__dict__", {})

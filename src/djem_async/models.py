@@ -40,9 +40,14 @@ __all__ = ["Loggable", "OLPMixin", "PermittedQuerySet"]
 M = TypeVar("M", bound=Model)
 
 
-def _check(user: Any, generation: Generation, perm: str, obj: Model | None) -> Flow[bool]:
+def _known(user: Any, generation: Generation, perm: str, obj: Any) -> Known:
+    """Return what `look_up` finds, or nothing for a check that is to be explained."""
+    return None if is_told() else look_up(user, generation, perm, obj)
+
+
+def _check(user: Any, generation: Generation, perm: str, obj: Any) -> Flow[bool]:
     # In the thread, other checks may have been first.
-    known = look_up(user, generation, perm, obj)
+    known = _known(user, generation, perm, obj)
     if known is True or known is False:
         return known
     return (yield from _rest(user, generation, perm, obj, known))
@@ -51,22 +56,15 @@ def _check(user: Any, generation: Generation, perm: str, obj: Model | None) -> F
 def _rest(user: Any, generation: Generation, perm: str, obj: Any, known: Known) -> Flow[bool]:
     """Return what is left of a check after `look_up`."""
     check = Check(user, generation)
-    if known == "null":
-        return check_of_none(check, perm)
-    obj = None if obj is NOT_GIVEN else obj
     if known == "ask":
         return check_by_methods(check, perm, obj)
-    learn(check)
-    return check_of_user(check, perm, obj)
-
-
-def _traced(user: Any, generation: Generation, perm: str, obj: Any) -> Flow[bool]:
-    """Return a check that is to be explained: all of it, whatever is remembered."""
-    check = Check(user, generation)
     if obj is None and is_in_access_method():
-        return traced(check, perm, obj, check_of_none(check, perm))
-    obj = None if obj is NOT_GIVEN else obj
-    return traced(check, perm, obj, check_of_user(check, perm, obj))
+        flow = check_of_none(check, perm)
+    else:
+        learn(check)
+        obj = None if obj is NOT_GIVEN else obj
+        flow = check_of_user(check, perm, obj)
+    return traced(check, perm, obj, flow) if is_told() else flow
 
 
 def _will_fetch(user: Any, generation: Generation) -> bool:
@@ -129,9 +127,7 @@ class OLPMixin(Loggable):
             NotADecisionError: An access method returned something that cannot be an answer.
         """
         generation = known_of(self)
-        if is_told():
-            return run(_traced(self, generation, perm, obj))
-        known = look_up(self, generation, perm, obj)
+        known = _known(self, generation, perm, obj)
         if known is True or known is False:
             return known
         return run(_rest(self, generation, perm, obj, known))
@@ -154,19 +150,14 @@ class OLPMixin(Loggable):
             PermissionRecursionError: The check is already running in this context.
             NotADecisionError: An access method returned something that cannot be an answer.
         """
-        generation, known = known_of(self), None
-        is_traced = is_told()
-        if not is_traced:
-            known = look_up(self, generation, perm, obj)
-            if known is True or known is False:
-                return known
-        make = _traced if is_traced else _check
+        generation = known_of(self)
+        known = _known(self, generation, perm, obj)
+        if known is True or known is False:
+            return known
         # Fetching permissions needs the thread, and so do most access methods. With logs, a
         # cancelled check has to end its log in this context.
         if known is None and _will_fetch(self, generation) and not conf.DJEM_PERM_LOG_VERBOSITY:
-            return await arun_in_thread(make(self, generation, perm, obj))
-        if is_traced:
-            return await arun(_traced(self, generation, perm, obj))
+            return await arun_in_thread(_check(self, generation, perm, obj))
         return await arun(_rest(self, generation, perm, obj, known))
 
     def explain_perm(self, perm: str, obj: Model | None = NOT_GIVEN) -> Explanation:

@@ -264,7 +264,9 @@ class ModelBackend(DjangoModelBackend, ObjectPermissionsBackend):
             Whether the permission is granted.
 
         Raises:
-            Exception: What `ObjectPermissionsBackend.has_perm` raises, for an object.
+            PermissionRecursionError: The check is already running in this context.
+            AsyncMethodError: An access method is async, and this thread runs an event loop.
+            NotADecisionError: An access method returned something that cannot be an answer.
         """
         return self._half(obj).has_perm(user_obj, perm, obj)
 

@@ -203,7 +203,7 @@ def _check_marks(model: type[Model], methods: list[AccessMethod]) -> Iterator[Ch
         yield Info(
             f"These access methods of {model.__name__} grant without the permission at the model"
             f" level: {', '.join(marked)}.",
-            hint="This is no mistake, but good to know. You can silence it.",
+            hint="This isn't a mistake. Silence the message when you have checked the methods.",
             obj=model,
             id="djem_async.I002",
         )

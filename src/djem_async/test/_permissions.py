@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .._driving import arun, run
 from .._flow import Call
 from .._lazy import checked_name
-from .._store import permission_cache
+from .._store import drop_django_caches, permission_cache
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -85,5 +85,4 @@ def _change(user: Any, change: str, perms: list[str]) -> None:
             raise ValueError(f"There is no permission {perm!r}. {hint}")
     getattr(user.user_permissions, change)(*(each for perm in perms for each in known[perm]))
     permission_cache(user).clear()
-    for name in ("_perm_cache", "_user_perm_cache", "_group_perm_cache"):
-        user.__dict__.pop(name, None)  # of users without the mixin
+    drop_django_caches(user)
