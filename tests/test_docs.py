@@ -1,8 +1,6 @@
 """README.md and docs/: the code prints what they show, and what they refer to exists."""
 
-import os
 import re
-import subprocess
 import sys
 from importlib import import_module
 from inspect import isclass, isfunction
@@ -13,10 +11,15 @@ import pytest
 
 import djem_async
 from djem_async.conf import conf
-from tests.docs_app.page import PAGES, README, ROOT, read_blocks
+from tests.docs_app.page import FRAMEWORK_PAGES, PAGES, README, ROOT, read_blocks, run_in_process
 
 DOCS = ROOT / "docs"
-MARKDOWN = [*PAGES, ROOT / "CHANGELOG.md", ROOT / "benchmarks" / "README.md"]
+MARKDOWN = [
+    *PAGES,
+    *FRAMEWORK_PAGES,
+    ROOT / "CHANGELOG.md",
+    ROOT / "benchmarks" / "README.md",
+]
 MODULES = sorted(set(re.findall(r"`(djem_async\.\w+)`", djem_async.__doc__ or "")))
 CHECKS = Path(djem_async.__file__).parent / "checks"
 COMPARISON = ROOT / "benchmarks" / "compare_ahas_perm.py"
@@ -26,18 +29,9 @@ def page_name(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
-def run_page(page: Path) -> subprocess.CompletedProcess[str]:
-    package = Path(djem_async.__file__).parents[1]
-    command = [sys.executable, "-W", "error", "-m", "tests.docs_app.page", page]
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{package}"}
-    return subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
-
-
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_code_prints_what_the_page_shows(page: Path) -> None:
-    result = run_page(page)
+    result = run_in_process(page)
     assert result.returncode == 0, result.stderr
 
 
@@ -58,7 +52,7 @@ def test_code_prints_what_the_page_shows(page: Path) -> None:
 def test_wrong_page_fails(tmp_path: Path, page: str, problem: str) -> None:
     path = tmp_path / "page.md"
     path.write_text(f"# A page\n\n{page}\n")
-    result = run_page(path)
+    result = run_in_process(path)
     assert result.returncode != 0
     assert problem in result.stderr
 

@@ -22,6 +22,7 @@ import os
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 import tempfile
 import traceback
@@ -36,14 +37,18 @@ from django.test import override_settings
 from django.test.signals import template_rendered
 from django.test.utils import setup_test_environment
 
+import djem_async
+
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 # Type checkers get the code of static-checking.md, in tests/test_static_checking.py.
 PAGES = [
     README,
-    *sorted(page for page in (ROOT / "docs").rglob("*.md") if page.name != "static-checking.md"),
+    *sorted(page for page in (ROOT / "docs").glob("*.md") if page.name != "static-checking.md"),
 ]
+# These need other packages: tests/frameworks runs their code.
+FRAMEWORK_PAGES = sorted((ROOT / "docs" / "frameworks").glob("*.md"))
 # Blocks between fences, and those hidden from readers: <!-- python … -->
 BLOCK = re.compile(
     r"^(?:```(?P<language>[^\n]*)|<!-- python)\n(?P<code>.*?)^(?:```|-->)$",
@@ -85,6 +90,16 @@ def split(blocks: list[Block]) -> tuple[list[Block], list[Block]]:
         is_change = block.file == "settings.py" and any(each.language != "sh" for each in steps)
         (files if block.file and not is_change else steps).append(block)
     return files, steps
+
+
+def run_in_process(page: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run the code of a page in a process of its own, since Django is set up once in each."""
+    package = Path(djem_async.__file__).parents[1]
+    command = [sys.executable, *(options or ("-W", "error")), "-m", "tests.docs_app.page", page]
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{package}"}
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
 
 
 def run_page(page: Path) -> None:
