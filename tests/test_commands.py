@@ -84,6 +84,9 @@ def test_error_is_not_taken_for_a_denial(user, thing, access_methods):
     code, _, err = run("explain_perm", "user.name", PERM, thing.pk, traceback=True)
     assert code == 3
     assert "Traceback" in err
+    access_methods(Thing, _user_can_use_thing=lambda self, user: sys.exit(0))
+    code, _, err = run("explain_perm", "user.name", PERM, thing.pk)
+    assert (code, err) == (3, "The code of the project ended the process.")
 
 
 UNKNOWN = """\

@@ -253,6 +253,27 @@ def test_it_leaves_no_logs(api, user, thing, access_methods, settings, verbosity
             user.get_log(name)
 
 
+def test_logs_of_tasks_that_outlive_it_are_kept(user, thing, access_methods, settings):
+    tasks = []
+
+    async def later() -> bool:
+        await asyncio.sleep(0)
+        return await user.ahas_perm(PERM)
+
+    async def decide(self: Thing, asking: User) -> bool:
+        tasks.append(asyncio.ensure_future(later()))
+        return False
+
+    async def explain() -> None:
+        await user.aexplain_perm(PERM, thing)
+        await asyncio.gather(*tasks)
+
+    settings.DJEM_PERM_LOG_VERBOSITY = 1
+    access_methods(Thing, _user_can_use_thing=decide)
+    async_to_sync(explain)()
+    assert user.get_log(f"auto-{PERM}") == "\nRESULT: Permission Granted"
+
+
 def test_an_exception_is_an_error_and_cancellation_goes_on(api, user, thing, access_methods):
     def fail(self: Thing, asking: User) -> bool:
         raise ValueError("secret")

@@ -386,6 +386,7 @@ def test_context_that_outlives_a_check_cannot_end_its_log(bench: Bench, settings
 
 def test_text_of_an_object_is_needed_at_verbosity_2_and_may_query_or_fail(bench: Bench) -> None:
     bench.access_methods(Thing, __str__=lambda self: f"1/{1 // Thing.objects.count()}")
+    bench.asks(deciding(True))
     assert bench.has_perm(bench.thing) is True
     assert ("Object: 1/1 (" in bench.user.get_last_log()) is (bench.verbosity == 2)
     Thing.objects.all().delete()

@@ -159,7 +159,10 @@ def test_prefetching_and_sets_are_no_events(api, user, thing, events, access_met
     assert events == []
 
 
-def test_receivers_that_check_send_nothing(api, user, thing, events, access_methods):
+def test_receivers_that_check_send_nothing_and_leave_the_last_log(
+    api, user, thing, events, access_methods, settings
+):
+    settings.DJEM_PERM_LOG_VERBOSITY = 2
     other = OtherThing.objects.create()
     access_methods(OtherThing, _user_can_view_otherthing=lambda _, user: user.has_perm(PERM))
     grant(user, OTHER)
@@ -174,6 +177,7 @@ def test_receivers_that_check_send_nothing(api, user, thing, events, access_meth
 
     with connected(sync_receiver), connected(receiver):
         assert api(user).has_perm(PERM, thing) is True
+    assert f"Permission: {PERM}" in user.get_last_log()
     assert answers == [True, True]
     assert events == [(User, PERM, "Thing", thing.pk, "granted")]
 
@@ -261,6 +265,19 @@ def test_views_and_templates_tell_of_users_without_the_mixin(thing, events, mode
     source = "{% load djem_async %}{% ifperm user '" + PERM + "' thing %}yes{% endifperm %}"
     assert Template(source).render(Context({"user": user, "thing": thing})) == "yes"
     assert events == [(PlainUser, PERM, "Thing", thing.pk, "granted")] * 2
+
+
+@pytest.mark.parametrize("is_superuser", [True, False])
+def test_view_that_refuses_an_unknown_permission_tells_so(user, thing, events, rf, is_superuser):
+    user.is_superuser = is_superuser
+    request = rf.get("/")
+    request.user = user
+    for perm in ("testapp.chnage_thing", "nowhere"):
+        for required in (perm, (perm, "thing")):
+            view = permission_required(required)(lambda request, thing: HttpResponse())
+            assert view(request, thing=thing.pk).status_code == 302
+            assert [(perm, result) for _, perm, *_, result in events] == [(perm, "model_level")]
+            events.clear()
 
 
 def test_view_tells_of_users_who_decide_themselves(thing, events, rf):

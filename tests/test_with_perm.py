@@ -8,6 +8,7 @@ from django.db.models import Q
 from django.utils.functional import SimpleLazyObject
 
 from djem_async.models import OLPMixin
+from djem_async.test import capture_checks
 from tests.conftest import MODEL_BACKEND, OUR_BACKEND, grant, permission
 from tests.testapp.models import Page, User
 
@@ -76,6 +77,9 @@ def test_users_have_their_say(page, monkeypatch):
         return user.username != "owner" and OLPMixin.has_perm(user, perm, obj)
 
     monkeypatch.setattr(User, "has_perm", has_perm)
+    with capture_checks() as told:
+        may(page)
+    assert told == []
     assert may(page) == may(SimpleLazyObject(lambda: page)) == {"holder", "super"}
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import PermissionDenied
 
 from ._backends import ask
 from ._check_logs import unlogged
-from ._context import finished_logs
 from ._entries import Denial
 from ._lazy import loaded
-from ._objects import check_of_none, check_of_user
+from ._objects import check_of_user
 from ._running import Check, is_in_access_method
 from ._store import PermissionCache, drop_django_caches, generation_of, permission_cache, type_of
 from ._telling import explanation_of, is_told, nest, tell, traced
@@ -22,31 +21,30 @@ from ._users import checked_user, has_djangos_methods
 from .explain import Explanation, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from ._flow import Flow
 
 
-def ask_user(user: Any, perm: str, obj: object = None, *, told: bool = True) -> Flow[bool]:
+def ask_user(user: Any, perm: str, obj: object = None, *, is_untold: bool = False) -> Flow[bool]:
     """Ask a user of any kind for a permission.
 
     Args:
         user: The user.
         perm: The permission.
         obj: The object to check it on; None checks the model level.
-        told: Whether receivers of the signal are told, where the user doesn't do so.
+        is_untold: Whether receivers of the signal are told nothing.
 
     Returns:
         Whether it is granted.
     """
     user = yield from loaded(user)
+    check = Check(user)
     if has_djangos_methods(user):
         # In one form of Django's methods, backends without that form would have no say.
-        check = Check(user)
         flow = check_of_user(check, perm, obj)
-        return (yield from traced(check, perm, obj, flow) if told and is_told() else flow)
+        return (yield from traced(check, perm, obj, flow) if is_told() and not is_untold else flow)
+    scope = check.calling_untold() if is_untold else nullcontext
     on = () if obj is None else (obj,)
-    return (yield from ask(None, required_forms(user, "has_perm"), perm, *on))
+    return (yield from ask(required_forms(user, "has_perm"), perm, *on, scope=scope))
 
 
 def explained(
@@ -90,12 +88,12 @@ def _explained(
         try:
             if is_stock:
                 granted = yield from check_of_user(root, perm, *on)
-            elif on == (None,) and is_in_access_method():
-                check = Check(user, root.generation)
-                check.outer = root.calling()()
-                granted = yield from traced(check, perm, None, check_of_none(check, perm))
             else:
-                granted = yield from ask(root, required_forms(user, "has_perm"), perm, *on)
+                # Within an access method, an explicit None denies.
+                scope = (
+                    root.calling_access_method(None) if is_in_access_method() else root.calling()
+                )
+                granted = yield from ask(required_forms(user, "has_perm"), perm, *on, scope=scope)
         except Exception as raised:  # noqa: BLE001 - it is a part of the explanation
             error = raised
     obj = on[0] if on else None
@@ -117,6 +115,25 @@ def _question(explanation: Explanation) -> tuple[object, ...]:
     return explanation.perm, explanation.user, explanation.model, explanation.object
 
 
+def refused(user: Any, perm: str, line: str) -> Flow[Explanation]:
+    """Deny a permission without asking the user.
+
+    Args:
+        user: The user.
+        perm: The permission.
+        line: Why.
+
+    Returns:
+        The explanation, of which receivers of the signal are told.
+    """
+    root = Check(user)
+    root.trace = Trace()
+    root.because(Reason.MODEL_LEVEL, lines=(line,))
+    explanation = explanation_of(root, perm, None)
+    yield from tell(root, explanation)
+    return explanation
+
+
 def denial_of(explanation: Explanation) -> PermissionDenied:
     """Make the exception for a permission that was denied.
 
@@ -128,13 +145,3 @@ def denial_of(explanation: Explanation) -> PermissionDenied:
     denial = PermissionDenied(text) if text else PermissionDenied()
     vars(denial)["explanation"] = explanation
     return denial
-
-
-@contextmanager
-def leaving_no_logs() -> Generator[None]:
-    """Forget the logs that are finished meanwhile in this context."""
-    before = finished_logs.get()
-    try:
-        yield
-    finally:
-        finished_logs.set(before)

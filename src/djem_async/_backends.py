@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
@@ -13,7 +14,7 @@ from django.utils.module_loading import import_string
 
 from . import conf
 from ._fetch import fill_permission_caches
-from ._flow import Call, Flow, decision_of, where_allowed
+from ._flow import Call, Flow, Scope, decision_of, where_allowed
 from ._store import type_of
 from ._twins import Forms, are_ours, attribute, definer, is_defined, is_ours
 from ._users import is_active
@@ -221,7 +222,8 @@ def answers(
     """
     for each in configured_backends().all:
         if not each.is_stock:
-            answer = ask(check, _forms_of(load_backend(each.path), name), check.user, *args)
+            method = _forms_of(load_backend(each.path), name)
+            answer = ask(method, check.user, *args, scope=check.calling())
             yield _attributed(check, each.path, Reason.OTHER_BACKEND, answer)
         elif each.has_caches and by_methods is None:
             answer = _ask_caches(check, each.backend, name, *args)
@@ -243,17 +245,20 @@ def _attributed(check: Check, path: str, reason: Reason, answer: Flow[bool]) -> 
     return granted
 
 
-def ask(check: Check | None, method: Forms, *args: object) -> Flow[bool]:
+def ask(method: Forms, *args: object, scope: Scope = nullcontext) -> Flow[bool]:
     """Ask a method for a decision.
+
+    Args:
+        method: The method.
+        *args: What it is asked with.
+        scope: Makes a context manager in which the call runs.
 
     Returns:
         The decision.
     """
     if not is_defined(method):
         return False
-    call = Call(*method, args)
-    if check is not None:
-        call.scope = check.calling()
+    call = Call(*method, args, scope=scope)
     return (yield from decision_of((yield call), call.label))
 
 

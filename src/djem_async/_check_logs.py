@@ -7,8 +7,6 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from django.core.exceptions import SynchronousOnlyOperation
-
 from ._entries import AUTO, IMPLICIT, Entry, FinishedLog, header_lines
 from ._flow import Call, Flow, where_allowed
 from ._log_stack import ActiveLog, finish, innermost, log_store, still_active, write
@@ -133,7 +131,7 @@ def log_remembered(user: Any, perm: str, obj: Any, decision: Decision, *, held: 
             header = perm, user.get_username(), user.pk
             if obj is not None:
                 header = *header, str(obj), pk
-        except SynchronousOnlyOperation:
+        except Exception:  # noqa: BLE001 - such as a query on an event loop, or a faulty `__str__`
             return False
     is_universal, result = conf.DJEM_UNIVERSAL_OLP, _RESULTS[decision.granted]
     implicit = (_IMPLICIT_ENTRIES[is_universal],) if user.is_superuser else ()

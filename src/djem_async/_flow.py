@@ -17,6 +17,7 @@ from django.db.models import Model, QuerySet
 from .exceptions import NotADecisionError
 
 T = TypeVar("T")
+Scope: TypeAlias = Callable[[], AbstractContextManager[object]]
 
 
 class Call:
@@ -40,7 +41,7 @@ class Call:
         args: tuple[object, ...] = (),
         *,
         blocking: bool = True,
-        scope: Callable[[], AbstractContextManager[object]] = nullcontext,
+        scope: Scope = nullcontext,
     ) -> None:
         self.function = function
         self.async_function = async_function

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import weakref
 from collections import OrderedDict
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ._context import active_logs, finished_logs
 from ._owned import Owned, owned
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from ._entries import Entries, Entry, FinishedLog
 
 _MOST_IN_A_CONTEXT: Final = 64
@@ -108,7 +111,7 @@ def leave(log: ActiveLog) -> None:
 def finish(store: LogStore, *logs: FinishedLog) -> None:
     """Keep logs that have ended."""
     by_name = store.by_name
-    is_void = any(log.is_void for log in active_logs.get())
+    is_void = any(log.is_void and log.is_open for log in active_logs.get())
     for log in () if is_void else logs:
         by_name.pop(log.name, None)
         by_name[log.name] = log
@@ -127,6 +130,16 @@ def finished_here(store: LogStore, name: str | None = None) -> FinishedLog | Non
             found: FinishedLog = log
             return found
     return None
+
+
+@contextmanager
+def leaving_no_logs() -> Generator[None]:
+    """Forget the logs that are finished meanwhile in this context."""
+    before = finished_logs.get()
+    try:
+        yield
+    finally:
+        finished_logs.set(before)
 
 
 def write(log: ActiveLog | None, entries: Entries) -> None:

@@ -144,7 +144,7 @@ class PermissionCheck:
         if asks_backends(user):
             return (yield from check_of_user(check, self._perm))
         # By the rule for backends, because the user may veto as well.
-        answer = ask(check, required_forms(user, "has_perm"), self._perm)
+        answer = ask(required_forms(user, "has_perm"), self._perm, scope=check.calling())
         path = f"{type(user).__module__}.{type(user).__qualname__}.has_perm"
         try:
             granted = yield from answer

@@ -108,14 +108,14 @@ class Check:
         """Return the scope for calls of user code that this check makes."""
         return lambda: _UserCode(self, self.logs)
 
-    def calling_receivers(self) -> Callable[[], _UserCode]:
-        """Return the scope for calls of receivers of signals."""
-        return lambda: _UserCode(self, self.logs, is_receiver=True)
+    def calling_untold(self) -> Callable[[], _UserCode]:
+        """Return the scope for calls within which checks send no signals."""
+        return lambda: _UserCode(self, self.logs, is_untold=True)
 
-    def is_of_receiver(self) -> bool:
-        """Tell whether a receiver of a signal has asked for this check."""
+    def is_untold(self) -> bool:
+        """Tell whether this check is made within a call that is to send no signals."""
         call = self.outer
-        while call is not None and not call.is_receiver:
+        while call is not None and not call.is_untold:
             call = call.outer
         return call is not None
 
@@ -196,7 +196,7 @@ class _UserCode:
     A task that the call has started, and that goes on after it, is not part of it.
     """
 
-    __slots__ = ("_before", "_logs", "check", "is_access_method", "is_receiver", "outer")
+    __slots__ = ("_before", "_logs", "check", "is_access_method", "is_untold", "outer")
 
     def __init__(
         self,
@@ -204,12 +204,12 @@ class _UserCode:
         logs: tuple[Any, ...],
         *,
         is_access_method: bool = False,
-        is_receiver: bool = False,
+        is_untold: bool = False,
     ) -> None:
         self.check: Check | None = check
         self.outer = check.outer
         self.is_access_method = is_access_method
-        self.is_receiver = is_receiver
+        self.is_untold = is_untold
         self._logs = logs
 
     def __enter__(self) -> Self:

@@ -11,6 +11,7 @@ from django.db.models import Model
 from ._entries import Denial, Entry
 from ._flow import Call, Flow
 from ._lazy import plain_text, unwrapped
+from ._log_stack import leaving_no_logs
 from ._running import is_explained, is_in_access_method
 from ._store import type_of
 from ._trace import Trace
@@ -105,12 +106,14 @@ def tell(check: Check, explanation: Explanation) -> Flow[None]:
     if check.is_model_level_step(explanation.perm, explanation.model):
         return
     nest(check, explanation)
-    if permission_checked.receivers and not check.is_of_receiver():
+    if permission_checked.receivers and not check.is_untold():
         sender = type_of(check.user)
         send = partial(permission_checked.send_robust, sender, explanation=explanation)
         asend = partial(permission_checked.asend_robust, sender, explanation=explanation)
         try:
-            yield Call(send, asend, scope=check.calling_receivers())
+            # The log of the check itself stays the last one.
+            with leaving_no_logs():
+                yield Call(send, asend, scope=check.calling_untold())
         except Exception:
             # Such as async receivers of a sync check, where an event loop runs in this thread.
             _LOGGER.exception("permission_checked could not be sent to all of its receivers.")

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db.models import Model, QuerySet
 
-from ._asking import explained, leaving_no_logs
+from ._asking import explained
 from ._backends import answers, collect, configured_backends
 from ._decision import first_grant
 from ._driving import arun, arun_in_thread, run, twin
 from ._flow import where_allowed
 from ._lists import arun_list, queryset_for
+from ._log_stack import leaving_no_logs
 from ._look_up import NOT_GIVEN, Known, learn, look_up
 from ._model_level import ModelLevelCache
 from ._objects import check_by_methods, check_of_none, check_of_user

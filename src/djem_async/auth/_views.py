@@ -10,12 +10,11 @@ from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db.models import Model
 
 from .. import conf as settings
-from .._asking import denial_of, explained
+from .._asking import denial_of, explained, refused
 from .._flow import Call, Flow, where_allowed
 from .._lazy import plain_text
 from .._lineage import models_with
 from .._methods import has_access_method, owns_by_method
-from ..explain import Explanation, Reason
 from ._users import user_of
 from .lookup import Lookup, fetch, is_storable
 
@@ -109,7 +108,7 @@ def authorize(
             name, where = perm
             lookup = (yield from _by_key(name, where)) if isinstance(where, str) else where
             if lookup is None:
-                return _unknown(user, name)
+                return (yield from _unknown(user, name))
             if lookup not in fetched:
                 fetched[lookup] = yield from _object(lookup, name, view_kwargs, passed)
             obj = passed[lookup.into] = fetched[lookup]
@@ -136,28 +135,22 @@ def denied(user: Any, perm: str, obj: Model | None = None) -> Flow[PermissionDen
     """
     name = plain_text(perm)
     app_label, _, codename = name.partition(".")
-    if not (app_label and codename):
-        return _unknown(user, name)
+    is_known = bool(app_label and codename)
+    # Superusers have every permission, even one that does not exist.
+    if is_known and (yield from where_allowed(getattr, user, "is_superuser", False)):
+        is_known = bool((yield from _models_of(name)))
+    if not is_known:
+        return (yield from _unknown(user, name))
     on = () if obj is None else (obj,)
     explanation, error = yield from explained(user, name, *on)
     if error is not None:
         raise error
-    if not explanation.granted:
-        return denial_of(explanation)
-    is_superuser = yield from where_allowed(getattr, user, "is_superuser", False)
-    # Superusers have every permission, even one that does not exist.
-    is_known = not is_superuser or (yield from _models_of(name))
-    return None if is_known else _unknown(user, name)
+    return None if explanation.granted else denial_of(explanation)
 
 
-def _unknown(user: Any, perm: str) -> PermissionDenied:
+def _unknown(user: Any, perm: str) -> Flow[PermissionDenied]:
     line = f"{perm!r} is not a permission of an installed model."
-    reason = Reason.MODEL_LEVEL
-    return denial_of(
-        Explanation(
-            granted=False, perm=perm, user=getattr(user, "pk", None), reason=reason, lines=(line,)
-        )
-    )
+    return denial_of((yield from refused(user, perm, line)))
 
 
 def _by_key(perm: str, argument: str) -> Flow[Lookup | None]:

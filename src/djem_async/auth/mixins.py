@@ -201,7 +201,7 @@ class PermissionRequiredMixin(_Mixin):
         return self._denial is None
 
     def _allows(self, view_kwargs: dict[str, Any]) -> Flow[bool]:
-        granted = yield from ask(None, required_forms(self, "has_permission"), view_kwargs)
+        granted = yield from ask(required_forms(self, "has_permission"), view_kwargs)
         return granted and (yield from super()._allows(view_kwargs))
 
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from django.db.models import NOT_PROVIDED
 
-from .._asking import explained, leaving_no_logs
+from .._asking import explained
 from .._driving import arun, run
+from .._log_stack import leaving_no_logs
 from ..explain import Reason
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ from copy import copy
 from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
-from .._asking import explained, leaving_no_logs
+from .._asking import explained
 from .._driving import run
+from .._log_stack import leaving_no_logs
 from ..shortcuts import get_objects_for_user
 
 if TYPE_CHECKING:

@@ -64,7 +64,12 @@ class Command(BaseCommand):
         model = _find_model(perm, options["model"], needs_model=pk is not None)
         on = () if model is None or pk is None else (_find_object(model, pk),)
         flow = explained(user, perm, *on, is_quiet=True)
-        sys.exit(self._report(*run(flow), options, user, *on))
+        try:
+            explanation, error = run(flow)
+        except SystemExit as exit_of_project:
+            message = "The code of the project ended the process."
+            raise CommandError(message, returncode=_ERROR) from exit_of_project
+        sys.exit(self._report(explanation, error, options, user, *on))
 
     def _report(
         self,
