@@ -53,6 +53,8 @@ def test_rows_that_differ_are_named(users, pages, access_methods, form, message)
     with pytest.raises(AssertionError, match=message) as caught:
         assert_lists_agree(PERM, users, Page.objects.all())
     assert f"The lists of {PERM} disagree with checks." in str(caught.value)
+    form = "tests.testapp.models.Page._quser_can_read_page"
+    assert f"Lists come from {form}." in str(caught.value)
     # Each of the rows is explained.
     tree = rf"    {PERM} on testapp.Page {pages[1].pk}, user \d+: (denied|granted)\n +user_method: "
     assert re.search(tree + r"tests.*\._user_can_read_page", str(caught.value))
@@ -64,3 +66,5 @@ def test_what_proves_nothing_fails(users, pages, access_methods, answer, amount)
     access_methods(Page, _quser_can_read_page=classmethod(lambda cls, user: answer))
     with pytest.raises(AssertionError, match=f"on {amount} of the 2 objects, so this proves"):
         assert_lists_agree(PERM, users[:2], Page.objects.all())
+    with pytest.raises(AssertionError, match="no objects"):
+        assert_lists_agree(PERM, users, Page.objects.none())

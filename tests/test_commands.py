@@ -93,9 +93,12 @@ UNKNOWN = """\
 user testapp.use_thing: There is no user 'user'. Did you mean 'user.name'?
 usr.name testapp.use_thing: There is no user 'usr.name'. Did you mean 'user.name'?
 zzz testapp.use_thing: There is no user 'zzz'.
+user.name testapp.use_thing 7 --model=Thing: There is no model 'Thing'.\
+ Did you mean testapp.Thing?
 user.name testapp.us_thing: There is no permission 'testapp.us_thing'.\
  Did you mean 'testapp.use_thing'?
-user.name -: There is no permission '-'.
+user.name -: There is no permission '-'.\
+ Write 'app_label.codename'.
 user.name testapp.use_thing BOOK: There is no testapp.Thing with the primary key 'BOOK'.\
  Did you mean 7 (book)?
 user.name testapp.use_thing 99: There is no testapp.Thing with the primary key '99'.
@@ -124,7 +127,13 @@ def test_model_that_owns_a_permission_by_method(user, thing, access_methods):
     user = grant(user, "testapp.add_document")
     document = Document.objects.create()
     access_methods(Thing, _user_can_add_document=deny)
-    assert run("explain_perm", user.pk, "testapp.add_document", document.pk)[0] == 0
+    code, _, problem = run("explain_perm", user.pk, "testapp.add_document", document.pk)
+    assert (code, problem.partition(". ")[2]) == (
+        2,
+        "Add --model testapp.Document or testapp.Thing.",
+    )
+    options = {"model": "testapp.Document"}
+    assert run("explain_perm", user.pk, "testapp.add_document", document.pk, **options)[0] == 0
     options = {"model": "testapp.Thing"}
     code, out, _ = run("explain_perm", user.pk, "testapp.add_document", thing.pk, **options)
     assert code == 1

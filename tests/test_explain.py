@@ -13,9 +13,14 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.test import RequestFactory
 from django.utils.functional import SimpleLazyObject
+from django.views.generic import DetailView, View
 
 from djem_async.access import without_model_level
-from djem_async.auth import permission_required
+from djem_async.auth import (
+    ObjectPermissionRequiredMixin,
+    PermissionRequiredMixin,
+    permission_required,
+)
 from djem_async.explain import Explanation, Reason
 from djem_async.shortcuts import aget_object_for_user, get_object_for_user
 
@@ -284,7 +289,9 @@ def test_an_exception_is_an_error_and_cancellation_goes_on(api, user, thing, acc
     access_methods(Thing, _user_can_use_thing=fail)
     found = api(user).explain_perm(PERM, thing)
     assert (found.granted, found.reason, found.error) == (False, "error", "ValueError")
-    assert api(user).explain_perm(5).error == "TypeError"
+    assert found.decided_by == NAME
+    found = api(user).explain_perm(5)
+    assert (found.error, found.decided_by) == ("TypeError", None)
     access_methods(Thing, _user_can_use_thing=wait)
     with pytest.raises(asyncio.CancelledError):
         api(user.__class__.objects.get()).explain_perm(PERM, thing)
@@ -347,6 +354,22 @@ def test_what_a_view_raises_carries_the_explanation(api, thing, access_methods, 
     (line,) = refusal("testapp.chnage_thing.x").explanation.lines[:1]
     assert "testapp.chnage_thing.x" in line
     assert "is not a permission" in refusal(("nowhere.x", "pk")).explanation.lines[0]
+
+    handler = {"get": aview if api.mode == "async" else view}
+
+    class Checked(PermissionRequiredMixin, View):
+        permission_required, raise_exception = [(PERM, "pk")], True
+
+    class Detail(ObjectPermissionRequiredMixin, DetailView):
+        model, permission_required, raise_exception = Thing, PERM, True
+
+    for checked in (type("Checked", (Checked,), handler), type("Detail", (Detail,), handler)):
+        request = RequestFactory().get("/")
+        request.user = user
+        call = async_to_sync(checked.as_view()) if api.mode == "async" else checked.as_view()
+        with pytest.raises(PermissionDenied, match="why") as caught:
+            call(request, pk=thing.pk)
+        assert caught.value.explanation.decided_by == NAME
     get = get_object_for_user if api.mode == "sync" else async_to_sync(aget_object_for_user)
     with pytest.raises(PermissionDenied) as caught:
         get(user, PERM, Thing, pk=thing.pk)

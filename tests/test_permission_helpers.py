@@ -5,7 +5,8 @@ from copy import copy
 
 import pytest
 from asgiref.sync import async_to_sync
-from django.contrib.auth.models import AnonymousUser, Group
+from django.contrib.auth.backends import BaseBackend
+from django.contrib.auth.models import AnonymousUser, Group, Permission
 
 from djem_async import test as helpers
 from djem_async.test import capture_checks
@@ -34,8 +35,9 @@ def test_assertions_that_hold_pass(test, user, thing, access_methods):
     test.assert_denied(user, PERM, thing)
     test.assert_denied(user, PERM, obj=thing, reason="user_method")
     user.has_perm(PERM, thing)
-    thing.owner = user  # what the user remembers isn't asked
+    thing.owner = user  # what the user remembers isn't asked, and doesn't change
     test.assert_granted(user, PERM, thing, reason="user_method")
+    assert user.has_perm(PERM, thing) is False
     test.assert_denied(AnonymousUser(), PERM, thing, reason="inactive")
 
 
@@ -72,6 +74,7 @@ def test_exception_is_no_denial(test, user, thing, access_methods):
         with pytest.raises(AssertionError, match="raised an exception:\n\n") as caught:
             check(user, PERM, thing)
         assert isinstance(caught.value.__cause__, LookupError)
+        assert str(caught.value).endswith("\n\nLookupError: broken")
     test.assert_denied(user, PERM, thing, reason="error")
 
 
@@ -103,11 +106,30 @@ def test_revoke_leaves_groups(test, user):
         ("x", "Write 'app_label.codename'"),
     ],
 )
-@pytest.mark.parametrize("name", ["grant", "revoke"])
+@pytest.mark.parametrize("name", ["grant", "revoke", "assert_granted", "assert_denied"])
 def test_unknown_permission_is_an_error(test, user, name, perm, hint):
+    perms = (perm,) if "assert" in name else (OTHER, perm)
     with pytest.raises(ValueError, match=hint):
-        getattr(test, name)(user, OTHER, perm)
+        getattr(test, name)(user, *perms)
     assert user.get_all_permissions() == {PERM}
+
+
+def test_permission_that_is_not_stored_yet_can_be_asserted_but_not_granted(test, user):
+    Permission.objects.get(codename="view_otherthing").delete()
+    test.assert_denied(user, OTHER)
+    with pytest.raises(ValueError, match="isn't in the database"):
+        test.grant(user, OTHER)
+
+
+class Knows(BaseBackend):
+    def has_perm(self, user_obj, perm, obj=None):
+        return perm == "books.read"
+
+
+def test_permission_that_another_backend_may_know_can_be_asserted(test, user, settings):
+    settings.AUTHENTICATION_BACKENDS = [f"{__name__}.Knows"]
+    test.assert_granted(user, "books.read", reason="other_backend")
+    test.assert_denied(user, "books.write")
 
 
 @pytest.mark.parametrize("user", [AnonymousUser(), User(username="new")], ids=["anonymous", "new"])

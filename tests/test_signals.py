@@ -23,7 +23,7 @@ from djem_async.shortcuts import (
     permitted,
 )
 from djem_async.signals import permission_checked
-from djem_async.test import capture_checks, grant
+from djem_async.test import assert_denied, capture_checks, grant
 from tests.conftest import OUR_BACKEND, PERM, allow, deny
 from tests.testapp.models import OtherThing, Page, PlainUser, Thing, User
 
@@ -76,6 +76,27 @@ def test_nested_checks_are_events(api, user, thing, events, access_methods):
         (User, OTHER, "OtherThing", other.pk, "model_level"),
         (User, PERM, "Thing", thing.pk, "user_method"),
     ]
+
+
+def test_nested_checks_are_told_apart(api, user, thing, access_methods):
+    other, nested = OtherThing.objects.create(), []
+
+    def receive(is_nested, **_):
+        nested.append(is_nested)
+
+    original = User.has_perm
+    access_methods(User, has_perm=lambda self, *args: original(self, *args))
+    access_methods(Thing, _user_can_use_thing=lambda thing, user: user.has_perm(OTHER, other))
+    with connected(receive):
+        api(user).has_perm(PERM, thing)
+    assert nested == [True, False]
+
+
+def test_explanations_are_no_events(api, user, thing, events, access_methods):
+    access_methods(Thing, _user_can_use_thing=lambda thing, user: user.has_perm(OTHER))
+    api(user).explain_perm(PERM, thing)
+    assert_denied(user, PERM, thing)
+    assert events == []
 
 
 def test_model_level_step_by_way_of_the_user_is_no_event(api, user, thing, events, access_methods):

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from ._flow import Flow
 
 
-def ask_user(user: Any, perm: str, obj: object = None, *, is_untold: bool = False) -> Flow[bool]:
+def ask_user(user: Any, perm: str, obj: object = None, *, is_quiet: bool = False) -> Flow[bool]:
     """Ask a user of any kind for a permission.
 
     Args:
         user: The user.
         perm: The permission.
         obj: The object to check it on; None checks the model level.
-        is_untold: Whether receivers of the signal are told nothing.
+        is_quiet: Whether to send no signal.
 
     Returns:
         Whether it is granted.
@@ -41,8 +41,8 @@ def ask_user(user: Any, perm: str, obj: object = None, *, is_untold: bool = Fals
     if has_djangos_methods(user):
         # In one form of Django's methods, backends without that form would have no say.
         flow = check_of_user(check, perm, obj)
-        return (yield from traced(check, perm, obj, flow) if is_told() and not is_untold else flow)
-    scope = check.calling_untold() if is_untold else nullcontext
+        return (yield from traced(check, perm, obj, flow) if is_told() and not is_quiet else flow)
+    scope = check.calling_quietly() if is_quiet else nullcontext
     on = () if obj is None else (obj,)
     return (yield from ask(required_forms(user, "has_perm"), perm, *on, scope=scope))
 
@@ -56,7 +56,7 @@ def explained(
         user: The user.
         perm: The permission.
         *on: The object to check it on, if any.
-        is_quiet: Whether to leave no logs.
+        is_quiet: Whether to leave no logs, and to send no signal.
         is_anew: Whether to use nothing that is remembered. What is found replaces it.
 
     Returns:
@@ -81,7 +81,7 @@ def _explained(
 ) -> Flow[tuple[Explanation, Exception | None]]:
     user = root.user
     root.trace = trace = Trace()
-    trace.is_quiet = is_quiet
+    root.is_quiet = root.is_quiet or is_quiet
     granted, error = False, None
     is_stock = has_djangos_methods(user)
     with unlogged(root, is_void=True) if is_quiet else nullcontext():

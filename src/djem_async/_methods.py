@@ -214,6 +214,42 @@ def belongs_elsewhere(model: type[Model], perm: str) -> bool:
     return not owns(model, perm) and any(owns(other, perm) for other in apps.get_models())
 
 
+def unknown(perm: str) -> str | None:
+    """Tell that there is no such permission: declared, of an access method alone, or stored.
+
+    Returns:
+        The problem, with the name that may have been meant. None if there is the permission.
+    """
+    models = apps.get_models()
+    if any(owns(model, perm) for model in models) or is_stored(perm):
+        return None
+    known = [
+        f"{model._meta.app_label}.{each}" for model in models for each in codenames(model._meta)
+    ]
+    guesses = get_close_matches(perm, sorted(known), 1)
+    hint = f"Did you mean {guesses[0]!r}?" if guesses else "Write 'app_label.codename'."
+    return f"There is no permission {perm!r}. {hint}"
+
+
+def is_stored(perm: str) -> bool:
+    """Tell whether a permission is in the database, which may have more than models declare."""
+    from django.contrib.auth.models import Permission  # needs the user model
+
+    app_label, _, codename = perm.partition(".")
+    stored = Permission.objects.filter(content_type__app_label=app_label, codename=codename)
+    return stored.exists()
+
+
+def decider(perm: str, model: type[Model]) -> type[Model] | None:
+    """Return the one model that has the access method for a permission of another model."""
+    if has_access_method(model, perm):
+        return None
+    owners = {each for each in apps.get_models() if owns_by_method(each, perm)}
+    # Proxies and children have it from their parents.
+    first = [each for each in owners if owners.isdisjoint(each.__mro__[1:])]
+    return first[0] if len(first) == 1 else None
+
+
 def is_nearer(kind: type, names: Sequence[str], others: Sequence[str]) -> bool:
     """Tell whether names are defined nearer to a class than others are.
 

@@ -337,6 +337,7 @@ class _ObjectCheck(PermissionCheck):
         made = None if slot is None and self._is_whole else self._recall(slot)
         is_cached = made is not None
         if made is None:
+            self.because_of(source, type_of(self._obj), self._entries())  # if it raises an error
             function, async_function = self._methods[source]
             is_blocking = not is_nonblocking(function)
             call = Call(function, async_function, (self.argument(source),), blocking=is_blocking)

@@ -51,6 +51,7 @@ class Check:
     __slots__ = (
         "anew",
         "generation",
+        "is_quiet",
         "is_vetoed",
         "logs",
         "outer",
@@ -65,12 +66,17 @@ class Check:
         self.generation = known_of(user) if generation is None else generation
         # If it is made anew: the cache that it and checks within it use instead of the user's.
         self.anew: PermissionCache | None = None
-        self.outer: _UserCode | None = _current()
+        outer = _current()
+        self.outer: _UserCode | None = outer
         self.questions: list[_Question] = []
         self.logs: tuple[Any, ...] = active_logs.get()
         self.is_vetoed = False  # by a backend, at the model level
         self.trace: Trace | None = None  # if it is to be explained
-        self.verbosity = conf.DJEM_PERM_LOG_VERBOSITY
+        # A quiet check sends no signal. It leaves no log either, but access methods may read the
+        # logs of the checks that they make.
+        self.is_quiet: bool = outer is not None and outer.is_quiet
+        is_logged = outer is None or outer.is_access_method or not outer.is_quiet
+        self.verbosity = conf.DJEM_PERM_LOG_VERBOSITY if is_logged else 0
 
     def because(
         self,
@@ -90,6 +96,14 @@ class Check:
         outer = None if self.outer is None else self.outer.check
         return None if outer is None else outer.trace
 
+    @property
+    def is_nested(self) -> bool:
+        """Whether an access method has asked for this check."""
+        call = self.outer
+        while call is not None and not call.is_access_method:
+            call = call.outer
+        return call is not None
+
     def deciding(self, asked: str, perm: str, obj: object = None) -> _Deciding:
         """Refuse what is being decided already, and let nested checks refuse this.
 
@@ -108,16 +122,9 @@ class Check:
         """Return the scope for calls of user code that this check makes."""
         return lambda: _UserCode(self, self.logs)
 
-    def calling_untold(self) -> Callable[[], _UserCode]:
-        """Return the scope for calls within which checks send no signals."""
-        return lambda: _UserCode(self, self.logs, is_untold=True)
-
-    def is_untold(self) -> bool:
-        """Tell whether this check is made within a call that is to send no signals."""
-        call = self.outer
-        while call is not None and not call.is_untold:
-            call = call.outer
-        return call is not None
+    def calling_quietly(self) -> Callable[[], _UserCode]:
+        """Return the scope for calls within which checks are quiet."""
+        return lambda: _UserCode(self, self.logs, is_quiet=True)
 
     def is_model_level_step(self, perm: str, model: str | None) -> bool:
         """Tell whether this check is a step of a check of objects, by way of the user."""
@@ -196,7 +203,7 @@ class _UserCode:
     A task that the call has started, and that goes on after it, is not part of it.
     """
 
-    __slots__ = ("_before", "_logs", "check", "is_access_method", "is_untold", "outer")
+    __slots__ = ("_before", "_logs", "check", "is_access_method", "is_quiet", "outer")
 
     def __init__(
         self,
@@ -204,12 +211,12 @@ class _UserCode:
         logs: tuple[Any, ...],
         *,
         is_access_method: bool = False,
-        is_untold: bool = False,
+        is_quiet: bool = False,
     ) -> None:
         self.check: Check | None = check
         self.outer = check.outer
         self.is_access_method = is_access_method
-        self.is_untold = is_untold
+        self.is_quiet: bool = is_quiet or check.is_quiet
         self._logs = logs
 
     def __enter__(self) -> Self:

@@ -12,7 +12,7 @@ from ._entries import Denial, Entry
 from ._flow import Call, Flow
 from ._lazy import plain_text, unwrapped
 from ._log_stack import leaving_no_logs
-from ._running import is_explained, is_in_access_method
+from ._running import is_explained
 from ._store import type_of
 from ._trace import Trace
 from .conf import conf
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ._running import Check
 
 T = TypeVar("T")
+_METHODS: Final = frozenset({Reason.USER_METHOD, Reason.GROUP_METHOD})
 _LOGGER: Final = logging.getLogger("djem_async")
 
 
@@ -46,10 +47,6 @@ def traced(check: Check, perm: str, obj: object, flow: Flow[T]) -> Flow[T]:
         Whether the permission is granted, or the condition of a list.
     """
     check.trace = Trace()
-    outer = check.outer_trace
-    # An access method may read the logs of the checks that it makes.
-    if outer is not None and outer.is_quiet and not is_in_access_method():
-        check.verbosity = 0
     try:
         granted = yield from flow
     except Exception as error:
@@ -81,7 +78,7 @@ def explanation_of(
         object=found.pk if issubclass(model, Model) and not is_list else None,
         model=model._meta.label if issubclass(model, Model) else None,
         reason=trace.reason if error is None else Reason.ERROR,
-        decided_by=trace.by if error is None else None,
+        decided_by=trace.by if error is None or trace.reason in _METHODS else None,
         lines=tuple(lines),
         cached=trace.cached,
         nested=tuple(trace.nested),
@@ -106,14 +103,15 @@ def tell(check: Check, explanation: Explanation) -> Flow[None]:
     if check.is_model_level_step(explanation.perm, explanation.model):
         return
     nest(check, explanation)
-    if permission_checked.receivers and not check.is_untold():
+    if permission_checked.receivers and not check.is_quiet:
         sender = type_of(check.user)
-        send = partial(permission_checked.send_robust, sender, explanation=explanation)
-        asend = partial(permission_checked.asend_robust, sender, explanation=explanation)
+        told = {"explanation": explanation, "is_nested": check.is_nested}
+        send = partial(permission_checked.send_robust, sender, **told)
+        asend = partial(permission_checked.asend_robust, sender, **told)
         try:
             # The log of the check itself stays the last one.
             with leaving_no_logs():
-                yield Call(send, asend, scope=check.calling_untold())
+                yield Call(send, asend, scope=check.calling_quietly())
         except Exception:
             # Such as async receivers of a sync check, where an event loop runs in this thread.
             _LOGGER.exception("permission_checked could not be sent to all of its receivers.")

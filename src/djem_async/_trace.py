@@ -13,13 +13,12 @@ if TYPE_CHECKING:
 class Trace:
     """The explanation of a check in the making. The last step that says so has decided."""
 
-    __slots__ = ("by", "cached", "is_quiet", "lines", "nested", "reason")
+    __slots__ = ("by", "cached", "lines", "nested", "reason")
 
     def __init__(self) -> None:
         self.reason = Reason.NO_METHOD
         self.by: str | None = None
         self.cached = False
-        self.is_quiet = False  # whether the check that is asked for leaves no log
         self.lines: list[str] = []
         self.nested: list[Explanation] = []
 

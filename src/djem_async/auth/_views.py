@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
-from django.apps import apps
 from django.contrib.auth.models import Permission
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db.models import Model
@@ -14,7 +13,7 @@ from .._asking import denial_of, explained, refused
 from .._flow import Call, Flow, where_allowed
 from .._lazy import plain_text
 from .._lineage import models_with
-from .._methods import has_access_method, owns_by_method
+from .._methods import decider
 from ._users import user_of
 from .lookup import Lookup, fetch, is_storable
 
@@ -167,12 +166,12 @@ def _by_key(perm: str, argument: str) -> Flow[Lookup | None]:
             " cannot be found by it. Give the permissions different codenames, or use a Lookup."
         )
     (model,) = found
-    decider = _decider(perm, model)
-    if decider is not None:
+    other = decider(perm, model)
+    if other is not None:
         raise ImproperlyConfigured(
             f"The view requires {perm} on the {model.__name__} given by {argument!r}, but its"
-            f" access method is one of {decider.__name__}. If {argument!r} is the primary key of"
-            f" such an object, give Lookup({decider.__name__}, {argument!r}, pk={argument!r}) in"
+            f" access method is one of {other.__name__}. If {argument!r} is the primary key of"
+            f" such an object, give Lookup({other.__name__}, {argument!r}, pk={argument!r}) in"
             f" place of {argument!r}."
         )
     return Lookup(model, argument, pk=argument)
@@ -203,16 +202,6 @@ def _stored_models(perm: str) -> Flow[list[type[Model] | None]]:
         for each in found
         if (each.content_type.app_label, each.codename) == (app_label, codename)
     ]
-
-
-def _decider(perm: str, model: type[Model]) -> type[Model] | None:
-    """Return the one model that has the access method for a permission of another model."""
-    if has_access_method(model, perm):
-        return None
-    owners = {each for each in apps.get_models() if owns_by_method(each, perm)}
-    # Proxies and children have it from their parents.
-    first = [each for each in owners if owners.isdisjoint(each.__mro__[1:])]
-    return first[0] if len(first) == 1 else None
 
 
 def _check_arguments(lookup: Lookup, perm: str, view_kwargs: Mapping[str, object]) -> None:

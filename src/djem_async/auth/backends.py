@@ -357,7 +357,7 @@ def _who_may(
         is_implicit = is_granted_everything(user)
         if not are_ours(user, "has_perm", "ahas_perm"):
             # It may have a say of its own.
-            is_granted = yield from ask_user(user, perm, obj, is_untold=True)
+            is_granted = yield from ask_user(user, perm, obj, is_quiet=True)
         elif is_implicit or not is_active(user):
             is_granted = is_implicit
         else:

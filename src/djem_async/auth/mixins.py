@@ -133,8 +133,14 @@ class _Mixin(AccessMixin):
         if (yield from self._allows(view_kwargs)):
             return True, None
         yield from complete(self.request)
-        # In the thread: it reads `request.user`, which loads the session.
-        return False, (yield Call(self.handle_no_permission))
+        try:
+            # In the thread: it reads `request.user`, which loads the session.
+            response = yield Call(self.handle_no_permission)
+        except PermissionDenied as error:
+            if self._denial is not None:
+                vars(error).update(vars(self._denial))  # the explanation
+            raise
+        return False, response
 
     def _allows(self, view_kwargs: dict[str, Any]) -> Flow[bool]:
         """Check what the mixins require, in the order in which the class lists them."""

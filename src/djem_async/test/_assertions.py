@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, TypeAlias
 
 from django.db.models import NOT_PROVIDED
 
 from .._asking import explained
+from .._backends import configured_backends
 from .._driving import arun, run
+from .._flow import Call
 from .._log_stack import leaving_no_logs
+from .._methods import unknown
 from ..explain import Reason
 
 if TYPE_CHECKING:
@@ -24,7 +28,7 @@ def assert_granted(
 ) -> None:
     """Assert that a user has a permission.
 
-    The check is made anew: with nothing that is cached.
+    A copy of the user is asked, for which nothing is cached.
 
     Args:
         user: The user.
@@ -35,8 +39,9 @@ def assert_granted(
     Raises:
         AssertionError: The permission is denied, the check raises an exception, or another step
             decides. The message explains the check.
-        ValueError: There is no such reason.
+        ValueError: There is no such reason, or no such permission.
     """
+    __tracebackhide__ = True
     with leaving_no_logs():
         run(_assert(True, user, perm, obj, reason))
 
@@ -45,6 +50,7 @@ async def aassert_granted(
     user: User, perm: str, obj: object = NOT_PROVIDED, *, reason: Reason | str | None = None
 ) -> None:
     """Assert that a user has a permission, see `assert_granted`."""
+    __tracebackhide__ = True
     with leaving_no_logs():
         await arun(_assert(True, user, perm, obj, reason))
 
@@ -54,7 +60,7 @@ def assert_denied(
 ) -> None:
     """Assert that a user doesn't have a permission.
 
-    The check is made anew: with nothing that is cached.
+    A copy of the user is asked, for which nothing is cached.
 
     Args:
         user: The user.
@@ -65,8 +71,9 @@ def assert_denied(
     Raises:
         AssertionError: The permission is granted, another step decides, or the check raises an
             exception, unless ``reason`` is ``"error"``. The message explains the check.
-        ValueError: There is no such reason.
+        ValueError: There is no such reason, or no such permission.
     """
+    __tracebackhide__ = True
     with leaving_no_logs():
         run(_assert(False, user, perm, obj, reason))
 
@@ -75,6 +82,7 @@ async def aassert_denied(
     user: User, perm: str, obj: object = NOT_PROVIDED, *, reason: Reason | str | None = None
 ) -> None:
     """Assert that a user doesn't have a permission, see `assert_denied`."""
+    __tracebackhide__ = True
     with leaving_no_logs():
         await arun(_assert(False, user, perm, obj, reason))
 
@@ -82,9 +90,13 @@ async def aassert_denied(
 def _assert(
     granted: bool, user: User, perm: str, obj: object, reason: Reason | str | None
 ) -> Flow[None]:
+    __tracebackhide__ = True
     wanted = None if reason is None else Reason(reason)
     on = () if obj is NOT_PROVIDED else (obj,)
-    explanation, error = yield from explained(user, perm, *on, is_quiet=True, is_anew=True)
+    yield Call(_refuse_unknown, None, (perm,))
+    # A copy, so that nothing that is cached for the user decides the test, or changes with it.
+    asked = copy(user)
+    explanation, error = yield from explained(asked, perm, *on, is_quiet=True, is_anew=True)
     if error is not None and wanted is not Reason.ERROR:
         problem = "The check raised an exception"
     elif explanation.granted is not granted:
@@ -93,4 +105,15 @@ def _assert(
         problem = f"The reason should be {wanted}, not {explanation.reason}"
     else:
         return
-    raise AssertionError(f"{problem}:\n\n{explanation}") from error
+    text = f"{problem}:\n\n{explanation}"
+    if error is not None:
+        text = f"{text}\n\n{type(error).__name__}: {error}"
+    raise AssertionError(text) from error
+
+
+def _refuse_unknown(perm: str) -> None:
+    # Another backend may know permissions of its own.
+    is_ours = not any(each.decides_by_itself for each in configured_backends().all)
+    problem = unknown(perm) if is_ours and isinstance(perm, str) else None
+    if problem is not None:
+        raise ValueError(problem)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from copy import copy
 from textwrap import indent
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from .._asking import explained
 from .._driving import run
 from .._log_stack import leaving_no_logs
+from .._methods import dotted_name, find_query_forms
 from ..shortcuts import get_objects_for_user
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
     from django.db.models import QuerySet
+
+_FEW: Final = 3
 
 
 def assert_lists_agree(
@@ -33,10 +36,14 @@ def assert_lists_agree(
         queryset: The objects.
 
     Raises:
-        AssertionError: A list and a check disagree; the message explains each such check. Or the
-            test proves nothing: no user is granted any of the objects, or each is granted all.
+        AssertionError: A list and a check disagree; the message explains the first such checks. Or
+            the test proves nothing: there are no objects, no user is granted any of them, or each
+            is granted all.
     """
+    __tracebackhide__ = True
     objects = list(queryset)
+    if not objects:
+        raise AssertionError("The queryset has no objects, so this proves nothing. Create some.")
     problems: list[str] = []
     counts: set[int] = set()
     for user in users:
@@ -51,10 +58,17 @@ def assert_lists_agree(
             rows = [obj for obj in objects if obj.pk in pks]
             if rows:
                 names = ", ".join(f"{obj} ({obj.pk!r})" for obj in rows)
-                trees = [indent(_explained(user, perm, obj), "    ") for obj in rows]
+                trees = [indent(_explained(user, perm, obj), "    ") for obj in rows[:_FEW]]
                 problems.append("\n".join([f"{user}: {title}: {names}", *trees]))
     if problems:
-        raise AssertionError(f"The lists of {perm} disagree with checks.\n" + "\n".join(problems))
+        model = queryset.model
+        forms = [
+            dotted_name(model, perm, each, is_list=True) for each in find_query_forms(model, perm)
+        ]
+        source = f" Lists come from {' and '.join(forms)}." if forms else ""
+        raise AssertionError(
+            "\n".join([f"The lists of {perm} disagree with checks.{source}", *problems])
+        )
     for count, amount in ((0, "none"), (len(objects), "all")):
         if counts <= {count}:
             raise AssertionError(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._driving import arun, run
 from .._flow import Call
 from .._lazy import checked_name
+from .._methods import unknown
 from .._store import drop_django_caches, permission_cache
 
 if TYPE_CHECKING:
@@ -80,9 +80,10 @@ def _change(user: Any, change: str, perms: list[str]) -> None:
         known.setdefault(name, []).append(permission)
     for perm in perms:
         if perm not in known:
-            guesses = get_close_matches(perm, known, n=1)
-            hint = f"Did you mean {guesses[0]!r}?" if guesses else "Write 'app_label.codename'."
-            raise ValueError(f"There is no permission {perm!r}. {hint}")
+            raise ValueError(
+                unknown(perm)
+                or f"{perm!r} isn't in the database. `migrate` adds what models declare."
+            )
     getattr(user.user_permissions, change)(*(each for perm in perms for each in known[perm]))
     permission_cache(user).clear()
     drop_django_caches(user)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from django.apps import apps
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Permission
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DataError
@@ -18,8 +17,15 @@ from django.db.models import CharField, Q
 
 from ..._asking import explained
 from ..._driving import run
-from ..._lineage import codenames, models_with
-from ..._methods import belongs_elsewhere, owns, require_permission
+from ..._lineage import models_with
+from ..._methods import (
+    belongs_elsewhere,
+    decider,
+    is_stored,
+    owns,
+    require_permission,
+    unknown,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -132,15 +138,13 @@ def _find_model(perm: str, label: str | None, *, needs_model: bool) -> type[Mode
         return _model_named(label, perm)
     models = models_with(perm) or [model for model in apps.get_models() if owns(model, perm)]
     if len(models) == 1:
-        return models[0]
-    if not models and not _is_stored(perm):
-        known = [
-            f"{model._meta.app_label}.{codename}"
-            for model in apps.get_models()
-            for codename in sorted(codenames(model._meta))
-        ]
-        guesses = get_close_matches(perm, known, 1)
-        raise _unknown(f"There is no permission {perm!r}.", map(repr, guesses))
+        other = decider(perm, models[0]) if needs_model else None
+        if other is None:
+            return models[0]
+        models.append(other)
+    problem = None if models else unknown(perm)
+    if problem is not None:
+        raise _unknown(problem)
     if needs_model:
         labels = " or ".join(model._meta.label for model in models) or "APP.MODEL"
         raise _unknown(f"The name {perm!r} doesn't tell the model. Add --model {labels}.")
@@ -150,21 +154,16 @@ def _find_model(perm: str, label: str | None, *, needs_model: bool) -> type[Mode
 def _model_named(label: str, perm: str) -> type[Model]:
     models = {model._meta.label: model for model in apps.get_models()}
     if label not in models:
-        raise _unknown(f"There is no model {label!r}.", get_close_matches(label, models, 1))
+        similar = [each for each in models if each.endswith(f".{label}")]
+        guesses = similar or get_close_matches(label, models, 1)
+        raise _unknown(f"There is no model {label!r}.", guesses)
     model = models[label]
     try:
         require_permission(perm, model)
     except ImproperlyConfigured as error:
-        if belongs_elsewhere(model, perm) or not _is_stored(perm):
+        if belongs_elsewhere(model, perm) or not is_stored(perm):
             raise _unknown(str(error)) from error
     return model
-
-
-def _is_stored(perm: str) -> bool:
-    """Tell whether a permission is in the database, which may have more than models declare."""
-    app_label, _, codename = perm.partition(".")
-    stored = Permission.objects.filter(content_type__app_label=app_label, codename=codename)
-    return stored.exists()
 
 
 def _find_object(model: type[Model], pk: str) -> Model:
