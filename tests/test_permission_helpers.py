@@ -7,10 +7,11 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.backends import BaseBackend
 from django.contrib.auth.models import AnonymousUser, Group, Permission
+from django.core.exceptions import PermissionDenied
 
 from djem_async import test as helpers
 from djem_async.test import capture_checks
-from tests.conftest import PERM, permission
+from tests.conftest import PERM, grant, permission
 from tests.testapp.models import OtherThing, PlainUser, Thing, User
 
 OTHER = "testapp.view_otherthing"
@@ -63,6 +64,28 @@ def test_failure_explains_the_check(test, user, thing, access_methods):
         test.assert_denied(user, PERM, thing, reason="supperuser")
     with pytest.raises(KeyError):
         user.get_last_log()
+
+
+@pytest.mark.parametrize("is_same_user", [True, False])
+def test_line_that_equals_one_of_a_nested_check_is_kept(user, thing, access_methods, is_same_user):
+    asked = user if is_same_user else User.objects.create_user("another")
+    grant(user, OTHER)
+    grant(asked, OTHER)
+    other = OtherThing.objects.create()
+
+    def method(thing, user):
+        asked.has_perm(OTHER, other)
+        user.log("Not allowed")
+        return False
+
+    def nested(other, user):
+        user.log("Looked")
+        raise PermissionDenied("Not allowed")
+
+    access_methods(Thing, _user_can_use_thing=method)
+    access_methods(OtherThing, _user_can_view_otherthing=nested)
+    of = user.explain_perm(PERM, thing)
+    assert (of.lines, of.nested[0].lines) == (("Not allowed",), ("Looked", "Not allowed"))
 
 
 def test_exception_is_no_denial(test, user, thing, access_methods):

@@ -14,7 +14,7 @@ from ._lazy import loaded
 from ._objects import check_of_user
 from ._running import Check, is_in_access_method
 from ._store import PermissionCache, drop_django_caches, generation_of, permission_cache, type_of
-from ._telling import explanation_of, is_told, nest, tell, traced
+from ._telling import explanation_of, nest, tell, traced
 from ._trace import Trace
 from ._twins import required_forms
 from ._users import checked_user, has_djangos_methods
@@ -41,7 +41,7 @@ def ask_user(user: Any, perm: str, obj: object = None, *, is_quiet: bool = False
     if has_djangos_methods(user):
         # In one form of Django's methods, backends without that form would have no say.
         flow = check_of_user(check, perm, obj)
-        return (yield from traced(check, perm, obj, flow) if is_told() and not is_quiet else flow)
+        return (yield from flow if is_quiet else traced(check, perm, obj, flow))
     scope = check.calling_quietly() if is_quiet else nullcontext
     on = () if obj is None else (obj,)
     return (yield from ask(required_forms(user, "has_perm"), perm, *on, scope=scope))

@@ -12,12 +12,12 @@ from django.contrib.auth import get_backends, load_backend
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.utils.module_loading import import_string
 
-from . import conf
 from ._fetch import fill_permission_caches
 from ._flow import Call, Flow, Scope, decision_of, where_allowed
 from ._store import type_of
 from ._twins import Forms, are_ours, attribute, definer, is_defined, is_ours
 from ._users import is_active
+from .conf import conf
 from .explain import Reason
 
 if TYPE_CHECKING:

@@ -39,6 +39,12 @@ class Denial(Entry):
     __slots__ = ()
 
 
+class Nested(Entry):
+    """What a check logged that an access method made, where that check has no log of its own."""
+
+    __slots__ = ()
+
+
 Entries: TypeAlias = tuple[Entry, ...]
 
 

@@ -21,7 +21,7 @@ from ._methods import Source, find_query_forms, require_permission
 from ._objects import PermissionCheck
 from ._running import Check
 from ._store import generation_of
-from ._telling import is_told, traced
+from ._telling import traced
 from ._twins import are_ours
 from ._users import asks_backends, checked_user, is_active, is_granted_everything
 from .conf import conf
@@ -49,8 +49,7 @@ def granted_rows(user: Any, perm: str, model: type[Model]) -> Flow[Granted]:
     forms = find_query_forms(model, perm)
     user = checked_user((yield from loaded(user)))
     check = Check(user)
-    flow = _decided(check, perm, model, forms)
-    return (yield from traced(check, perm, model, flow) if is_told() else flow)
+    return (yield from traced(check, perm, model, _decided(check, perm, model, forms)))
 
 
 def _decided(check: Check, perm: str, model: type[Model], forms: QueryForms) -> Flow[Granted]:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ._context import active_logs, finished_logs
+from ._entries import Nested
 from ._owned import Owned, owned
 
 if TYPE_CHECKING:
@@ -144,5 +145,7 @@ def leaving_no_logs() -> Generator[None]:
 
 def write(log: ActiveLog | None, entries: Entries) -> None:
     """Add entries, tags and all, to an active log."""
-    if log is not None:
+    if log is not None and log.name is None:  # of an access method that has asked for a check
+        log.lines.extend(Nested(each, each.tags) for each in entries)
+    elif log is not None:
         log.lines.extend(entries)

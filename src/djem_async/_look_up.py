@@ -11,7 +11,6 @@ from django.core.exceptions import SynchronousOnlyOperation
 from django.db.models import NOT_PROVIDED, Model
 from django.db.models.query_utils import DeferredAttribute
 
-from . import conf as settings
 from ._backends import configured_backends
 from ._check_logs import log_remembered
 from ._context import active_logs
@@ -20,6 +19,7 @@ from ._log_stack import innermost, log_store, write
 from ._methods import all_names_for, exemptions
 from ._running import is_in_access_method
 from ._store import SILENT, type_of
+from ._telling import is_told
 from ._twins import are_ours
 from .conf import conf
 
@@ -41,11 +41,11 @@ def look_up(user: Any, generation: Generation, perm: str, obj: Any) -> Known:
     Returns:
         The answer; "ask" if it is what access methods decide; None if the check has to be made.
     """
-    if obj is None and is_in_access_method():
-        return None  # it is denied, and logged as no other check
+    if is_told() or (obj is None and is_in_access_method()):
+        return None  # it is explained; or it is denied, and logged as no other check
     if obj is NOT_GIVEN:
         obj = None
-    if generation.stock_in is not settings.epoch:
+    if generation.stock_in is not conf.epoch:
         return None
     try:
         is_active, is_superuser = user.is_active, user.is_superuser
@@ -98,9 +98,9 @@ def learn(check: Check) -> None:
     This holds until a setting changes if all backends are stock, the user's permission and log
     methods are those of `djem_async.models.OLPMixin`, and the flags are plain values.
     """
-    if check.generation.stock_in is settings.epoch:
+    if check.generation.stock_in is conf.epoch:
         return
-    epoch = settings.epoch
+    epoch = conf.epoch
     user: Any = check.user
     kind = type_of(user)
     if (

@@ -12,7 +12,7 @@ from ._backends import answers, ask
 from ._check_logs import logged, note, note_model_level
 from ._conditions import Alternatives, condition_of
 from ._decision import any_veto, decide, decide_by_methods, decide_for_user
-from ._entries import Denial, Entries, Entry
+from ._entries import Denial, Entries
 from ._flow import Call, Flow, decision_of, where_allowed
 from ._lazy import checked_name, is_lazy, loaded, plain_text, refuse_key
 from ._log_stack import ActiveLog, innermost, log_store, write
@@ -134,7 +134,7 @@ class PermissionCheck:
         self._check = check
         self._user: Any = check.user
         self._perm = perm
-        self._logs = log_store(check.user) if issubclass(type(check.user), Loggable) else None
+        self._logs = log_store(check.user)
 
     def model_level(self) -> Flow[bool]:
         """Ask whether the user has the permission at all."""
@@ -185,7 +185,7 @@ class PermissionCheck:
 
     def note_model_level(self, granted: bool, *, is_required: bool) -> Flow[None]:
         """Log what the model level answered."""
-        if self._logs is not None:
+        if issubclass(type(self._user), Loggable):
             result = granted if granted or is_required else None
             yield from note_model_level(self._check, self._perm, granted=result)
 
@@ -247,7 +247,7 @@ class PermissionCheck:
         Returns:
             The answer, which is False if it raised `PermissionDenied`, and what it logged.
         """
-        log = None if self._logs is None else ActiveLog(self._logs)
+        log = ActiveLog(self._logs)
         call.scope = self._check.calling_access_method(log)
         answer: Any = False
         entries: Entries = ()
@@ -257,17 +257,14 @@ class PermissionCheck:
         except PermissionDenied as error:
             entries = (Denial(error),) if str(error) else ()
         finally:
-            if log is not None:
-                log.is_open = False
-                # A reason of a nested check is a line like any other.
-                lines = (Entry(each) if isinstance(each, Denial) else each for each in log.lines)
-                entries = (*lines, *entries)
+            log.is_open = False
+            entries = (*log.lines, *entries)
             self.write(entries)
         return answer, entries
 
     def write(self, entries: Entries) -> None:
         """Write what access methods logged into the log of the check."""
-        if entries and self._logs is not None:
+        if entries:
             write(innermost(self._logs, self._check.logs), entries)
 
 
@@ -347,13 +344,13 @@ class _ObjectCheck(PermissionCheck):
         return made.granted
 
     def because(self, reason: Reason) -> None:
-        lines: list[str] = []
-        if reason is Reason.NO_METHOD and not self.is_open:
-            model = type(self._obj).__name__
-            is_foreign = self.is_foreign_to(type_of(self._obj))
-            why = "it is about other models" if is_foreign else "DJEM_OPEN_BY_DEFAULT is False"
-            lines.append(f"{model} has no access method for {self._perm}, and {why}.")
-        self._check.because(reason, lines=lines)
+        if self._check.trace is None or reason is not Reason.NO_METHOD or self.is_open:
+            return super().because(reason)
+        is_foreign = self.is_foreign_to(type_of(self._obj))
+        why = "it is about other models" if is_foreign else "DJEM_OPEN_BY_DEFAULT is False"
+        model = type(self._obj).__name__
+        line = f"{model} has no access method for {self._perm}, and {why}."
+        return self._check.because(reason, lines=(line,))
 
     def _entries(self) -> Entries:
         return tuple(entry for each in self._decisions.values() for entry in each.entries)

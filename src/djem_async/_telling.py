@@ -8,20 +8,17 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from django.db.models import Model
 
-from ._entries import Denial, Entry
+from ._entries import Nested
 from ._flow import Call, Flow
 from ._lazy import plain_text, unwrapped
 from ._log_stack import leaving_no_logs
 from ._running import is_explained
 from ._store import type_of
 from ._trace import Trace
-from .conf import conf
 from .explain import Explanation, Reason
 from .signals import permission_checked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from ._running import Check
 
 T = TypeVar("T")
@@ -35,7 +32,7 @@ def is_told() -> bool:
 
 
 def traced(check: Check, perm: str, obj: object, flow: Flow[T]) -> Flow[T]:
-    """Make a check, and tell how it came out: the check that asked for it, and receivers.
+    """Make a check, and if anybody wants to know, tell how it came out.
 
     Args:
         check: The check.
@@ -46,6 +43,10 @@ def traced(check: Check, perm: str, obj: object, flow: Flow[T]) -> Flow[T]:
     Returns:
         Whether the permission is granted, or the condition of a list.
     """
+    return _traced(check, perm, obj, flow) if is_told() else flow
+
+
+def _traced(check: Check, perm: str, obj: object, flow: Flow[T]) -> Flow[T]:
     check.trace = Trace()
     try:
         granted = yield from flow
@@ -64,13 +65,8 @@ def explanation_of(
     found, name = unwrapped(obj), plain_text(perm)
     is_list = isinstance(found, type)
     model: Any = found if is_list else type(found)
-    lines = list(trace.lines)
-    # Without logs of their own, what nested checks say is a part of what the access method says.
-    for line in () if conf.DJEM_PERM_LOG_VERBOSITY else _lines_of(trace.nested):
-        for number, own in enumerate(lines):
-            if own is line or (isinstance(line, Denial) and type(own) is Entry and own == line):
-                del lines[number]
-                break
+    # What nested checks say is in their own explanations, if they haven't been cached.
+    lines = [line for line in trace.lines if not (trace.nested and isinstance(line, Nested))]
     return Explanation(
         granted=granted,
         perm=name if isinstance(name, str) else type(name).__name__,
@@ -84,12 +80,6 @@ def explanation_of(
         nested=tuple(trace.nested),
         error=None if error is None else type(error).__name__,
     )
-
-
-def _lines_of(explanations: Iterable[Explanation]) -> Iterator[str]:
-    for each in explanations:
-        yield from each.lines
-        yield from _lines_of(each.nested)
 
 
 def nest(check: Check, explanation: Explanation) -> None:

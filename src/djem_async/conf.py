@@ -46,6 +46,8 @@ class _Conf:
     DJEM_PERM_LOG_VERBOSITY: int
     DJEM_DEFAULT_403: bool
     DJEM_OPEN_BY_DEFAULT: bool
+    epoch: object = object()
+    """Another object after each change of a setting: what was derived from them is out of date."""
 
     def __getattr__(self, name: str) -> Any:
         """Read one setting.
@@ -66,15 +68,10 @@ class _Conf:
 conf: Final = _Conf()
 
 
-epoch: object = object()
-"""Another object after each change of a setting: what was derived from settings is out of date."""
-
-
 def _forget(*, setting: str, **_kwargs: Any) -> None:
-    global epoch  # noqa: PLW0603 - replaced as a whole
     # Sent by override_settings and its relatives, on entry and on exit.
     vars(conf).pop(setting, None)
-    epoch = object()
+    conf.epoch = object()
 
 
 setting_changed.connect(_forget, dispatch_uid="djem_async.conf")

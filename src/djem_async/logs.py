@@ -26,12 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["Entry", "Loggable"]
 
 
-@overload
-def _read(entries: Entries, tags: Iterable[str] | None, raw: Literal[False]) -> str: ...
-@overload
-def _read(entries: Entries, tags: Iterable[str] | None, raw: Literal[True]) -> list[Entry]: ...
-@overload
-def _read(entries: Entries, tags: Iterable[str] | None, raw: bool) -> str | list[Entry]: ...
 def _read(entries: Entries, tags: Iterable[str] | None, raw: bool) -> str | list[Entry]:
     if isinstance(tags, str):
         raise TypeError(f"`tags` is a string. Give a list of tags: tags=[{tags!r}].")

@@ -21,7 +21,7 @@ from ._pending import pending
 from ._prefetch import prefetch
 from ._running import Check, is_in_access_method, known_of
 from ._store import permission_cache
-from ._telling import is_told, traced
+from ._telling import traced
 from ._twins import ours
 from ._users import is_active, is_active_superuser
 from .conf import conf
@@ -41,14 +41,9 @@ __all__ = ["Loggable", "OLPMixin", "PermittedQuerySet"]
 M = TypeVar("M", bound=Model)
 
 
-def _known(user: Any, generation: Generation, perm: str, obj: Any) -> Known:
-    """Return what `look_up` finds, or nothing for a check that is to be explained."""
-    return None if is_told() else look_up(user, generation, perm, obj)
-
-
 def _check(user: Any, generation: Generation, perm: str, obj: Any) -> Flow[bool]:
     # In the thread, other checks may have been first.
-    known = _known(user, generation, perm, obj)
+    known = look_up(user, generation, perm, obj)
     if known is True or known is False:
         return known
     return (yield from _rest(user, generation, perm, obj, known))
@@ -65,7 +60,7 @@ def _rest(user: Any, generation: Generation, perm: str, obj: Any, known: Known) 
         learn(check)
         obj = None if obj is NOT_GIVEN else obj
         flow = check_of_user(check, perm, obj)
-    return traced(check, perm, obj, flow) if is_told() else flow
+    return traced(check, perm, obj, flow)
 
 
 def _will_fetch(user: Any, generation: Generation) -> bool:
@@ -128,7 +123,7 @@ class OLPMixin(Loggable):
             NotADecisionError: An access method returned something that cannot be an answer.
         """
         generation = known_of(self)
-        known = _known(self, generation, perm, obj)
+        known = look_up(self, generation, perm, obj)
         if known is True or known is False:
             return known
         return run(_rest(self, generation, perm, obj, known))
@@ -152,7 +147,7 @@ class OLPMixin(Loggable):
             NotADecisionError: An access method returned something that cannot be an answer.
         """
         generation = known_of(self)
-        known = _known(self, generation, perm, obj)
+        known = look_up(self, generation, perm, obj)
         if known is True or known is False:
             return known
         # Fetching permissions needs the thread, and so do most access methods. With logs, a

@@ -8,12 +8,12 @@ from django.contrib.auth.models import Permission
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db.models import Model
 
-from .. import conf as settings
 from .._asking import denial_of, explained, refused
 from .._flow import Call, Flow, where_allowed
 from .._lazy import plain_text
 from .._lineage import models_with
 from .._methods import decider
+from ..conf import conf
 from ._users import user_of
 from .lookup import Lookup, fetch, is_storable
 
@@ -180,7 +180,7 @@ def _by_key(perm: str, argument: str) -> Flow[Lookup | None]:
 def _models_of(perm: str) -> Flow[list[type[Model] | None]]:
     """Return the models that have a permission; None is one that has been removed."""
     # A permission that has been created by hand may be deleted or moved by hand.
-    return _declaring(perm, settings.epoch) or (yield from _stored_models(perm))
+    return _declaring(perm, conf.epoch) or (yield from _stored_models(perm))
 
 
 @lru_cache(maxsize=1024)
