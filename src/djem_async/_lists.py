@@ -12,18 +12,18 @@ from django.db.models.manager import BaseManager
 from ._backends import configured_backends, require_lists
 from ._check_logs import unlogged
 from ._conditions import RENAME, Alternatives, as_expression, columns_of, restrict
-from ._decision import decide, decide_by_methods
+from ._decision import MethodsCheck
 from ._driving import arun, arun_in_thread
-from ._flow import Flow, where_allowed
+from ._flow import Flow
 from ._lazy import checked_name, is_lazy, loaded
 from ._lineage import model_of
 from ._methods import Source, find_query_forms, require_permission
-from ._objects import PermissionCheck
+from ._objects import UserCheck
 from ._running import Check
 from ._store import generation_of
 from ._telling import traced
 from ._twins import are_ours
-from ._users import asks_backends, checked_user, is_active, is_granted_everything
+from ._users import asks_backends, checked_user, is_active
 from .conf import conf
 
 T = TypeVar("T")
@@ -54,10 +54,10 @@ def granted_rows(user: Any, perm: str, model: type[Model]) -> Flow[Granted]:
 
 def _decided(check: Check, perm: str, model: type[Model], forms: QueryForms) -> Flow[Granted]:
     with check.deciding("list", perm, model), unlogged(check):
-        return (yield from decide(_ListCheck(check, perm, model, forms)))
+        return (yield from _ListCheck(check, perm, model, forms).decide())
 
 
-class _ListCheck(PermissionCheck):
+class _ListCheck(UserCheck[Alternatives], MethodsCheck[Alternatives]):
     """One permission of one user on all objects of a model."""
 
     def __init__(self, check: Check, perm: str, model: type[Model], forms: QueryForms) -> None:
@@ -71,9 +71,6 @@ class _ListCheck(PermissionCheck):
     def is_open(self) -> bool:
         return conf.DJEM_OPEN_BY_DEFAULT
 
-    def is_implicit(self) -> Flow[bool]:
-        return where_allowed(is_granted_everything, self._user)
-
     def exempt_sources(self) -> Flow[Sequence[Source]]:
         return self.sources_among(self.exemptions_of(self._model))
 
@@ -85,9 +82,6 @@ class _ListCheck(PermissionCheck):
                 " list can be right. Ask `has_perm` of each object instead."
             )
         return super().is_vetoed()
-
-    def object_level(self, exempt: Sequence[Source] | None = None) -> Flow[bool | Alternatives]:
-        return decide_by_methods(self, exempt)
 
     def methods(self) -> Sequence[Source]:
         return list(self._forms)

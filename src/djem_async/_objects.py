@@ -11,8 +11,8 @@ from django.db.models import Model
 from ._backends import answers, ask
 from ._check_logs import logged, note, note_model_level
 from ._conditions import Alternatives, condition_of
-from ._decision import any_veto, decide, decide_by_methods, decide_for_user
-from ._entries import Denial, Entries
+from ._decision import MethodsCheck, PermissionCheck, T, any_veto, first_grant
+from ._entries import IMPLICIT, Denial, Entries
 from ._flow import Call, Flow, decision_of, where_allowed
 from ._lazy import checked_name, is_lazy, loaded, plain_text, refuse_key
 from ._log_stack import ActiveLog, innermost, log_store, write
@@ -60,22 +60,25 @@ def check_of_user(check: Check, perm: str, obj: object = None) -> Flow[bool]:
         obj = obj if found is None else found
     refuse_key(obj)
     by_methods = None if obj is None else partial(check_of_object, check, perm, obj)
-    is_superuser = yield from where_allowed(is_active_superuser, check.user)
+    # `PermissionCheck` has this rule as well: our backend may be asked directly.
+    has_all = is_active_superuser if obj is None else is_implicit
+    if (yield from where_allowed(has_all, check.user)):
+        flow = _granted_implicitly(check)
+    else:
+        flow = first_grant(answers(check, "has_perm", perm, obj, by_methods=by_methods))
     with check.deciding("user", perm, obj):
-        flow = decide_for_user(
-            answers(check, "has_perm", perm, obj, by_methods=by_methods),
-            is_superuser=is_superuser,
-            is_universal=is_universal(check.user),
-            has_object=obj is not None,
-            note=partial(note, check),
-            because=check.because,
-        )
         granted = yield from logged(check, perm, obj, flow)
         if check.trace is not None and not granted and obj is None and not check.is_vetoed:
             asked = ", ".join(settings.AUTHENTICATION_BACKENDS)
             missing = f"The user does not have {perm} at the model level.", f"Asked: {asked}"
             check.because(Reason.MODEL_LEVEL, lines=missing)
         return granted
+
+
+def _granted_implicitly(check: Check) -> Flow[bool]:
+    yield from note(check, IMPLICIT[is_universal(check.user)])
+    check.because(Reason.SUPERUSER)
+    return True
 
 
 def check_of_none(check: Check, perm: str) -> Flow[bool]:
@@ -105,7 +108,7 @@ def check_of_object(
         return False
     name: str = plain_text(perm)
     with check.deciding("backend", name, obj):
-        return (yield from decide(_ObjectCheck(check, name, obj, sources)))
+        return (yield from _ObjectCheck(check, name, obj, sources).decide())
 
 
 def check_by_methods(check: Check, perm: str, obj: Model, *, is_held: bool = True) -> Flow[bool]:
@@ -127,8 +130,8 @@ def check_by_methods(check: Check, perm: str, obj: Model, *, is_held: bool = Tru
         return (yield from of_object.object_level(exempt))
 
 
-class PermissionCheck:
-    """One permission of one user, see `djem_async._decision.PermissionCheck`."""
+class UserCheck(PermissionCheck[T]):
+    """One permission of one user, on one object or on many."""
 
     def __init__(self, check: Check, perm: str) -> None:
         self._check = check
@@ -137,7 +140,6 @@ class PermissionCheck:
         self._logs = log_store(check.user)
 
     def model_level(self) -> Flow[bool]:
-        """Ask whether the user has the permission at all."""
         # Through the user, so that every backend has its say.
         check, user = self._check, self._user
         check.is_vetoed = False
@@ -154,7 +156,6 @@ class PermissionCheck:
         return granted
 
     def because(self, reason: Reason) -> None:
-        """Take note of the step that decides, as far as is known."""
         self._check.because(reason)
 
     def because_of(
@@ -173,7 +174,6 @@ class PermissionCheck:
             self._check.because(reason, by, cached=cached, lines=entries)
 
     def is_vetoed(self) -> Flow[bool]:
-        """Tell whether the model level denied by raising `PermissionDenied`."""
         if self._check.is_vetoed or asks_backends(self._user):
             return self._check.is_vetoed
         # A user model that overrides `has_perm` may deny for a reason of its own. That counts as a
@@ -184,17 +184,14 @@ class PermissionCheck:
         return (yield from any_veto(answers(self._check, "has_perm", self._perm)))
 
     def note_model_level(self, granted: bool, *, is_required: bool) -> Flow[None]:
-        """Log what the model level answered."""
         if issubclass(type(self._user), Loggable):
             result = granted if granted or is_required else None
             yield from note_model_level(self._check, self._perm, granted=result)
 
     def is_active(self) -> Flow[bool]:
-        """Tell whether the user is signed in and active."""
         return where_allowed(is_active, self._user)
 
     def is_implicit(self) -> Flow[bool]:
-        """Tell whether the user is a superuser who is granted without access methods."""
         return where_allowed(is_implicit, self._user)
 
     def sources_among(self, exempt: dict[Source, Exemption]) -> Flow[Sequence[Source]]:
@@ -268,7 +265,7 @@ class PermissionCheck:
             write(innermost(self._logs, self._check.logs), entries)
 
 
-class _ObjectCheck(PermissionCheck):
+class _ObjectCheck(UserCheck[bool], MethodsCheck[bool]):
     """One permission of one user on one object."""
 
     def __init__(self, check: Check, perm: str, obj: Any, sources: Sequence[Source]) -> None:
@@ -282,7 +279,6 @@ class _ObjectCheck(PermissionCheck):
 
     @property
     def is_open(self) -> bool:
-        """Whether the permission is granted where there is no access method for it."""
         return conf.DJEM_OPEN_BY_DEFAULT and not self.is_foreign_to(type_of(self._obj))
 
     def exempt_sources(self) -> Flow[Sequence[Source]]:
@@ -301,7 +297,7 @@ class _ObjectCheck(PermissionCheck):
                 return remembered.granted
         granted: bool | None = None
         try:
-            decided: bool = yield from decide_by_methods(self, exempt)
+            decided: bool = yield from super().object_level(exempt)
             granted = decided
             return decided
         finally:

@@ -10,12 +10,11 @@ from django.db.models import Model
 
 from ._check_logs import unlogged
 from ._conditions import as_expression
-from ._decision import decide
 from ._flow import Call, Each, Flow
 from ._lazy import checked_name, unwrapped
 from ._look_up import learn
 from ._methods import MethodNames, find_access_methods, key_for
-from ._objects import PermissionCheck, check_by_methods
+from ._objects import UserCheck, check_by_methods
 from ._running import Check
 from ._store import ObjectKey, decision
 
@@ -46,7 +45,7 @@ def prefetch(user: object, perms: Iterable[str], objects: Iterable[Model]) -> Fl
     with unlogged(check):
         for perm in names:
             with check.deciding("prefetch", perm):
-                flows = yield from decide(_ManyCheck(check, perm, _saved(found, perm)))
+                flows = yield from _ManyCheck(check, perm, _saved(found, perm)).decide()
             if not isinstance(flows, bool):
                 left.extend(flows)
         yield Each(left)
@@ -74,7 +73,7 @@ def _alone(check: Check, perm: str, obj: Model, *, is_held: bool) -> Flow[bool]:
     return (yield from check_by_methods(each, perm, obj, is_held=is_held))
 
 
-class _ManyCheck(PermissionCheck):
+class _ManyCheck(UserCheck["list[Flow[bool]]"]):
     """One permission of one user on many objects."""
 
     def __init__(self, check: Check, perm: str, objects: Objects) -> None:

@@ -58,7 +58,7 @@ def is_active(user: Any) -> bool:
 
 def is_active_superuser(user: Any) -> bool:
     """Tell whether a user is an active superuser."""
-    return bool(user.is_active and user.is_superuser)
+    return bool(user.is_active and getattr(user, "is_superuser", False))
 
 
 def exemption_needed(user: Any) -> Exemption | None:
@@ -72,11 +72,6 @@ def exemption_needed(user: Any) -> Exemption | None:
     return Exemption.ACTIVE_USERS if user.is_active else None
 
 
-def is_granted_everything(user: Any) -> bool:
-    """Tell whether checks of a user are decided without asking anybody."""
-    return is_active_superuser(user) and not is_universal(user)
-
-
 def is_universal(user: object) -> bool:
     """Tell whether access methods concern a user even as a superuser."""
     return conf.DJEM_UNIVERSAL_OLP and any(
@@ -86,4 +81,4 @@ def is_universal(user: object) -> bool:
 
 def is_implicit(user: Any) -> bool:
     """Tell whether a user is a superuser who is granted without access methods."""
-    return bool(getattr(user, "is_superuser", False)) and not is_universal(user)
+    return is_active_superuser(user) and not is_universal(user)

@@ -22,7 +22,7 @@ from .._objects import check_by_methods, check_of_object
 from .._running import Check
 from .._store import type_of
 from .._twins import are_ours, ours
-from .._users import exemption_needed, is_active, is_granted_everything, is_implicit
+from .._users import exemption_needed, is_active, is_implicit
 
 
 def _has_perm(user_obj: object, perm: str, obj: object) -> Flow[bool]:
@@ -354,15 +354,15 @@ def _who_may(
     """Return the keys of those who may, of users and whether they have the model level."""
     found: list[Any] = []
     for user, is_held in users:
-        is_implicit = is_granted_everything(user)
+        has_all = is_implicit(user)
         if not are_ours(user, "has_perm", "ahas_perm"):
             # It may have a say of its own.
             is_granted = yield from ask_user(user, perm, obj, is_quiet=True)
-        elif is_implicit or not is_active(user):
-            is_granted = is_implicit
+        elif has_all or not is_active(user):
+            is_granted = has_all
         else:
             is_granted = yield from check_by_methods(Check(user), perm, obj, is_held=is_held)
-        if is_implicit:
+        if has_all:
             is_granted = is_granted and include_superusers
         if is_granted:
             found.append(user.pk)
