@@ -39,7 +39,6 @@ LAYERS = (
         "_hops",
         "_log_stack",
         "_store",
-        "_trace",
         "contrib.logging",
         "test._capture",
     ),

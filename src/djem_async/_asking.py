@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import PermissionDenied
@@ -11,11 +11,12 @@ from ._backends import ask
 from ._check_logs import unlogged
 from ._entries import Denial
 from ._lazy import loaded
+from ._log_stack import leaving_no_logs
+from ._look_up import NOT_GIVEN
 from ._objects import check_of_user
 from ._running import Check, is_in_access_method
 from ._store import PermissionCache, drop_django_caches, generation_of, permission_cache, type_of
 from ._telling import explanation_of, nest, tell, traced
-from ._trace import Trace
 from ._twins import required_forms
 from ._users import checked_user, has_djangos_methods
 from .explain import Explanation, Reason
@@ -42,20 +43,20 @@ def ask_user(user: Any, perm: str, obj: object = None, *, is_quiet: bool = False
         # In one form of Django's methods, backends without that form would have no say.
         flow = check_of_user(check, perm, obj)
         return (yield from flow if is_quiet else traced(check, perm, obj, flow))
-    scope = check.calling_quietly() if is_quiet else nullcontext
+    scope = check.calling("quiet") if is_quiet else nullcontext
     on = () if obj is None else (obj,)
     return (yield from ask(required_forms(user, "has_perm"), perm, *on, scope=scope))
 
 
 def explained(
-    user: Any, perm: str, *on: Any, is_quiet: bool = False, is_anew: bool = False
+    user: Any, perm: str, obj: Any = NOT_GIVEN, *, is_quiet: bool = False, is_anew: bool = False
 ) -> Flow[tuple[Explanation, Exception | None]]:
     """Ask a user of any kind for a permission, and explain the answer.
 
     Args:
         user: The user.
         perm: The permission.
-        *on: The object to check it on, if any.
+        obj: The object to check it on, if any.
         is_quiet: Whether to leave no logs, and to send no signal.
         is_anew: Whether to use nothing that is remembered. What is found replaces it.
 
@@ -64,48 +65,49 @@ def explained(
     """
     user = checked_user((yield from loaded(user)))
     if not is_anew:
-        return (yield from _explained(Check(user), perm, *on, is_quiet=is_quiet))
-    cache, anew = permission_cache(user), PermissionCache(user)
+        return (yield from _explained(Check(user), perm, obj, is_quiet=is_quiet))
+    cache, fresh_cache = permission_cache(user), PermissionCache(user)
     since = cache.since()
-    root = Check(user, generation_of(user, anew))
-    root.anew = anew
+    root = Check(user, generation_of(user, fresh_cache))
+    root.fresh_cache = fresh_cache
     drop_django_caches(user)
     try:
-        return (yield from _explained(root, perm, *on, is_quiet=is_quiet))
+        return (yield from _explained(root, perm, obj, is_quiet=is_quiet))
     finally:
-        cache.adopt(anew, since)
+        cache.adopt(fresh_cache, since)
 
 
 def _explained(
-    root: Check, perm: str, *on: Any, is_quiet: bool
+    root: Check, perm: str, obj: Any, *, is_quiet: bool
 ) -> Flow[tuple[Explanation, Exception | None]]:
-    user = root.user
-    root.trace = trace = Trace()
+    user, on = root.user, () if obj is NOT_GIVEN else (obj,)
+    root.nested = []
     root.is_quiet = root.is_quiet or is_quiet
     granted, error = False, None
-    is_stock = has_djangos_methods(user)
-    with unlogged(root, is_void=True) if is_quiet else nullcontext():
+    is_djangos = has_djangos_methods(user)
+    with ExitStack() as stack:
+        if is_quiet:
+            stack.enter_context(leaving_no_logs())
+            stack.enter_context(unlogged(root, is_void=True))
         try:
-            if is_stock:
+            if is_djangos:
                 granted = yield from check_of_user(root, perm, *on)
             else:
                 # Within an access method, an explicit None denies.
-                scope = (
-                    root.calling_access_method(None) if is_in_access_method() else root.calling()
-                )
+                scope = root.calling("access method" if is_in_access_method() else "other")
                 granted = yield from ask(required_forms(user, "has_perm"), perm, *on, scope=scope)
         except Exception as raised:  # noqa: BLE001 - it is a part of the explanation
             error = raised
     obj = on[0] if on else None
     explanation = explanation_of(root, perm, obj, granted=granted, error=error)
-    if not is_stock:
-        for each in reversed(trace.nested):
+    if not is_djangos:
+        for each in reversed(root.nested):
             if _question(each) == _question(explanation) and each.granted == granted:
                 nest(root, each)
                 return each, error
         # The user has a say of its own.
         kind = type_of(user)
-        trace.because(Reason.OTHER_BACKEND, f"{kind.__module__}.{kind.__qualname__}", False, ())
+        root.because(Reason.OTHER_BACKEND, f"{kind.__module__}.{kind.__qualname__}")
         explanation = explanation_of(root, perm, obj, granted=granted, error=error)
     yield from tell(root, explanation)
     return explanation, error
@@ -127,11 +129,25 @@ def refused(user: Any, perm: str, line: str) -> Flow[Explanation]:
         The explanation, of which receivers of the signal are told.
     """
     root = Check(user)
-    root.trace = Trace()
+    root.nested = []
     root.because(Reason.MODEL_LEVEL, lines=(line,))
     explanation = explanation_of(root, perm, None)
     yield from tell(root, explanation)
     return explanation
+
+
+def denial_to(
+    user: Any, perm: str, obj: Any = NOT_GIVEN, *, is_anew: bool = False
+) -> Flow[PermissionDenied | None]:
+    """Ask a user of any kind for a permission, as views do, see `explained`.
+
+    Returns:
+        What to raise if it is denied, None if it is granted.
+    """
+    explanation, error = yield from explained(user, perm, obj, is_anew=is_anew)
+    if error is not None:
+        raise error
+    return None if explanation.granted else denial_of(explanation)
 
 
 def denial_of(explanation: Explanation) -> PermissionDenied:

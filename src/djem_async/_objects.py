@@ -68,7 +68,7 @@ def check_of_user(check: Check, perm: str, obj: object = None) -> Flow[bool]:
         flow = first_grant(answers(check, "has_perm", perm, obj, by_methods=by_methods))
     with check.deciding("user", perm, obj):
         granted = yield from logged(check, perm, obj, flow)
-        if check.trace is not None and not granted and obj is None and not check.is_vetoed:
+        if check.nested is not None and not granted and obj is None and not check.is_vetoed:
             asked = ", ".join(settings.AUTHENTICATION_BACKENDS)
             missing = f"The user does not have {perm} at the model level.", f"Asked: {asked}"
             check.because(Reason.MODEL_LEVEL, lines=missing)
@@ -168,7 +168,7 @@ class UserCheck(PermissionCheck[T]):
         is_list: bool = False,
     ) -> None:
         """Take note of an access method that decides."""
-        if self._check.trace is not None:
+        if self._check.nested is not None:
             reason = Reason.USER_METHOD if source == "user" else Reason.GROUP_METHOD
             by = dotted_name(model, self._perm, source, is_list=is_list)
             self._check.because(reason, by, cached=cached, lines=entries)
@@ -245,7 +245,7 @@ class UserCheck(PermissionCheck[T]):
             The answer, which is False if it raised `PermissionDenied`, and what it logged.
         """
         log = ActiveLog(self._logs)
-        call.scope = self._check.calling_access_method(log)
+        call.scope = self._check.calling("access method", log)
         answer: Any = False
         entries: Entries = ()
         try:
@@ -340,7 +340,7 @@ class _ObjectCheck(UserCheck[bool], MethodsCheck[bool]):
         return made.granted
 
     def because(self, reason: Reason) -> None:
-        if self._check.trace is None or reason is not Reason.NO_METHOD or self.is_open:
+        if self._check.nested is None or reason is not Reason.NO_METHOD or self.is_open:
             return super().because(reason)
         is_foreign = self.is_foreign_to(type_of(self._obj))
         why = "it is about other models" if is_foreign else "DJEM_OPEN_BY_DEFAULT is False"

@@ -7,7 +7,7 @@ finds what it is called for in a context variable, which is set for the time of 
 from __future__ import annotations
 
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self, TypeAlias
 
 from django.db.models import Model
 
@@ -15,12 +15,15 @@ from ._context import active_logs, innermost_call
 from ._store import Generation, PermissionCache, generation_of, object_key
 from .conf import conf
 from .exceptions import PermissionRecursionError
+from .explain import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from ._trace import Trace
-    from .explain import Reason
+    from .explain import Explanation
+
+Kind: TypeAlias = Literal["access method", "quiet", "other"]
+"""What a call of user code is. Checks within quiet calls are quiet."""
 
 _DEEP: Final = 30  # more than checks nest in practice
 
@@ -40,6 +43,15 @@ class _Question(NamedTuple):
         return f"{self.perm} on {type(self.obj).__name__} {getattr(self.obj, 'pk', None)!r}"
 
 
+class Step(NamedTuple):
+    """A step of a check that decides, as far as is known."""
+
+    reason: Reason = Reason.NO_METHOD
+    by: str | None = None
+    cached: bool = False
+    lines: tuple[str, ...] = ()
+
+
 class Check:
     """A check from its entrance on: of one user, and of what was known when it began.
 
@@ -49,14 +61,15 @@ class Check:
     """
 
     __slots__ = (
-        "anew",
+        "fresh_cache",
         "generation",
         "is_quiet",
         "is_vetoed",
         "logs",
+        "nested",
         "outer",
         "questions",
-        "trace",
+        "step",
         "user",
         "verbosity",
     )
@@ -64,14 +77,16 @@ class Check:
     def __init__(self, user: Any, generation: Generation | None = None) -> None:
         self.user = user
         self.generation = known_of(user) if generation is None else generation
-        # If it is made anew: the cache that it and checks within it use instead of the user's.
-        self.anew: PermissionCache | None = None
+        # If nothing that is remembered counts: what it and checks within it use instead.
+        self.fresh_cache: PermissionCache | None = None
         outer = _current()
         self.outer: _UserCode | None = outer
         self.questions: list[_Question] = []
         self.logs: tuple[Any, ...] = active_logs.get()
         self.is_vetoed = False  # by a backend, at the model level
-        self.trace: Trace | None = None  # if it is to be explained
+        self.step = Step()
+        # The explanations of the checks within it, if it is to be explained.
+        self.nested: list[Explanation] | None = None
         # A quiet check sends no signal. It leaves no log either, but access methods may read the
         # logs of the checks that they make.
         self.is_quiet: bool = outer is not None and outer.is_quiet
@@ -86,23 +101,14 @@ class Check:
         cached: bool = False,
         lines: Iterable[str] = (),
     ) -> None:
-        """Take note of the step that decides, as far as is known."""
-        if self.trace is not None:
-            self.trace.because(reason, by, cached, lines)
-
-    @property
-    def outer_trace(self) -> Trace | None:
-        """The trace of the check within which this one is made."""
-        outer = None if self.outer is None else self.outer.check
-        return None if outer is None else outer.trace
+        """Take note of the step that decides, as far as is known. The last one has decided."""
+        if self.nested is not None:
+            self.step = Step(reason, by, cached, tuple(lines))
 
     @property
     def is_nested(self) -> bool:
         """Whether an access method has asked for this check."""
-        call = self.outer
-        while call is not None and not call.is_access_method:
-            call = call.outer
-        return call is not None
+        return any(call.is_access_method for call in _outwards(self.outer))
 
     def deciding(self, asked: str, perm: str, obj: object = None) -> _Deciding:
         """Refuse what is being decided already, and let nested checks refuse this.
@@ -118,13 +124,9 @@ class Check:
             self._refuse_recursion(question)
         return _Deciding(self, question)
 
-    def calling(self) -> Callable[[], _UserCode]:
-        """Return the scope for calls of user code that this check makes."""
-        return lambda: _UserCode(self, self.logs)
-
-    def calling_quietly(self) -> Callable[[], _UserCode]:
-        """Return the scope for calls within which checks are quiet."""
-        return lambda: _UserCode(self, self.logs, is_quiet=True)
+    def calling(self, kind: Kind = "other", *logs: object) -> Callable[[], _UserCode]:
+        """Return the scope for calls of user code, with logs for what that logs."""
+        return lambda: _UserCode(self, (*self.logs, *logs), kind)
 
     def is_model_level_step(self, perm: str, model: str | None) -> bool:
         """Tell whether this check is a step of a check of objects, by way of the user."""
@@ -134,11 +136,6 @@ class Check:
             return False
         last = outer.questions[-1]
         return last.perm == perm and last.asked != "user"
-
-    def calling_access_method(self, log: object) -> Callable[[], _UserCode]:
-        """Return the scope for the call of an access method, with a log for its lines, or None."""
-        logs = self.logs if log is None else (*self.logs, log)
-        return lambda: _UserCode(self, logs, is_access_method=True)
 
     def chain(self) -> Iterator[tuple[Check, _Question]]:
         """Iterate over all that is being decided, from the innermost to the outermost."""
@@ -205,18 +202,11 @@ class _UserCode:
 
     __slots__ = ("_before", "_logs", "check", "is_access_method", "is_quiet", "outer")
 
-    def __init__(
-        self,
-        check: Check,
-        logs: tuple[Any, ...],
-        *,
-        is_access_method: bool = False,
-        is_quiet: bool = False,
-    ) -> None:
+    def __init__(self, check: Check, logs: tuple[Any, ...], kind: Kind) -> None:
         self.check: Check | None = check
         self.outer = check.outer
-        self.is_access_method = is_access_method
-        self.is_quiet: bool = is_quiet or check.is_quiet
+        self.is_access_method = kind == "access method"
+        self.is_quiet: bool = kind == "quiet" or check.is_quiet
         self._logs = logs
 
     def __enter__(self) -> Self:
@@ -228,10 +218,7 @@ class _UserCode:
     def __exit__(self, *_error: object) -> None:
         # Else a coroutine that was dropped is being closed, in whatever context. A hop that was
         # cancelled may have left its own calls here.
-        inner = innermost_call.get()
-        while inner is not None and inner is not self:
-            inner = inner.outer
-        if inner is self:
+        if any(call is self for call in _outwards(innermost_call.get())):
             call, logs = self._before
             innermost_call.set(call)
             active_logs.set(self._left_active(logs))
@@ -252,6 +239,13 @@ class _UserCode:
         )
 
 
+def _outwards(call: _UserCode | None) -> Iterator[_UserCode]:
+    """Iterate over a call and those within which it is made."""
+    while call is not None:
+        yield call
+        call = call.outer
+
+
 def _current() -> _UserCode | None:
     """Return the innermost call that has not ended."""
     call: _UserCode | None = innermost_call.get()
@@ -263,7 +257,7 @@ def _current() -> _UserCode | None:
 def is_explained() -> bool:
     """Tell whether a check that begins in this context is a part of an explanation."""
     call = _current()
-    return call is not None and call.check is not None and call.check.trace is not None
+    return call is not None and call.check is not None and call.check.nested is not None
 
 
 def is_in_access_method() -> bool:
@@ -273,32 +267,19 @@ def is_in_access_method() -> bool:
 
 
 def known_of(user: Any) -> Generation:
-    """Return what a check of a user that begins in this context may use.
-
-    Returns:
-        What is known in the scope of now, or within a check that is made anew, what that has found.
-    """
-    call: _UserCode | None = innermost_call.get()
-    while call is not None:
+    """Return what a check of a user that begins in this context may use."""
+    for call in _outwards(innermost_call.get()):
         check = call.check
-        if check is not None and check.anew is not None and check.user is user:
-            return generation_of(user, check.anew)
-        call = call.outer
+        if check is not None and check.fresh_cache is not None and check.user is user:
+            return generation_of(user, check.fresh_cache)
     return generation_of(user)
 
 
 def generation_in_use(user: object) -> Generation:
-    """Return the generation of a user that code in this context has to use.
-
-    Returns:
-        That of the innermost running check of the user, else the current one.
-    """
-    call = _current()
-    while call is not None:
-        check = call.check
-        if check is not None and check.user is user:
-            return check.generation
-        call = call.outer
+    """Return the generation of the innermost running check of a user, else the current one."""
+    for call in _outwards(innermost_call.get()):
+        if call.check is not None and call.check.user is user:
+            return call.check.generation
     return generation_of(user)
 
 

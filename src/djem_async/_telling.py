@@ -14,7 +14,6 @@ from ._lazy import plain_text, unwrapped
 from ._log_stack import leaving_no_logs
 from ._running import is_explained
 from ._store import type_of
-from ._trace import Trace
 from .explain import Explanation, Reason
 from .signals import permission_checked
 
@@ -47,7 +46,7 @@ def traced(check: Check, perm: str, obj: object, flow: Flow[T]) -> Flow[T]:
 
 
 def _traced(check: Check, perm: str, obj: object, flow: Flow[T]) -> Flow[T]:
-    check.trace = Trace()
+    check.nested = []
     try:
         granted = yield from flow
     except Exception as error:
@@ -61,31 +60,32 @@ def explanation_of(
     check: Check, perm: str, obj: Any, *, granted: bool = False, error: Exception | None = None
 ) -> Explanation:
     """Make the explanation of a check that has ended."""
-    trace: Any = check.trace
+    step, nested = check.step, check.nested or []
     found, name = unwrapped(obj), plain_text(perm)
     is_list = isinstance(found, type)
     model: Any = found if is_list else type(found)
     # What nested checks say is in their own explanations, if they haven't been cached.
-    lines = [line for line in trace.lines if not (trace.nested and isinstance(line, Nested))]
+    lines = [line for line in step.lines if not (nested and isinstance(line, Nested))]
     return Explanation(
         granted=granted,
         perm=name if isinstance(name, str) else type(name).__name__,
         user=getattr(check.user, "pk", None),
         object=found.pk if issubclass(model, Model) and not is_list else None,
         model=model._meta.label if issubclass(model, Model) else None,
-        reason=trace.reason if error is None else Reason.ERROR,
-        decided_by=trace.by if error is None or trace.reason in _METHODS else None,
+        reason=step.reason if error is None else Reason.ERROR,
+        decided_by=step.by if error is None or step.reason in _METHODS else None,
         lines=tuple(lines),
-        cached=trace.cached,
-        nested=tuple(trace.nested),
+        cached=step.cached,
+        nested=tuple(nested),
         error=None if error is None else type(error).__name__,
     )
 
 
 def nest(check: Check, explanation: Explanation) -> None:
     """Make an explanation a part of that of the check that has asked for it."""
-    if check.outer_trace is not None:
-        check.outer_trace.nested.append(explanation)
+    outer = None if check.outer is None else check.outer.check
+    if outer is not None and outer.nested is not None:
+        outer.nested.append(explanation)
 
 
 def tell(check: Check, explanation: Explanation) -> Flow[None]:
@@ -101,7 +101,7 @@ def tell(check: Check, explanation: Explanation) -> Flow[None]:
         try:
             # The log of the check itself stays the last one.
             with leaving_no_logs():
-                yield Call(send, asend, scope=check.calling_quietly())
+                yield Call(send, asend, scope=check.calling("quiet"))
         except Exception:
             # Such as async receivers of a sync check, where an event loop runs in this thread.
             _LOGGER.exception("permission_checked could not be sent to all of its receivers.")

@@ -13,7 +13,6 @@ from ._decision import first_grant
 from ._driving import arun, arun_in_thread, run, twin
 from ._flow import where_allowed
 from ._lists import arun_list, queryset_for
-from ._log_stack import leaving_no_logs
 from ._look_up import NOT_GIVEN, Known, learn, look_up
 from ._model_level import ModelLevelCache
 from ._objects import check_by_methods, check_of_none, check_of_user
@@ -168,16 +167,12 @@ class OLPMixin(Loggable):
         Returns:
             The explanation. An exception that the check raises is a part of it.
         """
-        with leaving_no_logs():
-            on = () if obj is NOT_GIVEN else (obj,)
-            return run(explained(self, perm, *on, is_quiet=True))[0]
+        return run(explained(self, perm, obj, is_quiet=True))[0]
 
     @twin
     async def aexplain_perm(self, perm: str, obj: Model | None = NOT_GIVEN) -> Explanation:
         """Explain why a check comes out as it does, see `explain_perm`."""
-        with leaving_no_logs():
-            on = () if obj is NOT_GIVEN else (obj,)
-            return (await arun(explained(self, perm, *on, is_quiet=True)))[0]
+        return (await arun(explained(self, perm, obj, is_quiet=True)))[0]
 
     def has_perms(self, perm_list: Iterable[str], obj: Model | None = NOT_GIVEN) -> bool:
         """Tell whether the user has all of several permissions, see `has_perm`.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 from django.db.models import Model
 from django.shortcuts import aget_object_or_404, get_object_or_404
 
-from ._asking import denial_of, explained
+from ._asking import denial_to
 from ._driving import arun, run
 from ._flow import Call, Flow
 from ._lists import arun_list, expression_for, queryset_for
@@ -159,9 +159,7 @@ def _object_for(user: object, perm: str, klass: Any, *args: Any, **kwargs: Any) 
     if not isinstance(found, Model):
         raise TypeError(f"`klass` selects values, not objects: it found {type(found).__name__}.")
     # What is remembered may be older than the object: a lock may have been waited for.
-    explanation, error = yield from explained(user, perm, found, is_anew=True)
-    if error is not None:
-        raise error
-    if not explanation.granted:
-        raise denial_of(explanation)
+    denial = yield from denial_to(user, perm, found, is_anew=True)
+    if denial is not None:
+        raise denial
     return found

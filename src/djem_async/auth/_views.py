@@ -8,10 +8,11 @@ from django.contrib.auth.models import Permission
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db.models import Model
 
-from .._asking import denial_of, explained, refused
+from .._asking import denial_of, denial_to, refused
 from .._flow import Call, Flow, where_allowed
 from .._lazy import plain_text
 from .._lineage import models_with
+from .._look_up import NOT_GIVEN
 from .._methods import decider
 from ..conf import conf
 from ._users import user_of
@@ -121,13 +122,13 @@ def authorize(
     return None
 
 
-def denied(user: Any, perm: str, obj: Model | None = None) -> Flow[PermissionDenied | None]:
+def denied(user: Any, perm: str, obj: Model = NOT_GIVEN) -> Flow[PermissionDenied | None]:
     """Ask a user for a permission, as a view does.
 
     Args:
         user: The user.
         perm: The permission. A malformed name is denied, and so is one that does not exist.
-        obj: The object, None for the model level.
+        obj: The object, left out for the model level.
 
     Returns:
         What to raise if it is denied, None if it is granted.
@@ -140,11 +141,7 @@ def denied(user: Any, perm: str, obj: Model | None = None) -> Flow[PermissionDen
         is_known = bool((yield from _models_of(name)))
     if not is_known:
         return (yield from _unknown(user, name))
-    on = () if obj is None else (obj,)
-    explanation, error = yield from explained(user, name, *on)
-    if error is not None:
-        raise error
-    return None if explanation.granted else denial_of(explanation)
+    return (yield from denial_to(user, name, obj))
 
 
 def _unknown(user: Any, perm: str) -> Flow[PermissionDenied]:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from copy import copy
 from typing import TYPE_CHECKING, TypeAlias
 
-from django.db.models import NOT_PROVIDED
-
 from .._asking import explained
 from .._backends import configured_backends
 from .._driving import arun, run
 from .._flow import Call
-from .._log_stack import leaving_no_logs
+from .._look_up import NOT_GIVEN
 from .._methods import unknown
 from .._store import type_of
 from ..explain import Reason
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def assert_granted(
-    user: User, perm: str, obj: object = NOT_PROVIDED, *, reason: Reason | str | None = None
+    user: User, perm: str, obj: object = NOT_GIVEN, *, reason: Reason | str | None = None
 ) -> None:
     """Assert that a user has a permission.
 
@@ -43,21 +41,19 @@ def assert_granted(
         ValueError: There is no such reason, or no such permission.
     """
     __tracebackhide__ = True
-    with leaving_no_logs():
-        run(_assert(True, user, perm, obj, reason))
+    run(_assert(True, user, perm, obj, reason))
 
 
 async def aassert_granted(
-    user: User, perm: str, obj: object = NOT_PROVIDED, *, reason: Reason | str | None = None
+    user: User, perm: str, obj: object = NOT_GIVEN, *, reason: Reason | str | None = None
 ) -> None:
     """Assert that a user has a permission, see `assert_granted`."""
     __tracebackhide__ = True
-    with leaving_no_logs():
-        await arun(_assert(True, user, perm, obj, reason))
+    await arun(_assert(True, user, perm, obj, reason))
 
 
 def assert_denied(
-    user: User, perm: str, obj: object = NOT_PROVIDED, *, reason: Reason | str | None = None
+    user: User, perm: str, obj: object = NOT_GIVEN, *, reason: Reason | str | None = None
 ) -> None:
     """Assert that a user doesn't have a permission.
 
@@ -75,17 +71,15 @@ def assert_denied(
         ValueError: There is no such reason, or no such permission.
     """
     __tracebackhide__ = True
-    with leaving_no_logs():
-        run(_assert(False, user, perm, obj, reason))
+    run(_assert(False, user, perm, obj, reason))
 
 
 async def aassert_denied(
-    user: User, perm: str, obj: object = NOT_PROVIDED, *, reason: Reason | str | None = None
+    user: User, perm: str, obj: object = NOT_GIVEN, *, reason: Reason | str | None = None
 ) -> None:
     """Assert that a user doesn't have a permission, see `assert_denied`."""
     __tracebackhide__ = True
-    with leaving_no_logs():
-        await arun(_assert(False, user, perm, obj, reason))
+    await arun(_assert(False, user, perm, obj, reason))
 
 
 def _assert(
@@ -93,11 +87,10 @@ def _assert(
 ) -> Flow[None]:
     __tracebackhide__ = True
     wanted = None if reason is None else Reason(reason)
-    on = () if obj is NOT_PROVIDED else (obj,)
     yield Call(_refuse_unknown, None, (perm,))
     # A copy, so that nothing that is cached for the user decides the test, or changes with it.
     asked = copy(user)
-    explanation, error = yield from explained(asked, perm, *on, is_quiet=True, is_anew=True)
+    explanation, error = yield from explained(asked, perm, obj, is_quiet=True, is_anew=True)
     if error is not None and wanted is not Reason.ERROR:
         problem = "The check raised an exception"
     elif explanation.granted is not granted:

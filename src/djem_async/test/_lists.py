@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .._asking import explained
 from .._driving import run
-from .._log_stack import leaving_no_logs
 from .._methods import dotted_name, find_query_forms
 from ..shortcuts import get_objects_for_user
 
@@ -79,6 +78,4 @@ def assert_lists_agree(
 
 
 def _explained(user: object, perm: str, obj: object) -> str:
-    with leaving_no_logs():
-        explanation, _ = run(explained(copy(user), perm, obj, is_quiet=True))
-    return str(explanation)
+    return str(run(explained(copy(user), perm, obj, is_quiet=True))[0])
