@@ -31,7 +31,7 @@ def test_denials_are_warnings_and_grants_are_for_debugging(
     api(user).has_perm(PERM)
     what, who = f"{PERM} on testapp.Thing {thing.pk}", f"user {user.pk}"
     denied = f"Permission denied: {what}, {who} (user_method: Not the owner)"
-    granted = f"Permission granted: {PERM} on the model level, {who} (model_level)"
+    granted = f"Permission granted: {PERM} at the model level, {who} (model_level)"
     assert caplog.record_tuples == [
         ("djem_async", logging.WARNING, denied),
         ("djem_async", logging.DEBUG, granted),

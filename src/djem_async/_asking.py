@@ -33,9 +33,6 @@ def ask_user(user: Any, perm: str, obj: object = None, *, is_quiet: bool = False
         perm: The permission.
         obj: The object to check it on; None checks the model level.
         is_quiet: Whether to send no signal.
-
-    Returns:
-        Whether it is granted.
     """
     user = yield from loaded(user)
     check = Check(user)
@@ -151,11 +148,7 @@ def denial_to(
 
 
 def denial_of(explanation: Explanation) -> PermissionDenied:
-    """Make the exception for a permission that was denied.
-
-    Returns:
-        The exception, with what access methods of the object gave as their reason.
-    """
+    """Make the exception for a permission that was denied, with the reasons of access methods."""
     text = " ".join(line for line in explanation.lines if isinstance(line, Denial))
     # Django REST framework shows clients what the exception has, also an empty text.
     denial = PermissionDenied(text) if text else PermissionDenied()

@@ -252,9 +252,6 @@ def ask(method: Forms, *args: object, scope: Scope = nullcontext) -> Flow[bool]:
         method: The method.
         *args: What it is asked with.
         scope: Makes a context manager in which the call runs.
-
-    Returns:
-        The decision.
     """
     if not is_defined(method):
         return False
@@ -310,11 +307,7 @@ def _forms_of(backend: object, name: str, only: Form | None = None) -> Forms:
 
 
 def collect(check: Check, name: str, obj: object) -> Flow[set[str]]:
-    """Unite the permission sets of all backends.
-
-    Returns:
-        The names of the permissions.
-    """
+    """Unite the permission sets of all backends."""
     permissions: set[str] = set()
     for each in configured_backends().all:
         backend = each.backend if each.is_stock else load_backend(each.path)

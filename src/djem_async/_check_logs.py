@@ -31,11 +31,7 @@ _MODEL_LEVEL_RESULTS: Final = {
 
 
 def logged(check: Check, perm: str, obj: object, decision: Flow[bool]) -> Flow[bool]:
-    """Log a check of a user.
-
-    Returns:
-        The decision.
-    """
+    """Log a check of a user."""
     if not check.verbosity:
         return (yield from decision)
     store, before = log_store(check.user), check.logs

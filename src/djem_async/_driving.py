@@ -24,9 +24,6 @@ AsyncMethod = TypeVar("AsyncMethod", bound=Callable[..., Coroutine[Any, Any, Any
 def run(flow: Flow[T]) -> T:
     """Run a flow to its end, making its calls synchronously.
 
-    Returns:
-        What the flow returns.
-
     Raises:
         AsyncMethodError: A call has no sync form, and this thread runs an event loop.
         NotADecisionError: A plain method returned an awaitable.
@@ -50,9 +47,6 @@ async def arun(flow: Flow[T], first: Call | None = None) -> T:
 
     An async form is awaited, and a plain ``def`` runs in the thread that `asgiref` keeps for
     code that is not thread-safe, with this context.
-
-    Returns:
-        What the flow returns.
     """
     try:
         call = next(flow) if first is None else first
@@ -72,9 +66,6 @@ async def arun_in_thread(flow: Flow[T]) -> T:
     """Run a flow to its end as `arun` does, with one hop for all calls that need the thread.
 
     The flow itself runs there as well, up to the first call that belongs on the event loop.
-
-    Returns:
-        What the flow returns.
     """
     is_cancelled = Event()
     try:

@@ -60,11 +60,7 @@ Flow: TypeAlias = Generator[Call, Any, T]
 
 
 def where_allowed(function: Callable[..., T], *args: object) -> Flow[T]:
-    """Call a function that hardly ever makes a query: in place, else where queries may be made.
-
-    Returns:
-        What it returns.
-    """
+    """Call a function that hardly ever makes a query: in place, else where queries may be made."""
     try:
         return function(*args)
     except SynchronousOnlyOperation:

@@ -33,9 +33,6 @@ async def call_in_thread(call: Callable[[], object]) -> Any:
 
     It is made with this context, and what it changes in context variables shows here, as with
     `asgiref.sync.sync_to_async`.
-
-    Returns:
-        What it returns.
     """
     context = copy_context()
     lines = _lines.setdefault(asyncio.get_running_loop(), {})
@@ -79,11 +76,7 @@ class _Line:
         self._task: asyncio.Task[None] | None = None  # the loop does not keep it alive
 
     async def wait_for(self, call: Callable[[], object]) -> Any:
-        """Let a call wait for its turn.
-
-        Returns:
-            What it returns.
-        """
+        """Let a call wait for its turn."""
         item = _Waiting(call)
         self._waiting.append(item)
         await item.future

@@ -1,6 +1,7 @@
 """What an argument is: what a lazy object stands for, a name of a permission, or a mistake."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from typing import Any, Final
 from uuid import UUID
 
@@ -59,6 +60,12 @@ def checked_name(perm: object) -> str:
             f" {type(perm).__name__}."
         )
     return name
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """Ask whether another name was meant, None if none is similar."""
+    guesses = get_close_matches(name, sorted(known), n=1)
+    return f"Did you mean {guesses[0]!r}?" if guesses else None
 
 
 def refuse_key(obj: object) -> None:

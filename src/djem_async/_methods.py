@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from functools import lru_cache, partial
 from inspect import getattr_static
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
@@ -12,7 +11,7 @@ from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 
 from ._conditions import holds
-from ._lazy import checked_name
+from ._lazy import checked_name, did_you_mean
 from ._lineage import all_codenames, codenames, declares, lineage
 from ._store import ObjectKey, object_key, type_of
 from ._twins import Forms, definer, forms
@@ -120,9 +119,6 @@ def dotted_name(model: type, perm: str, source: str | None, *, is_list: bool = F
 def find_query_forms(model: type[Model], perm: str) -> dict[Source, Callable[[Any], object]]:
     """Find the query forms of the access methods of a model for a permission.
 
-    Returns:
-        Those that it has, by source.
-
     Raises:
         NoQueryFormError: An access method has none, or one that is out of date.
         TypeError: A query form is not a class method.
@@ -186,8 +182,7 @@ def require_permission(perm: object, model: type[Model]) -> str:
     name = checked_name(perm)
     if not owns(model, name):
         own = [f"{opts.app_label}.{each}" for opts in lineage(model) for each in codenames(opts)]
-        guesses = get_close_matches(name, own, n=1)
-        hint = f"Did you mean {guesses[0]!r}?" if guesses else "Correct its name, or the model."
+        hint = did_you_mean(name, own) or "Correct its name, or the model."
         raise ImproperlyConfigured(f"{model.__name__} has no permission {name!r}. {hint}")
     return name
 
@@ -226,8 +221,7 @@ def unknown(perm: str) -> str | None:
     known = [
         f"{model._meta.app_label}.{each}" for model in models for each in codenames(model._meta)
     ]
-    guesses = get_close_matches(perm, sorted(known), 1)
-    hint = f"Did you mean {guesses[0]!r}?" if guesses else "Write 'app_label.codename'."
+    hint = did_you_mean(perm, known) or "Write 'app_label.codename'."
     return f"There is no permission {perm!r}. {hint}"
 
 

@@ -46,11 +46,7 @@ from .logs import Loggable
 
 
 def check_of_user(check: Check, perm: str, obj: object = None) -> Flow[bool]:
-    """Decide a permission for a user, by all backends.
-
-    Returns:
-        Whether the permission is granted.
-    """
+    """Decide a permission for a user, by all backends."""
     perm = checked_name(perm)
     if not issubclass(type(check.user), Loggable):
         check.verbosity = 0
@@ -82,11 +78,7 @@ def _granted_implicitly(check: Check) -> Flow[bool]:
 
 
 def check_of_none(check: Check, perm: str) -> Flow[bool]:
-    """Deny a permission on an object that is None, as a null foreign key is.
-
-    Returns:
-        False.
-    """
+    """Deny a permission on an object that is None, as a null foreign key is."""
 
     def denied() -> Flow[bool]:
         yield from note(check, "Object: None (an explicit None denies inside an access method)")
@@ -98,11 +90,7 @@ def check_of_none(check: Check, perm: str) -> Flow[bool]:
 def check_of_object(
     check: Check, perm: object, obj: object, sources: Sequence[Source] = SOURCES
 ) -> Flow[bool]:
-    """Decide a permission on an object, by its access methods, as our backend does.
-
-    Returns:
-        Whether the permission is granted.
-    """
+    """Decide a permission on an object, by its access methods, as our backend does."""
     # By their types, because an object may claim another class than it has.
     if not issubclass(type(obj), Model) or not issubclass(type(perm), str):
         return False
@@ -119,9 +107,6 @@ def check_by_methods(check: Check, perm: str, obj: Model, *, is_held: bool = Tru
         perm: The permission.
         obj: The object.
         is_held: Whether the user has the permission at the model level.
-
-    Returns:
-        Whether the permission is granted.
     """
     perm = plain_text(perm)
     of_object = _ObjectCheck(check, perm, obj, SOURCES)

@@ -113,9 +113,6 @@ class Check:
     def deciding(self, asked: str, perm: str, obj: object = None) -> _Deciding:
         """Refuse what is being decided already, and let nested checks refuse this.
 
-        Returns:
-            A context manager for the time that it takes.
-
         Raises:
             PermissionRecursionError: It is being decided already.
         """

@@ -38,9 +38,6 @@ def traced(check: Check, perm: str, obj: object, flow: Flow[T]) -> Flow[T]:
         perm: The permission.
         obj: The object, or the model of a list, or None.
         flow: The check to make.
-
-    Returns:
-        Whether the permission is granted, or the condition of a list.
     """
     return _traced(check, perm, obj, flow) if is_told() else flow
 

@@ -221,14 +221,7 @@ class AccessDecorators(Generic[U]):
     def group(
         self, method: Callable[[M, QuerySet[Group]], R], /
     ) -> Callable[[M, QuerySet[Group]], R]:
-        """Declare a method that is asked about the groups of the user, ``def`` or ``async def``.
-
-        Args:
-            method: The access method.
-
-        Returns:
-            The same method.
-        """
+        """Declare a method that is asked about the groups of the user, see `user`."""
         return method
 
     def q_user(self, method: Callable[[type[M], U], C], /) -> Callable[[type[M], U], C]:
@@ -245,12 +238,5 @@ class AccessDecorators(Generic[U]):
     def q_group(
         self, method: Callable[[type[M], QuerySet[Group]], C], /
     ) -> Callable[[type[M], QuerySet[Group]], C]:
-        """Declare a query form that is asked about the groups of the user.
-
-        Args:
-            method: The query form, without ``@classmethod``.
-
-        Returns:
-            The same method.
-        """
+        """Declare a query form that is asked about the groups of the user, see `q_user`."""
         return method

@@ -17,7 +17,7 @@ class Reason(StrEnum):
     INACTIVE = "inactive"
     """The user isn't active, or hasn't signed in, and so has no permission on an object."""
     SUPERUSER = "superuser"
-    """The user is a superuser, whom access methods don't concern."""
+    """The user is an active superuser, who has the permission implicitly."""
     USER_METHOD = "user_method"
     """An access method that is asked about the user."""
     GROUP_METHOD = "group_method"
@@ -46,7 +46,7 @@ class Explanation:
         model: The label of the object's model, such as ``inventory.Product``.
         reason: The step that decided.
         decided_by: What decided, as a dotted name: an access method, a backend.
-        lines: What was logged as the reason.
+        lines: The reason in words: what access methods logged, or a sentence of the library.
         cached: Whether the decision on the object was remembered from an earlier check.
         nested: The explanations of the checks that access methods made meanwhile.
         error: The name of the type of an exception.
@@ -77,7 +77,7 @@ class Explanation:
         return "\n".join(_tree(self))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what it says as values that JSON has.
+        """Return the explanation as JSON-serializable values.
 
         Keys of other types than numbers are written as text.
         """
@@ -87,6 +87,13 @@ class Explanation:
                 values[name] = str(values[name])
         nested = [each.as_dict() for each in self.nested]
         return {**values, "reason": str(self.reason), "lines": [*self.lines], "nested": nested}
+
+
+def escaped(text: str, but: str = "") -> str:
+    """Escape control characters, so that nothing that was checked forges a line or a command."""
+    return "".join(
+        char if char.isprintable() or char in but else ascii(char)[1:-1] for char in text
+    )
 
 
 def _tree(explanation: Explanation) -> list[str]:

@@ -216,14 +216,7 @@ class OLPMixin(Loggable):
         return await arun(collect(Check(self), "get_user_permissions", obj))
 
     def get_group_permissions(self, obj: Model | None = None) -> set[str]:
-        """Return the permissions that the user has through groups, from all backends.
-
-        Args:
-            obj: The object they are on; None is the model level.
-
-        Returns:
-            The names of the permissions.
-        """
+        """Return the permissions through groups, from all backends, see `get_user_permissions`."""
         return run(collect(Check(self), "get_group_permissions", obj))
 
     @twin
@@ -232,14 +225,7 @@ class OLPMixin(Loggable):
         return await arun(collect(Check(self), "get_group_permissions", obj))
 
     def get_all_permissions(self, obj: Model | None = None) -> set[str]:
-        """Return the permissions that the user has, from all backends.
-
-        Args:
-            obj: The object they are on; None is the model level.
-
-        Returns:
-            The names of the permissions.
-        """
+        """Return the permissions that the user has, see `get_user_permissions`."""
         return run(collect(Check(self), "get_all_permissions", obj))
 
     @twin

@@ -137,6 +137,9 @@ def get_object_for_user(
         PermissionDenied: The user doesn't have the permission on it.
         MultipleObjectsReturned: There is more than one.
         TypeError: ``klass`` selects values instead of objects.
+        NotADecisionError: An access method returned something that cannot be an answer.
+        AsyncMethodError: An access method is async, and this thread runs an event loop.
+        PermissionRecursionError: The check is already running in this context.
     """
     found: M = run(_object_for(user, perm, klass, *args, **kwargs))
     return found

@@ -12,6 +12,7 @@ from django.core.checks import CheckMessage
 from django.core.checks import Warning as CheckWarning
 from django.db.models import Model
 
+from .._lazy import did_you_mean
 from .._lineage import all_codenames, codenames, lineage
 from ._access_methods import (
     PREFIXES,
@@ -51,11 +52,10 @@ def _check_codenames(model: type[Model]) -> Iterator[CheckMessage]:
         if access.codename not in known and not any(
             access.codename in _named(codenames(other._meta)) for other in others
         ):
-            guesses = get_close_matches(access.codename, known, n=1)
-            end = access.place + (f" Did you mean {guesses[0]!r}?" if guesses else "")
+            hint = did_you_mean(access.codename, known) or ""
             yield CheckWarning(
                 f"No installed model has a permission named {access.codename!r}, so {access} is"
-                f" never called.{end}",
+                f" never called.{access.place} {hint}".rstrip(),
                 hint=f"Correct the name, or add {access.codename!r} to Meta.permissions.",
                 obj=model,
                 id="djem_async.W001",

@@ -38,6 +38,10 @@ def assert_lists_agree(
         AssertionError: A list and a check disagree; the message explains the first such checks. Or
             the test proves nothing: there are no objects, no user is granted any of them, or each
             is granted all.
+        NoQueryFormError: An access method for the permission has no query form.
+        ImproperlyConfigured: There can be no lists, see
+            `djem_async.shortcuts.get_objects_for_user`.
+        SynchronousOnlyOperation: This thread runs an event loop.
     """
     __tracebackhide__ = True
     objects = list(queryset)

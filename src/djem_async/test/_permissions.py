@@ -33,6 +33,7 @@ def grant(user: User, *perms: str) -> User:
 
     Raises:
         ValueError: There is no such permission, or the user isn't saved.
+        TypeError: A permission isn't a string.
     """
     return run(_changed(user, "add", perms))
 
@@ -56,6 +57,7 @@ def revoke(user: User, *perms: str) -> User:
 
     Raises:
         ValueError: There is no such permission, or the user isn't saved.
+        TypeError: A permission isn't a string.
     """
     return run(_changed(user, "remove", perms))
 

@@ -6,7 +6,7 @@ Add ``djem_async.contrib.logging`` to ``INSTALLED_APPS``.
 import logging
 from typing import Any, Final, cast
 
-from ...explain import Explanation
+from ...explain import Explanation, escaped
 
 _LOGGER: Final = logging.getLogger("djem_async")
 
@@ -24,21 +24,16 @@ def log_check(explanation: Explanation, **_kwargs: Any) -> None:
     if _LOGGER.isEnabledFor(level):
         of = _escaped(explanation.as_dict())
         result = "granted" if explanation.granted else "denied"
-        on = (
-            " ".join(str(of[name]) for name in ("model", "object") if of[name] is not None)
-            or "the model level"
-        )
+        on = [str(of[name]) for name in ("model", "object") if of[name] is not None]
+        where = f"on {' '.join(on)}" if on else "at the model level"
         why = ": ".join(filter(None, [of["reason"], of["error"], " ".join(of["lines"])]))
-        message = "Permission %s: %s on %s, user %s (%s)"
-        _LOGGER.log(level, message, result, of["perm"], on, of["user"], why, extra=of)
+        message = "Permission %s: %s %s, user %s (%s)"
+        _LOGGER.log(level, message, result, of["perm"], where, of["user"], why, extra=of)
 
 
 def _escaped(value: Any) -> Any:
-    """Escape control characters, so that nothing that was checked can forge a line."""
     if isinstance(value, dict):
         return {name: _escaped(each) for name, each in cast("dict[str, Any]", value).items()}
     if isinstance(value, list):
         return [_escaped(each) for each in cast("Any", value)]
-    if not isinstance(value, str):
-        return value
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in value)
+    return escaped(value) if isinstance(value, str) else value

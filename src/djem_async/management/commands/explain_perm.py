@@ -26,6 +26,7 @@ from ..._methods import (
     require_permission,
     unknown,
 )
+from ...explain import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -93,17 +94,17 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(explanation.as_dict(), indent=2))
         else:
             self._print_headline(explanation.granted, *names)
-            self.stdout.write(_escaped(str(explanation), but="\n"))
+            self.stdout.write(escaped(str(explanation), but="\n"))
         if error is None:
             return _GRANTED if explanation.granted else _DENIED
         text = format_exception if options["traceback"] else format_exception_only
-        self.stderr.write(_escaped("".join(text(error)), but="\n"))
+        self.stderr.write(escaped("".join(text(error)), but="\n"))
         return _ERROR
 
     def _print_headline(self, granted: bool, user: Any, *on: Model) -> None:
         word, style = ("Granted", "SUCCESS") if granted else ("Denied", "ERROR")
         names = [f"{user.get_username()} ({user.pk})", *map(_title, on)]
-        self.stdout.write(_escaped(f"{word} to {' on '.join(names)}"), getattr(self.style, style))
+        self.stdout.write(escaped(f"{word} to {' on '.join(names)}"), getattr(self.style, style))
 
 
 def _title(obj: Model) -> str:
@@ -205,11 +206,4 @@ def _similar(objects: QuerySet[Any], text: str, only: str | None = None) -> list
 def _unknown(problem: str, guesses: Iterable[str] = ()) -> CommandError:
     found = " or ".join(guesses)
     hint = f" Did you mean {found}?" if found else ""
-    return CommandError(_escaped(f"{problem}{hint}"), returncode=_UNKNOWN)
-
-
-def _escaped(text: str, but: str = "") -> str:
-    """Escape what a terminal would take for a command."""
-    return "".join(
-        char if char.isprintable() or char in but else ascii(char)[1:-1] for char in text
-    )
+    return CommandError(escaped(f"{problem}{hint}"), returncode=_UNKNOWN)

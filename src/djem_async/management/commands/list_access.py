@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
@@ -11,6 +10,7 @@ from django.apps import AppConfig, apps
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
+from ..._lazy import did_you_mean
 from ..._lineage import codenames, lineage
 from ..._methods import Source, exemptions, is_nearer, names_for, owns_by_method
 from ..._twins import definer, is_async
@@ -146,9 +146,8 @@ def _configs(labels: list[str]) -> Iterator[AppConfig]:
     configs = {config.label: config for config in apps.get_app_configs()}
     for label in labels or configs:
         if label not in configs:
-            guesses = get_close_matches(label, configs, n=1)
-            hint = f" Did you mean {guesses[0]!r}?" if guesses else ""
-            raise CommandError(f"There is no app {label!r}.{hint}", returncode=_UNKNOWN)
+            problem = f"There is no app {label!r}. {did_you_mean(label, configs) or ''}"
+            raise CommandError(problem.rstrip(), returncode=_UNKNOWN)
         yield configs[label]
 
 
