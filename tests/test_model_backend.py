@@ -170,6 +170,10 @@ def test_users_are_signed_in_without_naming_a_backend(url):
     assert client.get("/who/").content == b"user.name True"
 
 
+def test_class_is_named_as_in_the_settings():
+    assert f"{ModelBackend.__module__}.{ModelBackend.__qualname__}" == ONE_BACKEND
+
+
 # Users who have a permission
 
 
