@@ -49,7 +49,7 @@ async def connect(user: Any) -> tuple[WebsocketCommunicator, bool]:
     return socket, is_connected
 
 
-async def test_only_permitted_users_connect(owner, other, user_with, post):
+async def test_only_permitted_users_connect(owner, other, post):
     stranger = await get_user_model().objects.acreate(username="stranger")
     for user, expected in [(owner, True), (other, False), (stranger, False)]:
         socket, is_connected = await connect(user)
