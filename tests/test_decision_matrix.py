@@ -258,14 +258,14 @@ SETS = {"user": ("user",), "group": ("group",), "all": BOTH}
 def test_permission_sets_hold_what_the_reference_grants(judge):
     def cases(world: World, *, is_sync: bool) -> Iterator[Any]:
         is_asked = world.is_anonymous or (world.has_mixin and not world.verbosity)
+        # A user of Django's that is asked has no permissions by groups.
+        who = judge.user(world)
         for name, sources in SETS.items() if is_asked else ():
             granted = right(world, judge.methods, sources, is_sync=is_sync)
             wanted = {True: {PERM}, False: set()}.get(granted, granted)
             user, obj = judge.in_reference(world, is_sync=is_sync)
             assert outcome(user.permissions, obj, sources) == wanted, world
-            # A user of Django's that is asked has no permissions by groups.
-            who = (judge.user(world),)
-            asked, args = (OURS, who) if world.is_anonymous else (*who, ())
+            asked, args = (OURS, (who,)) if world.is_anonymous else (who, ())
             yield asked, f"get_{name}_permissions", (*args, judge.gate), wanted
 
     judge.judge(cases)

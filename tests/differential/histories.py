@@ -298,7 +298,7 @@ def check_many(
     a run afresh, and most later ones by repeating parts of those, which finds less here.
     """
     batch = hypothesis_settings(
-        max_examples=BATCH,
+        max_examples=min(BATCH, examples),
         database=None,
         deadline=None,
         phases=[Phase.generate, Phase.shrink],
