@@ -40,6 +40,7 @@ LAYERS = (
         "_log_stack",
         "_store",
         "_trace",
+        "contrib.debug_toolbar",
         "contrib.logging",
         "test._capture",
     ),
