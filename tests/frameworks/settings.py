@@ -23,6 +23,7 @@ INSTALLED_APPS = [
     "guardian",
     "impersonate",
     "rest_framework",
+    "strawberry_django",
     "djem_async",
     "tests.frameworks",
 ]
