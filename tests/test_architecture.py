@@ -60,7 +60,7 @@ LAYERS = (
         "templatetags.djem_async",
         "test._assertions",
     ),
-    ("auth.decorators", "auth.mixins", "checks", "test._lists"),
+    ("auth.decorators", "auth.mixins", "checks", "contrib.strawberry", "test._lists"),
     ("apps", "auth", "test"),
 )
 # The plugin runs in mypy, and is not imported by the rest.

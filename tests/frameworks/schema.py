@@ -49,7 +49,8 @@ class Box(relay.Node):
     pk: int
     is_open: strawberry.auto
     label: str | None = strawberry_django.field(
-        extensions=[HasSourceObjectPermission("frameworks.change_box", fail_silently=True)]
+        only=["label", "owner"],  # what the access method reads
+        extensions=[HasSourceObjectPermission("frameworks.change_box", fail_silently=True)],
     )
     strict_label: str = strawberry_django.field(
         field_name="label", extensions=[HasSourceObjectPermission("frameworks.change_box")]

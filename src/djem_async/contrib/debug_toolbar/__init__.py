@@ -17,9 +17,10 @@ from ...explain import Reason
 from ...signals import permission_checked
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable, Iterator
+    from collections.abc import Awaitable, Generator, Iterable, Iterator
 
-    from django.http import HttpRequest, HttpResponse
+    from django.http import HttpRequest
+    from django.http.response import HttpResponseBase
 
     from ...explain import Explanation
 
@@ -47,8 +48,8 @@ class PermissionsPanel(Panel):
     title = "Permissions"
     template = "djem_async/debug_toolbar.html"
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, toolbar: Any, get_response: Any) -> None:
+        super().__init__(toolbar, get_response)
         self._told: list[_Told] = []
         self._start = perf_counter()
 
@@ -66,7 +67,9 @@ class PermissionsPanel(Panel):
         """Stop listening, so that checks cost again what they cost without the toolbar."""
         permission_checked.disconnect(self._hear)
 
-    def process_request(self, request: HttpRequest) -> HttpResponse | Awaitable[HttpResponse]:
+    def process_request(
+        self, request: HttpRequest
+    ) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         """Let the view answer the request, and mark the checks meanwhile as those of the request.
 
         Args:
@@ -77,15 +80,15 @@ class PermissionsPanel(Panel):
         """
         self._start = perf_counter()
         with self._in_context():
-            response: Any = self.get_response(request)
+            response = self.get_response(request)
         return self._awaited(response) if isawaitable(response) else response
 
-    async def _awaited(self, response: Awaitable[HttpResponse]) -> HttpResponse:
+    async def _awaited(self, response: Awaitable[HttpResponseBase]) -> HttpResponseBase:
         with self._in_context():
             return await response
 
     @contextmanager
-    def _in_context(self) -> Iterator[None]:
+    def _in_context(self) -> Generator[None]:
         token = _panel_of_request.set(self)
         try:
             yield
@@ -97,7 +100,7 @@ class PermissionsPanel(Panel):
         if _panel_of_request.get() is self:
             self._told.append(_Told(explanation, (perf_counter() - self._start) * 1000))
 
-    def generate_stats(self, request: HttpRequest, response: HttpResponse) -> None:
+    def generate_stats(self, request: HttpRequest, response: HttpResponseBase) -> None:
         """Record the checks, as values that JSON has.
 
         Args:

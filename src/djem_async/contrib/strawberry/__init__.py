@@ -7,8 +7,9 @@ level. These ask the object, and nothing else.
 from __future__ import annotations
 
 from functools import partial
+from hashlib import blake2s
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db.models import Manager, Model, QuerySet
@@ -16,6 +17,7 @@ from graphql import OperationType
 from strawberry.extensions import FieldExtension
 from strawberry.types.base import StrawberryList, StrawberryOptional
 from strawberry.utils.inspect import in_async_context
+from strawberry_django import optimizer
 from strawberry_django.auth.utils import aget_current_user, get_current_user
 from strawberry_django.fields.field import StrawberryDjangoField
 from strawberry_django.mutations.fields import (
@@ -24,7 +26,6 @@ from strawberry_django.mutations.fields import (
     DjangoMutationBase,
     DjangoUpdateMutation,
 )
-from strawberry_django.optimizer import is_optimized_by_prefetching
 
 from ..._asking import ask_user, denial_of, explained
 from ..._driving import arun, run
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 __all__ = ["HasObjectPermission", "HasSourceObjectPermission"]
 
+# Its types are partly unknown.
+_is_prefetched: Final[Callable[[Any], bool]] = cast("Any", optimizer).is_optimized_by_prefetching
 _WRITES: Final = {
     DjangoCreateMutation: "create",
     DjangoUpdateMutation: "update",
@@ -139,9 +142,9 @@ class HasObjectPermission(_Extension):
 
     def __init__(self, perm: str, *, fail_silently: bool = False) -> None:
         super().__init__(perm, fail_silently=fail_silently)
-        # The database's own decision about a row, which goes with it.
-        self._decision: Final = "_may_" + "".join(c if c.isalnum() else "_" for c in perm)
-        self._writes: set[str] = set()
+        # The annotation that carries the database's decision about a row. Names of permissions have
+        # characters that it can't have, and two of them must not become one.
+        self._decision: Final = f"_may_{blake2s(perm.encode(), digest_size=8).hexdigest()}"
 
     def apply(self, field: StrawberryField) -> None:
         """Hook into the methods of the field that select rows and that write.
@@ -156,18 +159,18 @@ class HasObjectPermission(_Extension):
         if isinstance(field, DjangoMutationBase):
             for kind, name in _WRITES.items():
                 if isinstance(field, kind):
-                    after = kind is DjangoCreateMutation
-                    check = self._create if after else self._write
+                    check = self._create if kind is DjangoCreateMutation else self._write
                     setattr(field, name, partial(check, getattr(field, name)))
-                    self._writes.add(field.python_name)
+                    # Nothing is left to do when it is resolved.
+                    field.extensions = [each for each in field.extensions if each is not self]
                     return
             raise TypeError(_late(field.name))
         if isinstance(field, StrawberryDjangoField) and (
             field.is_list or field.is_connection or field.is_paginated
         ):
             # The only place ahead of filters, slices and the optimizer's prefetching.
-            hook = partial(self._filtered, field.get_queryset)
-            setattr(field, "get_queryset", hook)  # noqa: B010 - it is a method
+            to_hook: Any = field
+            to_hook.get_queryset = partial(self._filtered, to_hook.get_queryset)
 
     def _filtered(
         self,
@@ -176,7 +179,7 @@ class HasObjectPermission(_Extension):
         info: Info[Any, Any],
         **kwargs: Any,
     ) -> QuerySet[Any]:
-        if not is_optimized_by_prefetching(queryset):
+        if not _is_prefetched(queryset):
             user = get_current_user(info)
             queryset = get_objects_for_user(user, self.perm, queryset)
             decision = permitted(user, self.perm, queryset.model)
@@ -205,26 +208,25 @@ class HasObjectPermission(_Extension):
             raise denial
 
     def _before(self, source: Any, info: Info[Any, Any]) -> Flow[bool]:
-        if _is_mutation(info) and info.python_name not in self._writes:
+        if info.operation.operation is OperationType.MUTATION and info.path.prev is None:
             raise ImproperlyConfigured(_late(info.field_name))
         return (yield from super()._before(source, info))
 
     def _after(self, result: Any, info: Info[Any, Any]) -> Flow[Any]:
-        if result is None or _is_mutation(info):
-            return result
-        if isinstance(result, Manager):
-            result = result.all()
-        if isinstance(result, QuerySet):
-            return (yield from self._rows(result, info))
-        if isinstance(result, Model):
-            return result if (yield from self._is_granted(result, info)) else None
-        if isinstance(result, list | tuple):
-            return (yield from self._granted(result, info))
-        raise ImproperlyConfigured(_unchecked(info.field_name, result))
+        if result is None:
+            return None
+        found = cast("Any", result.all() if isinstance(result, Manager) else result)
+        if isinstance(found, QuerySet):
+            return (yield from self._rows(cast("Any", found), info))
+        if isinstance(found, Model):
+            return found if (yield from self._is_granted(found, info)) else None
+        if isinstance(found, list | tuple):
+            return (yield from self._granted(cast("Any", found), info))
+        raise ImproperlyConfigured(_unchecked(info.field_name, found))
 
     def _rows(self, queryset: QuerySet[Any], info: Info[Any, Any]) -> Flow[Any]:
         is_list = isinstance(_unwrapped(info.return_type), StrawberryList)
-        if is_optimized_by_prefetching(queryset):
+        if _is_prefetched(queryset):
             # Where a query has two fields for one relation, the optimizer keeps the filter of one.
             rows = yield Call(list, None, (queryset,))
             granted = yield from self._granted(rows, info)
@@ -250,26 +252,24 @@ class HasObjectPermission(_Extension):
         for each in rows:
             if not isinstance(each, Model):
                 raise ImproperlyConfigured(_unchecked(info.field_name, each))
-        undecided = [each for each in rows if vars(each).get(self._decision) is not True]
+        undecided = [each for each in rows if not self._is_decided(each)]
         if undecided and hasattr(user, "prefetch_perms"):
             forms = user.prefetch_perms, user.aprefetch_perms
             yield Call(*forms, ([self.perm], undecided))
-        granted: list[Any] = []
-        for each in rows:
-            decided = vars(each).get(self._decision) is True
-            if decided or (yield from ask_user(user, self.perm, each)):
-                granted.append(each)
-        return granted
+        denied: set[int] = set()
+        for each in undecided:
+            if not (yield from ask_user(user, self.perm, each)):
+                denied.add(id(each))
+        return [each for each in rows if id(each) not in denied]
+
+    def _is_decided(self, row: Model) -> bool:
+        return vars(row).get(self._decision) is True
 
 
 def _user(info: Info[Any, Any]) -> Flow[Any]:
     """Find the user of the request."""
     user = yield Call(get_current_user, aget_current_user, (info,))
     return user
-
-
-def _is_mutation(info: Info[Any, Any]) -> bool:
-    return info.operation.operation is OperationType.MUTATION and info.path.prev is None
 
 
 def _unwrapped(kind: Any) -> Any:
