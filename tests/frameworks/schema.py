@@ -103,10 +103,10 @@ class Query:
     posts: list[Post] = strawberry_django.field(extensions=[can_change_post])
     shelves: list[Shelf] = strawberry_django.field()
     theirs: list[AnyBox] = strawberry_django.field(
-        extensions=[HasRetvalPerm("frameworks.change_box")]
+        extensions=[HasRetvalPerm("frameworks.change_box", use_directives=False)]
     )
     theirs_single: AnyBox | None = strawberry_django.field(
-        extensions=[HasRetvalPerm("frameworks.change_box")]
+        extensions=[HasRetvalPerm("frameworks.change_box", use_directives=False)]
     )
 
     @strawberry.field(extensions=[can_view_box])
