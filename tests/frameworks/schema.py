@@ -11,7 +11,7 @@ from strawberry_django import mutations
 from strawberry_django.optimizer import DjangoOptimizerExtension
 from strawberry_django.pagination import OffsetPaginated
 from strawberry_django.permissions import HasRetvalPerm
-from strawberry_django.relay import DjangoListConnection
+from strawberry_django.relay import DjangoCursorConnection, DjangoListConnection
 
 from djem_async.contrib.strawberry import HasObjectPermission, HasSourceObjectPermission
 from tests.frameworks import models
@@ -64,6 +64,9 @@ class Shelf:
     every_box: list[AnyBox] = strawberry_django.field(field_name="boxes")
     boxes: list[Box] = strawberry_django.field(pagination=True, extensions=[can_view_box])
     connection: DjangoListConnection[Box] = strawberry_django.connection(
+        field_name="boxes", extensions=[can_view_box]
+    )
+    cursor: DjangoCursorConnection[Box] = strawberry_django.connection(
         field_name="boxes", extensions=[can_view_box]
     )
     page: OffsetPaginated[Box] = strawberry_django.offset_paginated(

@@ -132,6 +132,9 @@ NESTED = {
     "connection(ordering: {pk: ASC}, first: 2) { totalCount edges { node { pk } } }": (
         lambda found: (edges(found), 2)
     ),
+    "cursor(ordering: {pk: ASC}, first: 2) { edges { node { pk } } }": (
+        lambda found: (edges(found), 2)
+    ),
     "page(ordering: {pk: ASC}, pagination: {limit: 2}) { totalCount results { pk } }": (
         lambda found: (pks(found["results"]), 2)
     ),
@@ -188,6 +191,7 @@ def test_denial_may_be_silent(execute, owner, stranger, owned):
     node = to_base64("Box", owned.pk)
     assert execute.data(query, owner, id=node) == {"maybe": {"pk": owned.pk}}
     assert execute.data(query, stranger, id=node) == {"maybe": None}
+    assert execute.data(query, owner, id=to_base64("Box", 0)) == {"maybe": None}
 
 
 def test_nodes_are_checked(execute, stranger, owned):
