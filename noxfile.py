@@ -50,7 +50,6 @@ ELSEWHERE = (
     "tests/test_decision_matrix.py",
     "tests/test_demo.py",
     "tests/test_docs.py",
-    "tests/test_mypy_plugin.py",
     "tests/test_security_docs.py",
     "tests/test_static_checking.py",
 )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import os
 import threading
 from typing import TYPE_CHECKING, Any
@@ -39,18 +40,33 @@ collect_ignore = ["frameworks"]
 
 DATABASE_FIXTURES = {"db", "transactional_db"}
 
-# They try many worlds and orders of events, which are the same on every database.
-EXPLORATIONS = {"differential", "fuzz", "interleaving", "test_decision_matrix.py"}
+# What these test is the same on every database, which only stores their users and objects: how
+# access methods and backends are asked, views, logs, system checks, and explorations of the rules.
+SAME_EVERYWHERE = {
+    "differential",
+    "fuzz",
+    "interleaving",
+    *(
+        f"test_{name}.py"
+        for name in (
+            *("access", "answers", "apps", "assertions", "backend_checks", "checks"),
+            *("contrib_logging", "decision_matrix", "explain", "flags", "generic_views", "logs"),
+            *("middleware", "mixins", "model_backend", "other_backends", "permission_logs"),
+            *("query_form_checks", "templatetags", "unawaited", "view_users", "views"),
+            "who_is_asked",
+        )
+    ),
+}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out, on all databases but SQLite, explorations and tests that do not touch it."""
+    """Leave out, on all databases but SQLite, tests that cannot differ there."""
     if os.environ.get("DJEM_TEST_DB", "sqlite") == "sqlite":
         return
     apart = [
         item
         for item in items
-        if not EXPLORATIONS.isdisjoint((item.path.name, item.path.parent.name))
+        if not SAME_EVERYWHERE.isdisjoint((item.path.name, item.path.parent.name))
         or (
             not item.get_closest_marker("django_db")
             and DATABASE_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
@@ -58,6 +74,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     ]
     config.hook.pytest_deselected(items=apart)
     items[:] = [item for item in items if item not in set(apart)]
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector, which many tests call, what stays anyway: modules and tests."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -55,6 +55,23 @@ class Log:
     entries: list[Entry] = field(default_factory=list)
 
 
+@dataclass
+class Trace:
+    """What is found out about a check that is explained. The last step that says so decides it."""
+
+    methods: int  # that were running when it began; a check within one more is nested
+    reason: str = "no_method"
+    is_cached: bool = False
+    lines: list[str] = field(default_factory=list)
+    nested: list[list[Any]] = field(default_factory=list)
+
+    def explanation(self, granted: bool) -> list[Any]:
+        is_by_method = self.reason in ("user_method", "group_method")
+        # Without logs, lines of nested checks are among those of the method: say nothing of them.
+        lines = self.lines if is_by_method and not self.nested else []
+        return [granted, self.reason, is_by_method and self.is_cached, lines, self.nested]
+
+
 Method = Callable[["User"], Any]
 
 
@@ -113,6 +130,8 @@ class Database:
 class Backend(Protocol):
     """An authentication backend. Other ones than the two below may grant, deny and veto."""
 
+    reason: str | None  # for what it grants
+
     def has_perm(self, user: User, perm: str, obj: Object | None) -> Any: ...
     def permissions(self, user: User, obj: Object | None, sources: Iterable[str]) -> set[str]: ...
 
@@ -130,6 +149,8 @@ class Settings:
 class ModelBackend:
     """Django's: it has no say about objects, and asks the database once for each source."""
 
+    reason = "model_level"
+
     def has_perm(self, user: User, perm: str, obj: Object | None) -> bool:
         return perm in self.permissions(user, obj, BOTH)
 
@@ -145,6 +166,8 @@ class ModelBackend:
 
 class ObjectPermissionsBackend:
     """As docs/access-methods.md and docs/reference.md have it."""
+
+    reason = None  # it says so itself
 
     def has_perm(self, user: User, perm: str, obj: Object | None) -> bool:
         if obj is None or obj.model is None or not isinstance(perm, str):
@@ -181,10 +204,22 @@ class ObjectPermissionsBackend:
             ]
             user.note_model_level(perm, granted, is_required=is_held or not asked)
             if is_held and user.is_superuser and not user.settings.is_universal:
+                user.because("superuser")
                 return True
-            if is_held and not asked:
-                return user.settings.is_open and not is_elsewhere
-            return any(self.ask(user, memory, perm, obj, *each) for each in asked)
+            if not asked:
+                if not (user.is_active and not user.is_anonymous):
+                    user.because("inactive")
+                elif is_held:
+                    user.because("no_method")
+                return is_held and user.settings.is_open and not is_elsewhere
+            lines: list[str] = []
+            for source, method in asked:
+                granted, entries, is_cached = self.ask(user, memory, perm, obj, source, method)
+                lines += map(str, entries)
+                user.because(f"{source}_method", is_cached, lines)
+                if granted:
+                    return True
+            return False
 
     def suffices(self, user: User, method: Method) -> bool:
         return isinstance(method, WithoutModelLevel) and method.is_asked_about(user)
@@ -194,22 +229,24 @@ class ObjectPermissionsBackend:
 
     def ask(
         self, user: User, memory: Any, perm: str, obj: Object, source: str, method: Method
-    ) -> bool:
+    ) -> tuple[bool, list[Entry], bool]:
         key = (source, perm, obj.key)
-        if obj.key is None or key not in memory:
+        is_cached = obj.key is not None and key in memory
+        if not is_cached:
             with user.collecting() as lines, user.in_method():
                 try:
                     granted = truth(method(user), user.is_async)
                 except PermissionDenied as denied:
                     granted = False
                     lines.entries.extend(Entry(text) for text in [str(denied)] if text)
+            entries = lines.entries
             if obj.key is not None:
                 # Not `user.memory`: that may be a new one, if the method has cleared the cache.
-                memory[key] = granted, lines.entries
+                memory[key] = granted, entries
         else:
             granted, entries = memory[key]
             user.write(entries)
-        return granted
+        return granted, entries, is_cached
 
 
 def truth(answer: Any, is_async: bool) -> bool:
@@ -289,6 +326,7 @@ class User(Loggable):
         self.memories: dict[Any, dict[Any, Any]] = {}  # by scope
         self.checks: list[Any] = []
         self.methods = 0  # that are running
+        self.trace: Trace | None = None  # of the check that is explained
         self.was_vetoed = False
 
     @property
@@ -296,6 +334,45 @@ class User(Loggable):
         return self.memories.setdefault(self.settings.scope if self.has_mixin else None, {})
 
     def has_perm(self, perm: str, obj: Object | None = LEFT_OUT) -> bool:
+        if self.trace is None or self.methods == self.trace.methods:
+            return self.check(perm, obj)
+        explanation, error = self.explained(perm, obj)
+        self.trace.nested.append(explanation)
+        if error is not None:
+            raise error
+        return bool(explanation[0])
+
+    def explain_perm(self, perm: str, obj: Object | None = LEFT_OUT) -> list[Any]:
+        """As docs/debugging.md has it: without the sentences of the library."""
+        logs = self.active, dict(self.finished)
+        self.active = [*self.active, Log(None)]
+        try:
+            return self.explained(perm, obj)[0]
+        finally:
+            self.active, self.finished = logs
+
+    def explained(self, perm: str, obj: Object | None) -> tuple[list[Any], Exception | None]:
+        outer, trace = self.trace, Trace(self.methods)
+        self.trace = trace
+        try:
+            return trace.explanation(self.check(perm, obj)), None
+        except Exception as error:
+            self.because("error")
+            return trace.explanation(False), error
+        finally:
+            self.trace = outer
+
+    def because(self, reason: str, is_cached: bool = False, lines: Iterable[str] = ()) -> None:
+        if self.trace is not None:
+            trace = self.trace
+            trace.reason, trace.is_cached, trace.lines = reason, is_cached, [*lines]
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether a check is explained, which logs nothing. Access methods find logs as usual."""
+        return self.trace is not None and self.methods == 0
+
+    def check(self, perm: str, obj: Object | None) -> bool:
         is_null = obj is None and self.methods > 0
         obj = None if obj is LEFT_OUT else obj
         if not self.has_mixin:
@@ -304,7 +381,8 @@ class User(Loggable):
             raise TypeError
         with self.running("null" if is_null else "user", perm, obj):
             decide = self.deny_null if is_null else self.decide
-            return self.logged(decide, perm, obj) if self.settings.verbosity else decide(perm, obj)
+            is_logged = self.settings.verbosity and not self.is_quiet
+            return self.logged(decide, perm, obj) if is_logged else decide(perm, obj)
 
     def deny_null(self, perm: str, obj: Object | None) -> bool:
         if self.settings.verbosity:
@@ -317,6 +395,7 @@ class User(Loggable):
             level = " (model-level)" if is_universal else ""
             if self.settings.verbosity:
                 self.log(f"Active superuser: Implicit permission{level}", tag="auto")
+            self.because("superuser")
             return True
         return self.ask_backends(perm, obj)
 
@@ -327,8 +406,13 @@ class User(Loggable):
                 granted = bool(backend.has_perm(self, perm, obj))
             except PermissionDenied:
                 is_vetoed = True
+                self.because("veto")
+            if granted and backend.reason is not None:
+                self.because(backend.reason)
             if granted or is_vetoed:
                 break
+        if obj is None and not (granted or is_vetoed):
+            self.because("model_level")
         self.was_vetoed = is_vetoed
         return granted
 

@@ -39,6 +39,7 @@ LAYERS = (
         "_hops",
         "_log_stack",
         "_store",
+        "contrib.debug_toolbar",
         "contrib.logging",
         "test._capture",
     ),
@@ -58,7 +59,7 @@ LAYERS = (
         "templatetags.djem_async",
         "test._assertions",
     ),
-    ("auth.decorators", "auth.mixins", "checks", "test._lists"),
+    ("auth.decorators", "auth.mixins", "checks", "contrib.strawberry", "test._lists"),
     ("apps", "auth", "test"),
 )
 # The plugin runs in mypy, and is not imported by the rest.
@@ -67,6 +68,11 @@ PLUGIN_LAYERS = (
     ("mypy_plugin._access",),
     ("mypy_plugin",),
 )
+# Optional parts import the packages that they are for.
+EXTRAS = {
+    "contrib.debug_toolbar": {"debug_toolbar"},
+    "contrib.strawberry": {"graphql", "strawberry", "strawberry_django"},
+}
 LAYER = {module: number for number, layer in enumerate(LAYERS + PLUGIN_LAYERS) for module in layer}
 
 
@@ -157,7 +163,7 @@ def test_nothing_but_django_and_asgiref_is_needed():
     wrong = [
         found
         for found in FOREIGN
-        if found.target.split(".")[0] not in allowed
+        if found.target.split(".")[0] not in allowed | EXTRAS.get(found.module, set())
         and not found.module.startswith("mypy_plugin")
         and found.target != "django_stubs_ext.StrOrPromise"  # for type checkers only
     ]

@@ -109,6 +109,11 @@ def test_every_page_is_linked(start: Path) -> None:
     assert set(DOCS.glob("*.md")) - {DOCS / "index.md"} <= {target for target, _ in links(start)}
 
 
+def test_every_framework_page_is_linked() -> None:
+    index = DOCS / "frameworks" / "index.md"
+    assert set(FRAMEWORK_PAGES) - {index} <= {target for target, _ in links(index)}
+
+
 def source(module: str) -> str:
     return Path(import_module(module).__file__ or "").read_text(encoding="utf-8")
 

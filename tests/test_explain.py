@@ -91,7 +91,28 @@ def test_explanations_are_those_of_the_rules(api, settings, monkeypatch, db, by_
                 found = api(user).explain_perm(PERM, thing)
                 assert (found.granted, found.reason) == right, values
                 assert found.cached is (cached and right[1] in {"user_method", "group_method"})
+                settings.DJEM_PERM_LOG_VERBOSITY = 1
                 assert api(user).has_perm(PERM, thing) is found.granted
+                settings.DJEM_PERM_LOG_VERBOSITY = 0
+                assert user.get_last_log() == log_of(found, world), values
+
+
+def log_of(found: Explanation, world: World) -> str:
+    """Write the log of a check from its explanation."""
+    is_superuser = world.active and world.superuser
+    is_asked = found.reason in {"user_method", "group_method"}
+    lines = []
+    if found.reason == "superuser":
+        lines.append("Active superuser: Implicit permission")
+    elif is_superuser:
+        lines.append("Active superuser: Implicit permission (model-level)")
+    if found.reason != "superuser":
+        is_held = found.reason == "no_method" or (is_asked and (world.held or is_superuser))
+        denied = "Denied (not required)" if is_asked else "Denied"
+        lines.append(f"Model-level Result: {'Granted' if is_held else denied}\n")
+    lines += found.lines if is_asked else ()
+    lines.append(f"\nRESULT: Permission {'Granted' if found.granted else 'Denied'}")
+    return "\n".join(lines)
 
 
 # What an explanation holds

@@ -482,4 +482,4 @@ def test_all_ways_to_ask_agree():
             return
         if EXAMPLES:
             print(f"DJEM_TEST_EXAMPLES={EXAMPLES} DJEM_TEST_SEED={SEED}")
-        check_many(compare, EXAMPLES or 10, SEED, worlds())
+        check_many(compare, EXAMPLES or 5, SEED, worlds())

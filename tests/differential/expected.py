@@ -209,6 +209,8 @@ class User(reference.User):
 class Voice:
     """A backend that says what the history wants."""
 
+    reason = "other_backend"
+
     def __init__(self, said: dict[Any, Any], name: str) -> None:
         self.said = said
         self.name = name
@@ -249,6 +251,8 @@ class Person(results.Person):
         users = (self.user,) if is_backend else ()
         if name.startswith("get_"):
             return only_ours(asked.permissions(*users, obj, SOURCES.get(name, BOTH)))
+        if name == "explain_perm" and not self.has_mixin:
+            raise AttributeError
         try:
             return getattr(asked, name)(*users, *args, obj)
         except reference.PermissionRecursionError:

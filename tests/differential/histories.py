@@ -68,6 +68,7 @@ LOG_NAMES = ("mine", "yours", "auto-worlds.use_paper", "auto-worlds.use_paper-1"
 QUESTIONS = (
     "has_perm",
     "has_perms",
+    "explain_perm",
     "get_user_permissions",
     "get_group_permissions",
     "get_all_permissions",
@@ -148,6 +149,7 @@ class About:
         self.questions = mixed(
             *[self.checks] * 5,
             of("has_perms", st.lists(self.perms, max_size=2), self.objects),
+            *[of("explain_perm", names, self.objects)] * 2,
             *[of(name, self.objects) for name in QUESTIONS if "get_" in name],
             of("backend_has_perm", names, self.objects),
         )
@@ -296,7 +298,7 @@ def check_many(
     a run afresh, and most later ones by repeating parts of those, which finds less here.
     """
     batch = hypothesis_settings(
-        max_examples=BATCH,
+        max_examples=min(BATCH, examples),
         database=None,
         deadline=None,
         phases=[Phase.generate, Phase.shrink],

@@ -19,6 +19,8 @@ from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
 from django.test import override_settings
 
+from djem_async.explain import Explanation, Reason
+
 from . import results, stage
 from .histories import MODEL, OURS, STAGE, History
 from .results import only_ours
@@ -171,6 +173,15 @@ class World:
         return await arun(self._calls(script, source, codename, obj, argument), make)
 
 
+def facts(explanation: Explanation) -> list[Any]:
+    """Return what the reference knows of an explanation, see `tests.reference.Trace`."""
+    is_by_method = explanation.reason in (Reason.USER_METHOD, Reason.GROUP_METHOD)
+    lines = explanation.lines if is_by_method and not explanation.nested else ()
+    nested = [facts(each) for each in explanation.nested]
+    is_cached = is_by_method and explanation.cached
+    return [explanation.granted, str(explanation.reason), is_cached, [*map(str, lines)], nested]
+
+
 def change(rows: Any, row: Any, value: bool) -> None:
     (rows.add if value else rows.remove)(row)
 
@@ -189,6 +200,8 @@ class Person(results.Person):
             instance, name = self.world.library.backend(), name.removeprefix("backend_")
             args = (self.user, *args)
         found = self._call(api, instance, name, *args)
+        if isinstance(found, Explanation):
+            return facts(found)
         return only_ours(found) if isinstance(found, set) else found
 
     def _call(self, api: str, instance: Any, name: str, *args: Any) -> Any:

@@ -53,4 +53,4 @@ def test_the_library_does_what_the_reference_does():
 
     if EXAMPLES:
         print(f"DJEM_TEST_EXAMPLES={EXAMPLES} DJEM_TEST_SEED={SEED}")
-    check_many(lambda history: compare(history, permissions, group), EXAMPLES or 150, SEED)
+    check_many(lambda history: compare(history, permissions, group), EXAMPLES or 60, SEED)

@@ -27,3 +27,34 @@ class Note(models.Model):
     """A model without access methods."""
 
     is_public = models.BooleanField(default=False)
+
+
+class Shelf(models.Model):
+    """Its owner may view it, by a query form alone."""
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
+
+    @classmethod
+    def _quser_can_view_shelf(cls, user: Any) -> models.Q:
+        return models.Q(owner=user)
+
+
+class Box(models.Model):
+    """An open box may be viewed by everybody; each other, and changes, are for its owner."""
+
+    shelf = models.ForeignKey(Shelf, on_delete=models.CASCADE, related_name="boxes")
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE)
+    is_open = models.BooleanField(default=False)
+    label = models.CharField(max_length=20, blank=True)
+
+    def _user_can_view_box(self, user: Any) -> bool:
+        return self.is_open or self.owner_id == user.pk
+
+    @classmethod
+    def _quser_can_view_box(cls, user: Any) -> models.Q:
+        return models.Q(is_open=True) | models.Q(owner=user)
+
+    def _user_can_change_box(self, user: Any) -> bool:
+        return bool(self.owner_id == user.pk)
+
+    _user_can_add_box = _user_can_delete_box = _user_can_change_box

@@ -18,9 +18,13 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.messages",
     "django.contrib.sessions",
+    "django.contrib.staticfiles",
+    "debug_toolbar",
     "guardian",
+    "hijack",
     "impersonate",
     "rest_framework",
+    "strawberry_django",
     "djem_async",
     "tests.frameworks",
 ]
@@ -29,7 +33,14 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
 ]
+STATIC_URL = "static/"
+DEBUG_TOOLBAR_PANELS = [
+    "debug_toolbar.panels.history.HistoryPanel",
+    "djem_async.contrib.debug_toolbar.PermissionsPanel",
+]
+DEBUG_TOOLBAR_CONFIG = {"SHOW_TOOLBAR_CALLBACK": "tests.frameworks.test_debug_toolbar.show"}
 ROOT_URLCONF = "tests.frameworks.views"
+TASKS = {"default": {"BACKEND": "django.tasks.backends.immediate.ImmediateBackend"}}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 TEMPLATES = [
     {

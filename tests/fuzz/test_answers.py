@@ -36,7 +36,7 @@ def with_method(bench: Bench, name: str, answer: Callable[..., Any], *, is_async
     return obj
 
 
-@examples(90)
+@examples(45)
 @given(
     name=st.sampled_from(METHODS),
     is_async=st.booleans(),

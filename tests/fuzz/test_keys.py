@@ -58,7 +58,7 @@ def row_or_none(obj: models.Model) -> Hashable:
     return None
 
 
-@examples(70)
+@examples(35)
 @given(items=neighbours(TEXTS) | neighbours((*MODELS,)), chosen=st.integers(0, 3), turn=turns)
 def test_no_decision_is_given_for_another_row(
     bench: Bench, allowed: set[Hashable], items: list[Item], chosen: int, turn: Turn
@@ -87,7 +87,7 @@ def test_no_decision_is_given_for_another_row(
             right.reverse()
 
 
-@examples(35)
+@examples(17)
 @given(
     items=neighbours(TEXTS[:1]) | neighbours(TEXTS[1:]) | neighbours(FAMILY),
     chosen=st.integers(0, 3),

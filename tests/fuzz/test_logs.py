@@ -101,7 +101,7 @@ tags = st.none() | st.none() | texts | values
 steps = st.tuples(st.sampled_from([0, 1, 2, 3]), actions, words, tags)
 
 
-@examples(90)
+@examples(45)
 @given(history=st.lists(steps, min_size=12, max_size=30))
 def test_logs_hold_what_contexts_write_into_them(history: list[Any]) -> None:
     loggable, contexts, latest = Loggable(), [Here()], list[Log]()
@@ -129,7 +129,7 @@ def test_logs_hold_what_contexts_write_into_them(history: list[Any]) -> None:
         assert outcome(here.context.run, loggable.end_log) is KeyError
 
 
-@examples(35)
+@examples(17)
 @given(text=texts | near_results, username=texts, turn=turns)
 def test_no_text_changes_the_entries_of_a_check(
     bench: Bench, text: str, username: str, turn: Turn

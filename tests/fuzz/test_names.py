@@ -29,7 +29,7 @@ names = st.just(PERM) | hostile.near_misses(PERM) | texts
 entries = st.sampled_from(CHECKS)
 
 
-@examples(75)
+@examples(37)
 @given(
     kind=st.sampled_from(sorted(TEXT)) | hostile.plans(hostile.TEXT_METHODS),
     text=names,
@@ -50,7 +50,7 @@ def test_a_name_is_its_text(
     bench.attempt(Check(entry, name, thing and getattr(bench, thing)), read, turn)
 
 
-@examples(30)
+@examples(15)
 @given(
     kind=st.sampled_from(sorted(NO_TEXT)),
     text=names,

@@ -31,7 +31,7 @@ NAMES = (*hostile.DUNDERS, *hostile.OF_OBJECTS)
 METHODS = {"grants": answering(True), "denies": answering(False), "has none": {}}
 
 
-@examples(55)
+@examples(27)
 @given(
     plan=hostile.plans(NAMES), methods=st.sampled_from(sorted(METHODS)), entry=entries, turn=turns
 )
@@ -58,7 +58,7 @@ NO_MODELS: dict[str, Callable[[Bench], object]] = {
 }
 
 
-@examples(50)
+@examples(25)
 @given(kind=st.sampled_from(sorted(NO_MODELS)) | hostile.plans(NAMES), entry=entries, turn=turns)
 def test_a_value_that_is_not_a_model_instance_is_denied(
     bench: Bench, kind: str | hostile.Plan, entry: str, turn: Turn
@@ -81,7 +81,7 @@ BEHIND: dict[str, Callable[[Bench], object]] = {
 }
 
 
-@examples(35)
+@examples(17)
 @given(
     depth=st.integers(1, 3),
     behind=st.sampled_from(sorted(BEHIND)) | st.sampled_from(sorted(hostile.ERRORS)),

@@ -72,7 +72,7 @@ TABLES = (USERS, PERMS, THINGS)
 drawn = st.tuples(*(st.just("good") | st.sampled_from(sorted(table)) for table in TABLES))
 
 
-@examples(75)
+@examples(37)
 @given(tag=st.sampled_from(sorted(TAGS)), drawn=drawn, turn=turns)
 def test_tag_shows_what_is_granted_and_nothing_else(
     bench: Bench, tag: str, drawn: tuple[str, str, str], turn: Turn
@@ -88,7 +88,7 @@ places = st.sampled_from(["user", "perm", "thing"])
 texts = hostile.near_misses(PERM) | hostile.anything
 
 
-@examples(50)
+@examples(25)
 @given(tag=st.sampled_from(sorted(TAGS)), value=plans | texts, where=places, turn=turns)
 def test_a_hostile_variable_shows_nothing(
     bench: Bench, tag: str, value: Plan | str, where: str, turn: Turn

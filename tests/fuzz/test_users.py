@@ -27,7 +27,7 @@ def may_be_granted(plan: hostile.Plan, *, holds: bool) -> bool:
     return holds and planned.get("is_anonymous", "False") in FALSE
 
 
-@examples(60)
+@examples(30)
 @given(
     plan=hostile.plans(NAMES),
     subject=st.sampled_from(["holder, denied", "holder, granted", "nobody, granted"]),

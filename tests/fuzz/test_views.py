@@ -80,7 +80,7 @@ values = st.sampled_from(sorted(KEYS)) | st.sampled_from(sorted(OBJECTS)) | anyt
 written_keys = st.tuples(st.sampled_from(sorted(WRITTEN)), st.booleans())
 
 
-@examples(60)
+@examples(30)
 @given(kind=kinds, written=written_keys | values | plans(DUNDERS), turn=turns)
 def test_no_view_runs_with_what_is_no_key_of_a_granted_object(
     bench: Bench, kind: str, written: str | Plan | tuple[str, bool], turn: Turn

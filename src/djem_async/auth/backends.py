@@ -244,6 +244,9 @@ class ModelBackend(DjangoModelBackend, ObjectPermissionsBackend):
     ``User.objects.with_perm(perm)`` do without ``backend=``.
     """
 
+    # Packages such as django-hijack name a backend in sessions by its class.
+    __module__ = "djem_async.auth"
+
     def _half(self, obj: object) -> ObjectPermissionsBackend:
         """Return whose answers count: Django's without an object, else those of access methods."""
         found = super() if obj is None else super(BaseBackend, self)

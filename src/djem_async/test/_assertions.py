@@ -105,7 +105,7 @@ def _assert(
     raise AssertionError(text) from error
 
 
-def _refuse_unknown(perm: str) -> None:
+def _refuse_unknown(perm: object) -> None:
     # Another backend may know permissions of its own.
     is_ours = not any(each.decides_by_itself for each in configured_backends().all)
     problem = unknown(perm) if is_ours and issubclass(type_of(perm), str) else None

@@ -38,4 +38,6 @@ TEMPLATES = [
     }
 ]
 # The tables of a page are made from its models.
-MIGRATION_MODULES = dict.fromkeys(["admin", "auth", "contenttypes", "sessions", "inventory"])
+MIGRATION_MODULES = dict.fromkeys(
+    ["admin", "auth", "contenttypes", "guardian", "inventory", "sessions"]
+)

@@ -1,0 +1,148 @@
+"""A panel for django-debug-toolbar that shows the permission checks of a request.
+
+Add ``djem_async.contrib.debug_toolbar.PermissionsPanel`` to ``DEBUG_TOOLBAR_PANELS``.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from inspect import isawaitable
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from debug_toolbar.panels import Panel
+
+from ...explain import Reason
+from ...signals import permission_checked
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Generator, Iterable, Iterator
+
+    from django.http import HttpRequest
+    from django.http.response import HttpResponseBase
+
+    from ...explain import Explanation
+
+__all__ = ["PermissionsPanel"]
+
+# From so many objects on, checking one at a time is worth a hint.
+_MANY: Final = 5
+
+
+class _Told(NamedTuple):
+    explanation: Explanation
+    milliseconds: float
+
+
+# The panel of the request that this context belongs to: its tasks and threads inherit it.
+_panel_of_request: ContextVar[PermissionsPanel | None] = ContextVar(
+    "djem_async_permissions_panel", default=None
+)
+
+
+class PermissionsPanel(Panel):
+    """Shows each permission check of a request: the object, the decision, and why."""
+
+    is_async = True
+    title = "Permissions"
+    template = "djem_async/debug_toolbar.html"
+
+    def __init__(self, toolbar: Any, get_response: Any) -> None:
+        super().__init__(toolbar, get_response)
+        self._told: list[_Told] = []
+        self._start = perf_counter()
+
+    @property
+    def nav_subtitle(self) -> str:
+        """How many of the checks denied."""
+        stats = self.get_stats()
+        return f"{stats['denied']} of {stats['number']} denied" if stats else ""
+
+    def enable_instrumentation(self) -> None:
+        """Listen to checks."""
+        permission_checked.connect(self._hear)
+
+    def disable_instrumentation(self) -> None:
+        """Stop listening, so that checks cost again what they cost without the toolbar."""
+        permission_checked.disconnect(self._hear)
+
+    def process_request(
+        self, request: HttpRequest
+    ) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        """Let the view answer the request, and mark the checks meanwhile as those of the request.
+
+        Args:
+            request: The request.
+
+        Returns:
+            The response; under ASGI, an awaitable of it.
+        """
+        self._start = perf_counter()
+        with self._in_context():
+            response = self.get_response(request)
+        return self._awaited(response) if isawaitable(response) else response
+
+    async def _awaited(self, response: Awaitable[HttpResponseBase]) -> HttpResponseBase:
+        with self._in_context():
+            return await response
+
+    @contextmanager
+    def _in_context(self) -> Generator[None]:
+        token = _panel_of_request.set(self)
+        try:
+            yield
+        finally:
+            _panel_of_request.reset(token)
+
+    def _hear(self, explanation: Explanation, **_kwargs: Any) -> None:
+        # Each request that is being answered has its panel, and each panel hears all checks.
+        if _panel_of_request.get() is self:
+            self._told.append(_Told(explanation, (perf_counter() - self._start) * 1000))
+
+    def generate_stats(self, request: HttpRequest, response: HttpResponseBase) -> None:
+        """Record the checks, as values that JSON has.
+
+        Args:
+            request: The request.
+            response: The response.
+        """
+        told = list(self._told)
+        explanations = [each.explanation for each in told]
+        nested = {id(each) for outer in explanations for each in outer.nested}
+        outermost = [each for each in explanations if id(each) not in nested]
+        times = {id(each.explanation): each.milliseconds for each in told}
+        self.record_stats(
+            {
+                "number": len(outermost),
+                "denied": sum(not each.granted for each in outermost),
+                "checks": list(_rows(outermost, times)),
+                "hints": list(_hints(explanations)),
+            }
+        )
+
+
+def _rows(
+    explanations: Iterable[Explanation], times: dict[int, float], depth: int = 0
+) -> Iterator[dict[str, Any]]:
+    """Write checks as rows, each followed by those that its access method made."""
+    for each in explanations:
+        row = each.as_dict()
+        del row["nested"]
+        # Not every text can be encoded, and a page with one that can't would be an error.
+        row["lines"] = [line.encode(errors="backslashreplace").decode() for line in row["lines"]]
+        yield {**row, "indent": "↳ " * depth, "milliseconds": times.get(id(each))}
+        yield from _rows(each.nested, times, depth + 1)
+
+
+def _hints(explanations: Iterable[Explanation]) -> Iterator[dict[str, Any]]:
+    """Find permissions that access methods decided on many objects, one at a time."""
+    objects: dict[tuple[str, str | None, str | None], set[str]] = {}
+    for each in explanations:
+        is_asked = each.reason in {Reason.USER_METHOD, Reason.GROUP_METHOD} and not each.cached
+        if is_asked and each.object is not None:
+            key = each.perm, each.model, each.decided_by
+            objects.setdefault(key, set()).add(str(each.object))
+    for (perm, model, method), found in objects.items():
+        if len(found) >= _MANY:
+            yield {"perm": perm, "model": model, "method": method, "number": len(found)}
