@@ -11,7 +11,6 @@ from .._driving import arun, run
 from .._flow import Call
 from .._look_up import NOT_GIVEN
 from .._methods import unknown
-from .._store import type_of
 from ..explain import Reason
 
 if TYPE_CHECKING:
@@ -108,6 +107,6 @@ def _assert(
 def _refuse_unknown(perm: object) -> None:
     # Another backend may know permissions of its own.
     is_ours = not any(each.decides_by_itself for each in configured_backends().all)
-    problem = unknown(perm) if is_ours and issubclass(type_of(perm), str) else None
+    problem = unknown(perm) if is_ours and isinstance(perm, str) else None
     if problem is not None:
         raise ValueError(problem)
