@@ -61,8 +61,10 @@ AUTHENTICATION_BACKENDS = [
     "djem_async.auth.ObjectPermissionsBackend",
 ]
 INSTALLED_APPS = [
+    "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
+    "django.contrib.messages",
     "django.contrib.sessions",
     "djem_async",
     "tests.testapp",
