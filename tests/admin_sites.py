@@ -31,7 +31,8 @@ class Optional:
 
     def formfield_for_dbfield(self, *args: Any, **kwargs: Any) -> Any:
         field = super().formfield_for_dbfield(*args, **kwargs)  # type: ignore[misc]
-        field.required = False
+        if field is not None:
+            field.required = False
         return field
 
 

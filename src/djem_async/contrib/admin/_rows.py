@@ -9,6 +9,7 @@ from django.contrib.auth import get_permission_codename
 from django.db.models import Model, Q
 
 from ..._driving import run
+from ..._lazy import unwrapped
 from ..._prefetch import prefetch
 from ...exceptions import NoQueryFormError
 from ...shortcuts import permitted
@@ -36,7 +37,7 @@ def may(user: Any, obj: Model, *actions: str) -> bool:
 def decide(user: Any, rows: Collection[Model], *actions: str) -> None:
     """Decide actions on all rows with few queries, so that `may` finds the answers."""
     perms = {perm for model in set(map(type, rows)) for perm in perms_of(model, actions)}
-    run(prefetch(user, sorted(perms), rows))
+    run(prefetch(unwrapped(user), sorted(perms), rows))
 
 
 def visible(user: Any, queryset: QuerySet[Any], most: int) -> QuerySet[Any]:
