@@ -62,13 +62,21 @@ LAYERS = (
     ("auth.decorators", "auth.mixins", "checks", "test._lists"),
     ("apps", "auth", "test"),
 )
+# Optional, and not imported by the rest.
+ADMIN_LAYERS = (
+    ("contrib.admin._rows",),
+    ("contrib.admin._checks", "contrib.admin._choices"),
+    ("contrib.admin._options",),
+    ("contrib.admin",),
+)
 # The plugin runs in mypy, and is not imported by the rest.
 PLUGIN_LAYERS = (
     ("mypy_plugin._perms", "mypy_plugin._project", "mypy_plugin._report", "mypy_plugin._truth"),
     ("mypy_plugin._access",),
     ("mypy_plugin",),
 )
-LAYER = {module: number for number, layer in enumerate(LAYERS + PLUGIN_LAYERS) for module in layer}
+ALL_LAYERS = LAYERS + ADMIN_LAYERS + PLUGIN_LAYERS
+LAYER = {module: number for number, layer in enumerate(ALL_LAYERS) for module in layer}
 
 
 class Import(NamedTuple):

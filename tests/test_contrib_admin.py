@@ -6,15 +6,11 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.contrib.messages import get_messages
-from django.db import connection
 from django.db.models import Q
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 
-from djem_async.exceptions import NoQueryFormError
-from tests.admin_sites import SITES, PageAdmin
+from tests.admin_sites import SITES
 from tests.conftest import grant
 from tests.testapp.models import Memo, Page, User
 

@@ -15,10 +15,8 @@ from django.test.utils import CaptureQueriesContext
 from djem_async.contrib.admin import ObjectPermissionsAdmin, ObjectPermissionsInline
 from djem_async.exceptions import NoQueryFormError
 from tests.admin_sites import SITES, PageAdmin
-from tests.conftest import grant
 from tests.test_contrib_admin import (
     FORMS,
-    LETTERS,
     NO_CHILDREN,
     PAGES,
     client_of,
