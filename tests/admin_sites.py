@@ -74,6 +74,7 @@ class PageAdmin(Optional, ObjectPermissionsAdmin):
         ("editors", admin.RelatedOnlyFieldListFilter),
         RankFilter,
         "rank",
+        ("rank", admin.EmptyFieldListFilter),
     )
     search_fields = ("title",)
     fields = ("title", "rank", "owner", "parent", "editors")

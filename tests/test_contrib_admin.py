@@ -208,6 +208,11 @@ def test_only_what_may_be_seen_can_be_chosen(world: Any, site: str, form: str):
         assert (page.title in titles(response)) == is_made
 
 
+def test_objects_that_do_not_exist_have_no_name(world: Any):
+    staff, _ = world()
+    assert not titles(client_of(staff).get("/raw/testapp/memo/add/?page=0"))
+
+
 @pytest.mark.parametrize("site", SITES)
 def test_saving_keeps_what_the_user_may_not_choose(world: Any, site: str):
     staff, pages = world()

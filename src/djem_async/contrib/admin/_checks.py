@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from inspect import getclosurevars, isfunction, signature, unwrap
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib.auth.models import AnonymousUser
@@ -63,11 +64,13 @@ def _is_ours(options: Any) -> bool:
     return hasattr(options, "get_permitted_choices")
 
 
+def _is_theirs(cls: type) -> bool:
+    return not cls.__module__.startswith(f"{__package__}.")
+
+
 def _check_overrides(options: Any) -> Iterator[CheckMessage]:
     """Find overrides that leave out what this package does."""
-    for each in type(options).__mro__:
-        if each.__module__.startswith(f"{__package__}."):
-            break
+    for each in takewhile(_is_theirs, type(options).__mro__):
         for name in _LIMITING:
             method: Any = vars(each).get(name)
             if isfunction(method) and "super" not in getclosurevars(unwrap(method)).builtins:
