@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -342,3 +344,13 @@ def test_large_tables_need_a_query_form(world: Any, monkeypatch: Any, form: str)
     else:
         with pytest.raises(NoQueryFormError, match="_quser_can_view_page"):
             client_of(staff).get(PAGES)
+
+
+def test_djangos_own_user_model_works():
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "tests.stock_admin"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")

@@ -44,7 +44,7 @@ def test_staff_choose_and_change_what_they_may_see(
     enabled = browser.find_elements(By.CSS_SELECTOR, "td.field-rank input:enabled")
     assert len(enabled) == 4
 
-    browser.find_element(By.LINK_TEXT, "page-v").click()
+    browser.find_element(By.XPATH, "//th/a[text()='page-v']").click()
     browser.find_element(By.XPATH, "//h1[text()='View page']")
 
     browser.get(f"{url}/memo/add/")
