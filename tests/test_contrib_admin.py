@@ -208,6 +208,14 @@ def test_only_what_may_be_seen_can_be_chosen(world: Any, site: str, form: str):
         assert (page.title in titles(response)) == is_made
 
 
+def test_objects_that_are_not_saved_are_denied(world: Any, rf: Any):
+    request = rf.get("/")
+    request.user, _ = world()
+    options = SITES["select"].get_model_admin(Page)
+    assert options.has_change_permission(request)
+    assert not options.has_change_permission(request, Page(title="page-vcd"))
+
+
 def test_objects_that_do_not_exist_have_no_name(world: Any):
     staff, _ = world()
     assert not titles(client_of(staff).get("/raw/testapp/memo/add/?page=0"))
