@@ -28,7 +28,7 @@ ALL_PYTHONS = pythons=$$(pyenv versions --bare 2>/dev/null \
 # The tests are about the wheel, so nothing may lead Python to the source tree.
 unexport PYTHONPATH
 
-.PHONY: demo test lint types pytest setup coverage matrix frameworks bench soak oracle mutation wheel format clean
+.PHONY: demo test lint types pytest setup coverage matrix frameworks browser bench soak oracle mutation wheel format clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.demo
@@ -74,6 +74,12 @@ matrix: .venv/.dev $(WHEEL)
 # With the packages that projects have next to this one.
 frameworks: .venv/.dev $(WHEEL)
 	$(ALL_PYTHONS); $(BIN)/nox --no-error-on-missing-interpreters --session frameworks
+
+# The admin in a real browser, which is installed if need be.
+browser: .venv/.dev $(WHEEL)
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { \
+		apt-get update && apt-get install --yes --no-install-recommends chromium chromium-driver; }
+	$(ALL_PYTHONS); $(BIN)/nox --no-error-on-missing-interpreters --session browser
 
 # In an environment of its own. Updates the results in benchmarks/, unless a variable is set.
 bench: .venv/bench/.made

@@ -1,6 +1,7 @@
 """The matrix: the built wheel under every supported pair of Python and Django.
 
-`make matrix` builds the wheel and runs this; `make frameworks` runs the tests with other packages.
+`make matrix` builds the wheel and runs this; `make frameworks` runs the tests with other packages,
+and `make browser` those in a browser.
 """
 
 from pathlib import Path
@@ -84,6 +85,14 @@ def frameworks(session: nox.Session, django: str, resolution: str) -> None:
         # Without the fixtures of the other tests, which need other models. Old packages may warn.
         options = ["--confcutdir=tests/frameworks", "-W", "default::DeprecationWarning"]
         session.run("python", "-m", "pytest", *options, "tests/frameworks", env=environment)
+
+
+@nox.session(python="3.13", default=False)
+def browser(session: nox.Session) -> None:
+    """Run the tests of the admin in Chromium."""
+    install(session, "--group", "browser", f"Django~={DJANGO['3.13'][-1]}.0")
+    environment = {"DJANGO_SETTINGS_MODULE": "tests.browser.settings", "PYTHONPATH": None}
+    session.run("python", "-m", "pytest", "tests/browser", env=environment)
 
 
 def install(session: nox.Session, *arguments: str) -> None:

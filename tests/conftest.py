@@ -35,8 +35,10 @@ OUR_BACKEND = "djem_async.auth.ObjectPermissionsBackend"
 ONE_BACKEND = "djem_async.auth.ModelBackend"
 PATIENCE = 10  # seconds, for what takes none
 
-# They need other packages, and `make frameworks` runs them.
+# They need other packages, and `make frameworks` and `make browser` run them.
 collect_ignore = ["frameworks"]
+if os.environ.get("DJANGO_SETTINGS_MODULE") != "tests.browser.settings":
+    collect_ignore.append("browser")
 
 DATABASE_FIXTURES = {"db", "transactional_db"}
 

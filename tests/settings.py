@@ -61,8 +61,10 @@ AUTHENTICATION_BACKENDS = [
     "djem_async.auth.ObjectPermissionsBackend",
 ]
 INSTALLED_APPS = [
+    "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
+    "django.contrib.messages",
     "django.contrib.sessions",
     "djem_async",
     "tests.testapp",
@@ -82,4 +84,5 @@ TEMPLATES = [
     }
 ]
 # The tests have the two backends apart, and djem_async.auth.ModelBackend where they say so.
-SILENCED_SYSTEM_CHECKS = ["djem_async.I001"]
+# The tests of the admin add what the others do without.
+SILENCED_SYSTEM_CHECKS = ["djem_async.I001", "admin.E404", "admin.E409", "admin.W411"]

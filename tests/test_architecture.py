@@ -62,6 +62,13 @@ LAYERS = (
     ("auth.decorators", "auth.mixins", "checks", "contrib.strawberry", "test._lists"),
     ("apps", "auth", "test"),
 )
+# Optional, and not imported by the rest.
+ADMIN_LAYERS = (
+    ("contrib.admin._rows",),
+    ("contrib.admin._checks", "contrib.admin._choices"),
+    ("contrib.admin._options",),
+    ("contrib.admin",),
+)
 # The plugin runs in mypy, and is not imported by the rest.
 PLUGIN_LAYERS = (
     ("mypy_plugin._perms", "mypy_plugin._project", "mypy_plugin._report", "mypy_plugin._truth"),
@@ -73,7 +80,8 @@ EXTRAS = {
     "contrib.debug_toolbar": {"debug_toolbar"},
     "contrib.strawberry": {"graphql", "strawberry", "strawberry_django"},
 }
-LAYER = {module: number for number, layer in enumerate(LAYERS + PLUGIN_LAYERS) for module in layer}
+ALL_LAYERS = LAYERS + ADMIN_LAYERS + PLUGIN_LAYERS
+LAYER = {module: number for number, layer in enumerate(ALL_LAYERS) for module in layer}
 
 
 class Import(NamedTuple):

@@ -55,6 +55,19 @@ auth.PermissionRequiredMixin
 auth.PermissionRequiredMixin.ahas_permission(self, view_kwargs)
 auth.PermissionRequiredMixin.has_permission(self, view_kwargs)
 auth.permission_required(*perms, login_url=None, raise_exception=None)
+contrib.admin.ObjectPermissionsAdmin
+contrib.admin.ObjectPermissionsAdmin.check(self, **kwargs)
+contrib.admin.ObjectPermissionsAdmin.get_actions(self, request, action_location=None)
+contrib.admin.ObjectPermissionsAdmin.get_changelist_formset(self, request, **kwargs)
+contrib.admin.ObjectPermissionsAdmin.get_deleted_objects(self, objs, request)
+contrib.admin.ObjectPermissionsAdmin.get_form(self, request, obj=None, change=False, **kwargs)
+contrib.admin.ObjectPermissionsAdmin.get_list_filter(self, request)
+contrib.admin.ObjectPermissionsAdmin.has_change_permission(self, request, obj=None)
+contrib.admin.ObjectPermissionsAdmin.has_delete_permission(self, request, obj=None)
+contrib.admin.ObjectPermissionsAdmin.has_view_permission(self, request, obj=None)
+contrib.admin.ObjectPermissionsInline
+contrib.admin.ObjectPermissionsInline.check(self, **kwargs)
+contrib.admin.ObjectPermissionsInline.get_formset(self, request, obj=None, **kwargs)
 contrib.logging.log_check(explanation, **_kwargs)
 exceptions.AsyncMethodError
 exceptions.NoQueryFormError
@@ -142,7 +155,7 @@ test.revoke(user, *perms)
 """
 MODULES = [
     *("access", "auth", "exceptions", "logs", "middleware", "models", "protocols", "shortcuts"),
-    *("contrib.logging", "explain", "test"),
+    *("contrib.admin", "contrib.logging", "explain", "test"),
 ]
 
 

@@ -1,0 +1,93 @@
+"""What a user may do with the rows of a model; the answers are those of checks and lists."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from django.contrib.admin.utils import NestedObjects
+from django.contrib.auth import get_permission_codename
+from django.db.models import Model, Q
+
+from ..._driving import run
+from ..._lazy import unwrapped
+from ..._prefetch import prefetch
+from ...exceptions import NoQueryFormError
+from ...shortcuts import permitted
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from django.db.models import QuerySet
+
+SEEING: Final = ("view", "change")
+"""The actions of which one lets a user see an object, as in Django's admin."""
+
+
+def perms_of(model: type[Model], actions: Iterable[str]) -> list[str]:
+    """Return the names of the permissions for actions on a model."""
+    opts = model._meta
+    return [f"{opts.app_label}.{get_permission_codename(action, opts)}" for action in actions]
+
+
+def may(user: Any, obj: Model, *actions: str) -> bool:
+    """Tell whether a user may do one of several actions with an object."""
+    return any(user.has_perm(perm, obj) for perm in perms_of(type(obj), actions))
+
+
+def decide(user: Any, rows: Collection[Model], *actions: str) -> None:
+    """Decide actions on all rows with few queries, so that `may` finds the answers."""
+    perms = {perm for model in set(map(type, rows)) for perm in perms_of(model, actions)}
+    run(prefetch(unwrapped(user), sorted(perms), rows))
+
+
+def visible(user: Any, queryset: QuerySet[Any], most: int) -> QuerySet[Any]:
+    """Keep the rows that a user may view or change.
+
+    Args:
+        user: The user.
+        queryset: The rows.
+        most: How many rows are checked one by one where there is no query form.
+
+    Raises:
+        NoQueryFormError: There is none, and there are more rows.
+    """
+    try:
+        view, change = (
+            permitted(user, perm, queryset.model) for perm in perms_of(queryset.model, SEEING)
+        )
+    except NoQueryFormError:
+        rows = list(queryset[: most + 1])
+        if len(rows) > most:
+            raise
+        decide(user, rows, *SEEING)
+        return queryset.filter(pk__in=[row.pk for row in rows if may(user, row, *SEEING)])
+    return queryset.filter(Q(view) | Q(change))
+
+
+class Deletion:
+    """What is deleted along with objects, and what stands in the way."""
+
+    def __init__(self, user: Any, objs: Any, alias: str) -> None:
+        collector = NestedObjects(using=alias, origin=objs)
+        collector.collect(objs)
+        # The links of many-to-many fields have no permissions.
+        found: list[Model] = [row for rows in collector.model_objs.values() for row in rows]
+        self._deleted = [row for row in found if not row._meta.auto_created]
+        self._protected = list(collector.protected)
+        self._user = user
+        decide(user, [*self._deleted, *self._protected], "delete", *SEEING)
+
+    def denied(self) -> list[Model]:
+        """Return what the user may not delete."""
+        return [row for row in self._deleted if not may(self._user, row, "delete")]
+
+    def texts(self, deleted: list[str], protected: list[str]) -> tuple[list[str], list[str]]:
+        """Return the texts for the page, with no object that the user may not view."""
+        return self._shown(self._deleted, deleted), self._shown(self._protected, protected)
+
+    def _shown(self, rows: list[Model], texts: list[str]) -> list[str]:
+        seen = [row for row in rows if may(self._user, row, *SEEING)]
+        if len(seen) == len(rows):
+            return texts
+        lines = [f"{row._meta.verbose_name}: {row}" for row in seen]
+        return [*lines, f"{len(rows) - len(seen)} more, which you may not view"]
