@@ -4,8 +4,10 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
+from django.core.exceptions import PermissionDenied
 from django.db import models
 
+from djem_async.access import without_model_level
 from djem_async.models import OLPMixin
 
 if settings.AUTH_USER_MODEL == "frameworks.User":
@@ -58,3 +60,57 @@ class Box(models.Model):
         return bool(self.owner_id == user.pk)
 
     _user_can_add_box = _user_can_delete_box = _user_can_change_box
+
+
+class Article(models.Model):
+    """Its author may do anything, but a published one can't be deleted; others may read that."""
+
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
+    title = models.CharField(max_length=100)
+    is_published = models.BooleanField(default=False)
+    readers = models.ManyToManyField(settings.AUTH_USER_MODEL, related_name="+", blank=True)
+
+    class Meta:
+        permissions = [("publish_article", "Can publish article")]
+
+    @classmethod
+    def _quser_can_view_article(cls, user: Any) -> models.Q:
+        return models.Q(author=user) | models.Q(is_published=True)
+
+    def _user_can_add_article(self, user: Any) -> bool:
+        return bool(self.author_id == user.pk)
+
+    async def _auser_can_change_article(self, user: Any) -> bool:
+        return bool(self.author_id == user.pk)
+
+    def _user_can_delete_article(self, user: Any) -> bool:
+        if self.is_published:
+            raise PermissionDenied("Published articles stay.")
+        return bool(self.author_id == user.pk)
+
+    def _user_can_publish_article(self, user: Any) -> bool:
+        return bool(self.author_id == user.pk)
+
+
+class Memo(models.Model):
+    """Its author needs no permission at the model level, and a public one is for everybody."""
+
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
+    title = models.CharField(max_length=100)
+    is_published = models.BooleanField(default=False)
+
+    @classmethod
+    @without_model_level(anonymous=True)
+    def _quser_can_view_memo(cls, user: Any) -> models.Q:
+        return models.Q(author=user.pk) | models.Q(is_published=True)
+
+    @without_model_level
+    def _user_can_add_memo(self, user: Any) -> bool:
+        return bool(self.author_id == user.pk)
+
+    @without_model_level
+    def _user_can_change_memo(self, user: Any) -> bool:
+        return bool(self.author_id == user.pk)
+
+    def _user_can_delete_memo(self, user: Any) -> bool:
+        return bool(self.author_id == user.pk)

@@ -1,0 +1,200 @@
+"""The permission class: the model level before the handler, and each object that it gets."""
+
+from inspect import iscoroutinefunction
+from typing import Any, Final, NoReturn
+
+from django.core.exceptions import ImproperlyConfigured, PermissionDenied
+from django.db.models import Model
+from django.http import Http404
+from django.shortcuts import get_object_or_404
+from rest_framework.exceptions import APIException, NotFound
+from rest_framework.permissions import (
+    SAFE_METHODS,
+    BasePermissionMetaclass,
+    DjangoObjectPermissions,
+)
+
+from ..._driving import run
+from ..._methods import exemptions, has_access_method
+from ...access import Exemption
+from ...auth._users import user_of
+from ...auth._views import denied
+from .filters import ObjectPermissionsFilter
+from .serializers import AddPermissionMixin
+
+_READ: Final = ["%(app_label)s.view_%(model_name)s"]
+# Of viewsets, also with adrf. Generic views name none.
+_OWN_ACTIONS: Final = (None, "list", "alist", "create", "acreate", "metadata")
+
+
+class _Metaclass(BasePermissionMetaclass):
+    """Refuses compositions in which a denial would have to be a plain False."""
+
+    def __or__(cls, other: Any) -> NoReturn:
+        raise TypeError(
+            f"{cls.__name__} raises an error where it denies, so what stands to the right of it is"
+            f" never asked. Write it last: `... | {cls.__name__}`."
+        )
+
+    def __invert__(cls) -> NoReturn:
+        raise TypeError(
+            f"{cls.__name__} raises an error where it denies, so `~{cls.__name__}` would deny"
+            " everybody. Write a permission class that says what you mean."
+        )
+
+
+class ObjectPermissions(DjangoObjectPermissions, metaclass=_Metaclass):
+    """Requires the permission for the request's method, on the model and on each object.
+
+    An object that the user may not see is a 404. What else is denied is an error with an attribute
+    ``explanation``, see `djem_async.explain.Explanation`: a 403, or a 401 for visitors.
+
+    One class serves the views of Django REST framework and the async ones of adrf.
+
+    Attributes:
+        perms_map: The permissions that each method requires, with placeholders for the model.
+    """
+
+    perms_map = {**DjangoObjectPermissions.perms_map, **dict.fromkeys(SAFE_METHODS, _READ)}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in ("has_permission", "has_object_permission"):
+            if iscoroutinefunction(getattr(cls, name)):
+                raise TypeError(
+                    f"{cls.__name__}.{name} is `async def`, and Django REST framework would take"
+                    " the coroutine for a yes. Write it with `def`: adrf calls it in a thread."
+                )
+
+    def has_permission(self, request: Any, view: Any) -> bool:
+        """Check the model level.
+
+        It is left to the objects where access methods are marked with `without_model_level`, if
+        the view gets one object, filters its list by `ObjectPermissionsFilter`, or creates by
+        `AddPermissionMixin`.
+
+        Args:
+            request: The request.
+            view: The view, which has a queryset.
+
+        Returns:
+            True.
+
+        Raises:
+            APIException: The permission is denied: a 403, or a 401 for visitors.
+            ImproperlyConfigured: The view has no queryset, or would create objects without asking
+                the access methods for that.
+        """
+        user = run(user_of(request))
+        # Lists of links, such as the root of a router, say so by this attribute.
+        if getattr(view, "_ignore_model_permissions", False):
+            return bool(user.is_authenticated)
+        model = _queryset_of(view).model
+        for perm in self.get_required_permissions(request.method, model):
+            _require_checked_creation(request, view, model, perm)
+            denial = run(denied(user, perm))
+            if denial is None:
+                continue
+            needed = Exemption.ACTIVE_USERS if user.is_authenticated else Exemption.EVERYBODY
+            exemption = max(exemptions(model, perm).values(), default=Exemption.NOBODY)
+            if exemption < needed or not _asks_objects(request, view, perm):
+                _refuse(request, view, denial)
+        return True
+
+    def has_object_permission(self, request: Any, view: Any, obj: Any) -> bool:
+        """Check an object.
+
+        Args:
+            request: The request.
+            view: The view, which has a queryset.
+            obj: The object.
+
+        Returns:
+            True.
+
+        Raises:
+            NotFound: The user may not see the object.
+            APIException: The permission is denied: a 403, or a 401 for visitors.
+        """
+        denial = self._denial_on(request, view, obj, request.method)
+        if denial is None:
+            return True
+        if request.method in SAFE_METHODS or self._denial_on(request, view, obj, "GET"):
+            try:
+                # Raises what a view raises for an object that doesn't exist.
+                get_object_or_404(_queryset_of(view).none())
+            except Http404 as missing:
+                raise _explained(NotFound(*missing.args), denial) from None
+        _refuse(request, view, denial)
+
+    def _denial_on(
+        self, request: Any, view: Any, obj: Any, method: str
+    ) -> PermissionDenied | None:
+        user = run(user_of(request))
+        perms = self.get_required_object_permissions(method, _queryset_of(view).model)
+        denials = (run(denied(user, perm, obj)) for perm in perms)
+        return next((each for each in denials if each is not None), None)
+
+
+def _queryset_of(view: Any) -> Any:
+    get_queryset = getattr(view, "get_queryset", None)
+    queryset = getattr(view, "queryset", None) if get_queryset is None else get_queryset()
+    if queryset is None:
+        raise ImproperlyConfigured(
+            f"{type(view).__name__} has no queryset, which names the model whose permissions"
+            " ObjectPermissions requires. Set `queryset`, or define `get_queryset()`."
+        )
+    return queryset
+
+
+def _gets_object(view: Any) -> bool:
+    argument = getattr(view, "lookup_url_kwarg", None) or getattr(view, "lookup_field", None)
+    return argument in view.kwargs
+
+
+def _creates_checked(view: Any, perm: str) -> bool:
+    serializer = view.get_serializer_class() if hasattr(view, "get_serializer_class") else object
+    return issubclass(serializer, AddPermissionMixin) and serializer.get_add_perm() == perm
+
+
+def _require_checked_creation(request: Any, view: Any, model: type[Model], perm: str) -> None:
+    """Refuse a view that creates objects without asking the access methods for that."""
+    if request.method != "POST" or _gets_object(view) or not has_access_method(model, perm):
+        return
+    if not _creates_checked(view, perm):
+        raise ImproperlyConfigured(
+            f"{model.__name__} has an access method for {perm}, which {type(view).__name__} doesn't"
+            " ask about what it creates. List AddPermissionMixin first among the bases of its"
+            ' serializer. If the view checks by itself, set "POST": [] in the `perms_map` of a'
+            " subclass of ObjectPermissions."
+        )
+
+
+def _asks_objects(request: Any, view: Any, perm: str) -> bool:
+    """Tell whether objects are asked later on what the model level denies."""
+    if _gets_object(view):
+        return True
+    if getattr(view, "action", None) not in _OWN_ACTIONS:
+        return False
+    if request.method == "POST":
+        return _creates_checked(view, perm)
+    filters = [
+        each
+        for each in getattr(view, "filter_backends", ())
+        if issubclass(each, ObjectPermissionsFilter)
+    ]
+    model = _queryset_of(view).model
+    return request.method in SAFE_METHODS and perm in {each.get_perm(model) for each in filters}
+
+
+def _refuse(request: Any, view: Any, denial: PermissionDenied) -> NoReturn:
+    try:
+        view.permission_denied(request, message=str(denial) or None)
+    except APIException as error:
+        raise _explained(error, denial) from None
+    raise denial
+
+
+def _explained(error: APIException, denial: PermissionDenied) -> APIException:
+    vars(error)["explanation"] = vars(denial)["explanation"]
+    return error

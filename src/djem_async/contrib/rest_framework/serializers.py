@@ -1,0 +1,120 @@
+"""The mixin for serializers that asks for the permission to add an object before it is saved."""
+
+from typing import Any
+
+from django.contrib.auth import get_permission_codename
+from django.core.exceptions import ImproperlyConfigured
+from django.db.models import Model
+from rest_framework.utils.model_meta import get_field_info
+
+from ..._driving import arun, run
+from ..._flow import Call, Flow
+from ...auth._users import user_of
+from ...auth._views import denied
+
+
+class AddPermissionMixin:
+    """Checks the permission `add` on the object that a model serializer is about to create.
+
+    List it first among the bases of the serializer. The check is made when `save()` or `asave()`
+    is called, so it sees the arguments of these, and nothing has been saved yet.
+    """
+
+    Meta: Any
+    context: dict[str, Any]
+    instance: Any
+    validated_data: Any
+
+    @classmethod
+    def many_init(cls, *args: Any, **kwargs: Any) -> Any:
+        """Make a serializer of many objects, which only shows them.
+
+        Returns:
+            The serializer.
+
+        Raises:
+            ImproperlyConfigured: It gets data. It would save objects one by one, and one that is
+                denied leaves those before it.
+        """
+        if "data" in kwargs or len(args) > 1:
+            raise ImproperlyConfigured(
+                f"{cls.__name__}(many=True, data=...) saves many objects without checks. Check"
+                " `add` on each of them before you save the first, with a serializer that doesn't"
+                " have AddPermissionMixin."
+            )
+        parent: Any = super()
+        return parent.many_init(*args, **kwargs)
+
+    @classmethod
+    def get_add_perm(cls) -> str:
+        """Return the permission that is checked: `add` of the serializer's model."""
+        opts = cls.Meta.model._meta
+        return f"{opts.app_label}.{get_permission_codename('add', opts)}"
+
+    def build_object(self, validated_data: dict[str, Any]) -> Model:
+        """Build the object to check, without saving it.
+
+        Override it together with `create()`, if that saves anything else than this.
+
+        Args:
+            validated_data: The validated data, with the arguments of `save()`.
+
+        Returns:
+            An unsaved object.
+
+        Raises:
+            ImproperlyConfigured: The model can't be built from the data.
+        """
+        model: type[Model] = self.Meta.model
+        relations = get_field_info(model).relations
+        # These can only be set once the object is saved, as in `ModelSerializer.create()`.
+        later = {name for name, relation in relations.items() if relation.to_many}
+        values = {name: value for name, value in validated_data.items() if name not in later}
+        try:
+            return model(**values)
+        except (TypeError, ValueError) as error:
+            raise ImproperlyConfigured(
+                f"{type(self).__name__} can't build the {model.__name__} on which to check"
+                f" {self.get_add_perm()}: {error}. Override its `build_object(validated_data)`."
+            ) from error
+
+    def save(self, **kwargs: Any) -> Any:
+        """Save the object, if the user may change it or may add it.
+
+        That the user may change an existing object has been checked by the view.
+
+        Args:
+            **kwargs: Further values for the object.
+
+        Returns:
+            The object.
+
+        Raises:
+            PermissionDenied: The user may not add it. Nothing has been saved.
+            ImproperlyConfigured: There is no request in the context of the serializer, or the
+                object can't be built.
+        """
+        if self.instance is None:
+            run(self._checked(kwargs))
+        parent: Any = super()
+        return parent.save(**kwargs)
+
+    async def asave(self, **kwargs: Any) -> Any:
+        """Save the object in adrf, see `save`."""
+        if self.instance is None:
+            await arun(self._checked(kwargs))
+        parent: Any = super()
+        return await parent.asave(**kwargs)
+
+    def _checked(self, extra: dict[str, Any]) -> Flow[None]:
+        request = self.context.get("request")
+        if request is None:
+            raise ImproperlyConfigured(
+                f"{type(self).__name__} doesn't know who adds the object. Pass it"
+                ' `context={"request": request}`, as the generic views do.'
+            )
+        user = yield from user_of(request)
+        obj = yield Call(self.build_object, None, ({**self.validated_data, **extra},))
+        denial = yield from denied(user, self.get_add_perm(), obj)
+        if denial is not None:
+            raise denial
