@@ -78,9 +78,17 @@ PLUGIN_LAYERS = (
 # Optional parts import the packages that they are for.
 EXTRAS = {
     "contrib.debug_toolbar": {"debug_toolbar"},
+    "contrib.rest_framework.filters": {"rest_framework"},
+    "contrib.rest_framework.permissions": {"rest_framework"},
+    "contrib.rest_framework.serializers": {"rest_framework"},
     "contrib.strawberry": {"graphql", "strawberry", "strawberry_django"},
 }
-ALL_LAYERS = LAYERS + ADMIN_LAYERS + PLUGIN_LAYERS
+REST_FRAMEWORK_LAYERS = (
+    ("contrib.rest_framework.filters", "contrib.rest_framework.serializers"),
+    ("contrib.rest_framework.permissions",),
+    ("contrib.rest_framework",),
+)
+ALL_LAYERS = LAYERS + ADMIN_LAYERS + PLUGIN_LAYERS + REST_FRAMEWORK_LAYERS
 LAYER = {module: number for number, layer in enumerate(ALL_LAYERS) for module in layer}
 
 

@@ -1,6 +1,6 @@
 """The filter backend: lists hold what the user has a permission on."""
 
-from typing import Any, TypeVar
+from typing import Any
 
 from django.db.models import Model, QuerySet
 from rest_framework.filters import BaseFilterBackend
@@ -8,8 +8,6 @@ from rest_framework.filters import BaseFilterBackend
 from ..._driving import run
 from ...auth._users import user_of
 from ...shortcuts import get_objects_for_user
-
-M = TypeVar("M", bound=Model)
 
 
 class ObjectPermissionsFilter(BaseFilterBackend):
@@ -30,7 +28,7 @@ class ObjectPermissionsFilter(BaseFilterBackend):
         opts = model._meta
         return cls.perm_format % {"app_label": opts.app_label, "model_name": opts.model_name}
 
-    def filter_queryset(self, request: Any, queryset: QuerySet[M], view: Any) -> QuerySet[M]:
+    def filter_queryset(self, request: Any, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
         """Filter a queryset by the permissions of the user.
 
         Args:

@@ -30,15 +30,15 @@ _OWN_ACTIONS: Final = (None, "list", "alist", "create", "acreate", "metadata")
 class _Metaclass(BasePermissionMetaclass):
     """Refuses compositions in which a denial would have to be a plain False."""
 
-    def __or__(cls, other: Any) -> NoReturn:
+    def __or__(self, other: Any) -> NoReturn:
         raise TypeError(
-            f"{cls.__name__} raises an error where it denies, so what stands to the right of it is"
-            f" never asked. Write it last: `... | {cls.__name__}`."
+            f"{self.__name__} raises an error where it denies, so what stands to the right of it"
+            f" is never asked. Write it last: `... | {self.__name__}`."
         )
 
-    def __invert__(cls) -> NoReturn:
+    def __invert__(self) -> NoReturn:
         raise TypeError(
-            f"{cls.__name__} raises an error where it denies, so `~{cls.__name__}` would deny"
+            f"{self.__name__} raises an error where it denies, so `~{self.__name__}` would deny"
             " everybody. Write a permission class that says what you mean."
         )
 
@@ -98,7 +98,7 @@ class ObjectPermissions(DjangoObjectPermissions, metaclass=_Metaclass):
             needed = Exemption.ACTIVE_USERS if user.is_authenticated else Exemption.EVERYBODY
             exemption = max(exemptions(model, perm).values(), default=Exemption.NOBODY)
             if exemption < needed or not _asks_objects(request, view, perm):
-                _refuse(request, view, denial)
+                raise _refusal(request, view, denial)
         return True
 
     def has_object_permission(self, request: Any, view: Any, obj: Any) -> bool:
@@ -125,11 +125,9 @@ class ObjectPermissions(DjangoObjectPermissions, metaclass=_Metaclass):
                 get_object_or_404(_queryset_of(view).none())
             except Http404 as missing:
                 raise _explained(NotFound(*missing.args), denial) from None
-        _refuse(request, view, denial)
+        raise _refusal(request, view, denial)
 
-    def _denial_on(
-        self, request: Any, view: Any, obj: Any, method: str
-    ) -> PermissionDenied | None:
+    def _denial_on(self, request: Any, view: Any, obj: Any, method: str) -> PermissionDenied | None:
         user = run(user_of(request))
         perms = self.get_required_object_permissions(method, _queryset_of(view).model)
         denials = (run(denied(user, perm, obj)) for perm in perms)
@@ -153,7 +151,9 @@ def _gets_object(view: Any) -> bool:
 
 
 def _creates_checked(view: Any, perm: str) -> bool:
-    serializer = view.get_serializer_class() if hasattr(view, "get_serializer_class") else object
+    if not hasattr(view, "get_serializer_class"):
+        return False
+    serializer: type = view.get_serializer_class()
     return issubclass(serializer, AddPermissionMixin) and serializer.get_add_perm() == perm
 
 
@@ -187,12 +187,12 @@ def _asks_objects(request: Any, view: Any, perm: str) -> bool:
     return request.method in SAFE_METHODS and perm in {each.get_perm(model) for each in filters}
 
 
-def _refuse(request: Any, view: Any, denial: PermissionDenied) -> NoReturn:
+def _refusal(request: Any, view: Any, denial: PermissionDenied) -> Exception:
     try:
         view.permission_denied(request, message=str(denial) or None)
     except APIException as error:
-        raise _explained(error, denial) from None
-    raise denial
+        return _explained(error, denial)
+    return denial  # the view has its own way, which must not grant
 
 
 def _explained(error: APIException, denial: PermissionDenied) -> APIException:
