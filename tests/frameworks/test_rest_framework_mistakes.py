@@ -1,0 +1,340 @@
+"""Our classes for Django REST framework: what denies, or is an error that names the cure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import adrf.generics
+import adrf.serializers
+import pytest
+from asgiref.sync import async_to_sync, sync_to_async
+from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
+from rest_framework import generics, serializers
+from rest_framework.exceptions import APIException, NotAuthenticated, NotFound, PermissionDenied
+from rest_framework.permissions import BasePermission, IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.test import APIRequestFactory, force_authenticate
+from rest_framework.views import APIView
+
+from djem_async.contrib.rest_framework import (
+    AddPermissionMixin,
+    ObjectPermissions,
+    ObjectPermissionsFilter,
+)
+from djem_async.exceptions import NoQueryFormError
+from djem_async.explain import Reason
+from tests.frameworks.models import Article, Post
+from tests.frameworks.rest_framework_views import Bearer, serializer
+
+CODENAMES = [f"{each}_article" for each in ("add", "view", "change", "delete")]
+NAMES = "author", "title", "is_published"
+
+
+class IsStaff(BasePermission):
+    def has_permission(self, request: Any, view: Any) -> bool:
+        return bool(request.user.is_staff)
+
+    def has_object_permission(self, request: Any, view: Any, obj: Any) -> bool:
+        return bool(request.user.is_staff)
+
+
+class Raising:
+    """Lets errors reach the test."""
+
+    authentication_classes = [Bearer]
+    permission_classes: list[Any] = [ObjectPermissions]
+    queryset: Any = Article.objects.all()
+
+    def handle_exception(self, error: Exception) -> Any:
+        raise error
+
+
+class One(Raising, generics.RetrieveUpdateDestroyAPIView):
+    serializer_class = serializer(serializers.ModelSerializer, Article)
+
+
+class AsyncOne(Raising, adrf.generics.RetrieveUpdateDestroyAPIView):
+    serializer_class = serializer(adrf.serializers.ModelSerializer, Article)
+
+
+class Listed(Raising, generics.ListCreateAPIView):
+    serializer_class = serializer(serializers.ModelSerializer, Article, AddPermissionMixin)
+
+
+class AsyncListed(Raising, adrf.generics.ListCreateAPIView):
+    serializer_class = serializer(adrf.serializers.ModelSerializer, Article, AddPermissionMixin)
+
+
+def ask(base: Any, method: str, user: Any, data: Any = None, pk: Any = None, **changes: Any) -> Any:
+    view_class = type(base.__name__, (base,), changes)
+    request = getattr(APIRequestFactory(), method.lower())("/", data, format="json")
+    if user is not None:
+        force_authenticate(request, user)
+    view = view_class.as_view()
+    kwargs = {} if pk is None else {"pk": pk}
+    if not getattr(view_class, "view_is_async", False):
+        return view(request, **kwargs)
+
+    async def aask() -> Any:
+        return await view(request, **kwargs)
+
+    return async_to_sync(aask)()
+
+
+@pytest.fixture(params=["sync", "async"])
+def mode(request: pytest.FixtureRequest, db: None) -> str:
+    return request.param
+
+
+@pytest.fixture
+def one(mode: str) -> Any:
+    return One if mode == "sync" else AsyncOne
+
+
+@pytest.fixture
+def many(mode: str) -> Any:
+    return Listed if mode == "sync" else AsyncListed
+
+
+@pytest.fixture
+def ann(user_with: Any) -> Any:
+    return user_with("ann", *CODENAMES)
+
+
+@pytest.fixture
+def bob(user_with: Any) -> Any:
+    return user_with("bob", *CODENAMES)
+
+
+@pytest.fixture
+def article(ann: Any) -> Article:
+    return Article.objects.create(author=ann, is_published=True)
+
+
+def test_errors_carry_the_explanation(one, many, ann, bob, user_with, article):
+    nobody = user_with("nobody")
+    draft = Article.objects.create(author=ann)
+    data = {"author": ann.pk, "title": "new"}
+    for view, method, user, pk, body, kind, reason, perm in [
+        (one, "DELETE", ann, article.pk, None, PermissionDenied, "user_method", "delete"),
+        (one, "PATCH", bob, article.pk, {}, PermissionDenied, "user_method", "change"),
+        (one, "GET", bob, draft.pk, None, NotFound, "user_method", "view"),
+        (one, "PATCH", bob, draft.pk, {}, NotFound, "user_method", "change"),
+        (one, "GET", nobody, article.pk, None, PermissionDenied, "model_level", "view"),
+        (one, "GET", None, article.pk, None, NotAuthenticated, "model_level", "view"),
+        (many, "POST", nobody, None, data, PermissionDenied, "model_level", "add"),
+        (many, "POST", bob, None, data, DjangoPermissionDenied, "user_method", "add"),
+    ]:
+        with pytest.raises(kind) as caught:
+            ask(view, method, user, body, pk)
+        explanation = caught.value.explanation
+        assert (explanation.granted, explanation.reason) == (False, Reason(reason))
+        assert explanation.perm == f"frameworks.{perm}_article"
+    assert Article.objects.count() == 2
+
+
+def test_no_user_is_a_visitor(one, article, settings):
+    settings.REST_FRAMEWORK = {"UNAUTHENTICATED_USER": None}
+    with pytest.raises(NotAuthenticated):
+        ask(one, "GET", None, pk=article.pk)
+
+
+def test_object_of_another_model_is_denied(ann):
+    request = Request(APIRequestFactory().get("/"))
+    request.user = ann
+    view = One(request=request, kwargs={})
+    post = Post.objects.create(owner=ann)
+    with pytest.raises(NotFound):
+        ObjectPermissions().has_object_permission(request, view, post)
+
+
+def test_view_that_overrides_how_it_denies_does_not_grant(one, bob, article):
+    def permission_denied(self: Any, request: Any, **kwargs: Any) -> None:
+        """Do nothing."""
+
+    with pytest.raises(DjangoPermissionDenied):
+        ask(one, "PATCH", bob, {}, article.pk, permission_denied=permission_denied)
+
+
+def test_compositions_grant_no_more_than_their_parts(one, ann, bob, user_with, article):
+    staff = user_with("staff", is_staff=True)
+    for composed, granted in [
+        (IsAuthenticated & ObjectPermissions, {ann}),
+        (ObjectPermissions & IsAuthenticated, {ann}),
+        (IsStaff & ObjectPermissions, set()),
+        (ObjectPermissions & ~IsStaff, {ann}),
+        (IsStaff | ObjectPermissions, {ann, staff}),
+        ((IsStaff | ObjectPermissions) & IsAuthenticated, {ann, staff}),
+        (IsStaff | (IsAuthenticated & ObjectPermissions), {ann, staff}),
+    ]:
+        for user in (ann, bob, staff, None):
+            arguments: Any = (one, "PATCH", user, {}, article.pk)
+            changes = {"permission_classes": [composed]}
+            if user in granted:
+                assert ask(*arguments, **changes).status_code == 200
+            else:
+                with pytest.raises((PermissionDenied, NotAuthenticated)):
+                    ask(*arguments, **changes)
+
+
+def test_compositions_that_need_a_plain_no_are_refused():
+    with pytest.raises(TypeError, match=r"Write it last: `\.\.\. \| ObjectPermissions`"):
+        ObjectPermissions | IsStaff
+    with pytest.raises(TypeError, match="would deny everybody"):
+        ~ObjectPermissions  # noqa: B018
+
+
+@pytest.mark.parametrize("name", ["has_permission", "has_object_permission"])
+def test_async_override_is_refused(name):
+    async def method(self: Any, *args: Any) -> bool:
+        return False
+
+    with pytest.raises(TypeError, match=rf"Async.{name} is `async def`.*Write it with `def`"):
+        type("Async", (ObjectPermissions,), {name: method})
+
+
+@pytest.mark.parametrize("base", [APIView, generics.GenericAPIView])
+def test_view_without_a_model_is_an_error(db, ann, base):
+    def get_queryset(self: Any) -> None:
+        return None
+
+    changes = {} if base is APIView else {"get_queryset": get_queryset}
+    view = type("View", (Raising, base), {"queryset": None, "get": lambda *_: None, **changes})
+    with pytest.raises(ImproperlyConfigured, match=r"View has no queryset.*Set `queryset`"):
+        ask(view, "GET", ann)
+
+
+def test_method_without_a_permission_is_not_allowed(ann):
+    view = type("View", (Raising, APIView), {"trace": lambda *_: None})
+    with pytest.raises(APIException) as caught:
+        ask(view, "TRACE", ann)
+    assert caught.value.status_code == 405
+
+
+def test_list_without_query_form_is_an_error(many, ann, user_with):
+    class Changeable(ObjectPermissionsFilter):
+        perm_format = "%(app_label)s.change_%(model_name)s"
+
+    with pytest.raises(NoQueryFormError, match="_quser_can_change_article"):
+        ask(many, "GET", ann, filter_backends=[Changeable])
+
+
+class Unchecked(ObjectPermissions):
+    perms_map = {**ObjectPermissions.perms_map, "POST": []}
+
+
+def test_creation_without_a_check_is_an_error(mode, many, ann, user_with):
+    data = {"author": ann.pk, "title": "new"}
+    package = serializers if mode == "sync" else adrf.serializers
+    plain = {"serializer_class": serializer(package.ModelSerializer, Article)}
+    for user in (ann, user_with("nobody"), user_with("root", is_superuser=True)):
+        with pytest.raises(ImproperlyConfigured, match="List AddPermissionMixin first"):
+            ask(many, "POST", user, data, **plain)
+    view = type("View", (Raising, APIView), {"post": lambda *_: None})
+    with pytest.raises(ImproperlyConfigured, match="List AddPermissionMixin first"):
+        ask(view, "POST", ann, data)
+    # A view may check by itself.
+    response = ask(many, "POST", ann, data, permission_classes=[Unchecked], **plain)
+    assert response.status_code == 201
+    # Nothing but the model level decides about posts.
+    other = {"queryset": Post.objects.all(), "serializer_class": PostSerializer}
+    if mode == "sync":
+        with pytest.raises(PermissionDenied):
+            ask(many, "POST", ann, {"owner": ann.pk}, **other)
+        assert ask(many, "POST", user_with("p", "add_post"), {"owner": ann.pk}, **other).data
+
+
+class PostSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = Post
+        fields = ["owner"]
+
+
+def test_values_of_the_view_are_checked(mode, many, ann, bob):
+    def perform_create(self: Any, serializer: Any) -> None:
+        serializer.save(author=ann, readers=[bob])
+
+    async def perform_acreate(self: Any, serializer: Any) -> None:
+        await serializer.asave(author=ann, readers=[bob])
+
+    changes = {"perform_create": perform_create, "perform_acreate": perform_acreate}
+    for user, is_granted in [(ann, True), (bob, False)]:
+        data = {"author": user.pk, "title": "new"}
+        if is_granted:
+            created = ask(many, "POST", user, data, **changes).data["id"]
+            assert list(Article.objects.get(pk=created).readers.all()) == [bob]
+        else:
+            with pytest.raises(DjangoPermissionDenied):
+                ask(many, "POST", user, data, **changes)
+    assert Article.objects.count() == 1
+
+
+class ReaderSerializer(serializers.Serializer):
+    name = serializers.CharField()
+
+
+def nested(mode: str, **methods: Any) -> Any:
+    """Make a serializer that creates readers as well, by a method of its own."""
+    package = serializers if mode == "sync" else adrf.serializers
+    base = serializer(package.ModelSerializer, Article, AddPermissionMixin)
+
+    class Meta(base.Meta):
+        fields = [*NAMES, "new_readers"]
+
+    def create(self: Any, validated_data: Any) -> Any:
+        readers = validated_data.pop("new_readers")
+        made = Article.objects.create(**validated_data)
+        for reader in readers:
+            made.readers.create(username=reader["name"])
+        made.new_readers = readers
+        return made
+
+    async def acreate(self: Any, validated_data: Any) -> Any:
+        return await sync_to_async(create)(self, validated_data)
+
+    children = ReaderSerializer(many=True)
+    return type(
+        "Nested",
+        (base,),
+        {"Meta": Meta, "new_readers": children, "create": create, "acreate": acreate, **methods},
+    )
+
+
+def test_nested_creation_is_checked_before_anything_is_saved(mode, many, ann, bob):
+    def build_object(self: Any, validated_data: Any) -> Any:
+        return Article(**{name: validated_data[name] for name in NAMES if name in validated_data})
+
+    data = {"author": ann.pk, "title": "new", "new_readers": [{"name": "carl"}]}
+    with pytest.raises(
+        ImproperlyConfigured, match=r"Override its `build_object\(validated_data\)`"
+    ):
+        ask(many, "POST", ann, data, serializer_class=nested(mode))
+    view = {"serializer_class": nested(mode, build_object=build_object)}
+    with pytest.raises(DjangoPermissionDenied):
+        ask(many, "POST", bob, data, **view)
+    assert not Article.objects.exists()
+    assert ask(many, "POST", ann, data, **view).status_code == 201
+    assert Article.objects.get().readers.get().username == "carl"
+
+
+def test_creating_many_at_once_is_an_error(mode, many, ann):
+    def get_serializer(self: Any, *args: Any, **kwargs: Any) -> Any:
+        kwargs["context"] = self.get_serializer_context()
+        return self.serializer_class(*args, **kwargs, many=True)
+
+    data = [{"author": ann.pk, "title": "new"}]
+    with pytest.raises(ImproperlyConfigured, match="Check `add` on each of them"):
+        ask(many, "POST", ann, data, get_serializer=get_serializer)
+
+
+def test_serializer_without_a_request_is_an_error(mode, many, ann):
+    new = many.serializer_class(data={"author": ann.pk, "title": "new"})
+    assert new.is_valid()
+    with pytest.raises(ImproperlyConfigured, match="doesn't know who adds the object"):
+        new.save() if mode == "sync" else async_to_sync(new.asave)()
+    # What exists has been checked by the view.
+    article = Article.objects.create(author=ann)
+    changed = many.serializer_class(article, {"author": ann.pk, "title": "changed"})
+    assert changed.is_valid()
+    assert (changed.save() if mode == "sync" else async_to_sync(changed.asave)()).title == "changed"
