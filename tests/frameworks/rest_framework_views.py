@@ -95,6 +95,11 @@ async def apublish(self: Any, request: Any, pk: Any) -> Response:
     return Response(await self.get_serializer(article).adata)
 
 
+@action(detail=False)
+def titles(self: Any, request: Any) -> Response:
+    return Response([each.title for each in self.get_queryset()])
+
+
 class Plain(Common, APIView):
     """A view that isn't generic: it asks for itself."""
 
@@ -120,7 +125,7 @@ def router(mode: str) -> Any:
     for name, base in [("filtered", Filtered), ("open", Common)]:
         for model in (Article, Memo):
             label = f"{name}-{model._meta.model_name}"
-            extra = act if model is Article else {}
+            extra = act if model is Article else {"titles": titles}
             found.register(label, viewset(mode, model, base, **extra), f"{mode}-{label}")
     found.APIRootView = type(
         "Root", (Common, found.APIRootView), {"__doc__": "The list of the viewsets."}

@@ -231,6 +231,9 @@ def test_creation_without_a_check_is_an_error(mode, many, ann, user_with):
     for user in (ann, user_with("nobody"), user_with("root", is_superuser=True)):
         with pytest.raises(ImproperlyConfigured, match="List AddPermissionMixin first"):
             ask(many, "POST", user, data, **plain)
+        # The same below the URL of a parent.
+        with pytest.raises(ImproperlyConfigured, match="List AddPermissionMixin first"):
+            ask(many, "POST", user, data, pk=1, **plain)
     view = type("View", (Raising, APIView), {"post": lambda *_: None})
     with pytest.raises(ImproperlyConfigured, match="List AddPermissionMixin first"):
         ask(view, "POST", ann, data)

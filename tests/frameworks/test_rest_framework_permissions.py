@@ -209,6 +209,12 @@ def test_action_has_permissions_of_its_own(api, users):
         assert article.is_published == (status == 200)
 
 
+def test_list_of_an_action_needs_the_model_level(api, users):
+    Memo.objects.create(author=users["author"], title="secret")
+    for name, status in [("author", 200), ("without_model_level", 403), (VISITOR, 401)]:
+        assert api("GET", "filtered-memo/titles/", name).status_code == status
+
+
 def test_view_that_is_not_generic(api, users):
     article = Article.objects.create(author=users["author"])
     assert api("GET", f"plain/{article.pk}/", "author").json() == "author"

@@ -8,6 +8,7 @@ from django.db.models import Model
 from django.http import Http404
 from django.shortcuts import get_object_or_404
 from rest_framework.exceptions import APIException, NotFound
+from rest_framework.mixins import CreateModelMixin, ListModelMixin
 from rest_framework.permissions import (
     SAFE_METHODS,
     BasePermissionMetaclass,
@@ -146,6 +147,13 @@ def _queryset_of(view: Any) -> Any:
 
 
 def _gets_object(view: Any) -> bool:
+    """Tell whether a generic view, or a route of a viewset, is about one object."""
+    is_detail: bool | None = getattr(view, "detail", None)  # which routers say
+    if is_detail is not None:
+        return is_detail
+    # In the URL of these, the argument may name a parent.
+    if isinstance(view, (CreateModelMixin, ListModelMixin)):
+        return False
     argument = getattr(view, "lookup_url_kwarg", None) or getattr(view, "lookup_field", None)
     return argument in view.kwargs
 
