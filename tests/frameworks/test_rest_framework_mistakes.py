@@ -254,6 +254,12 @@ class PostSerializer(serializers.ModelSerializer):
         fields = ["owner"]
 
 
+def test_mixin_that_is_listed_too_late_is_refused(mode):
+    package = serializers if mode == "sync" else adrf.serializers
+    with pytest.raises(TypeError, match="List it ahead of BaseSerializer"):
+        type("Late", (package.ModelSerializer, AddPermissionMixin), {})
+
+
 def test_values_of_the_view_are_checked(mode, many, ann, bob):
     def perform_create(self: Any, serializer: Any) -> None:
         serializer.save(author=ann, readers=[bob])

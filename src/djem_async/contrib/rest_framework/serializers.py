@@ -25,6 +25,17 @@ class AddPermissionMixin:
     instance: Any
     validated_data: Any
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        order = cls.__mro__
+        for base in order[: order.index(AddPermissionMixin)]:
+            names = {"many_init", "save", "asave"}.intersection(vars(base))
+            if names and not issubclass(base, AddPermissionMixin):
+                raise TypeError(
+                    f"{cls.__name__} has `{min(names)}` of {base.__name__}, so AddPermissionMixin"
+                    f" would check nothing. List it ahead of {base.__name__}."
+                )
+
     @classmethod
     def many_init(cls, *args: Any, **kwargs: Any) -> Any:
         """Make a serializer of many objects, which only shows them.
