@@ -6,13 +6,13 @@ from inspect import getclosurevars, isfunction, signature, unwrap
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final
 
-from django.contrib.auth.models import AnonymousUser
 from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import ImproperlyConfigured
 
+from ..._backends import require_lists
+from ..._methods import find_query_forms, require_permission
 from ...exceptions import NoQueryFormError
-from ...shortcuts import permitted
 from ._rows import SEEING, perms_of
 
 if TYPE_CHECKING:
@@ -92,11 +92,19 @@ def _related(options: Any) -> Iterator[tuple[str, type[Model]]]:
 
 def _check_lists(options: Any) -> Iterator[CheckMessage]:
     """Find models that can't be listed, or only by checking each of their objects."""
+    try:
+        require_lists()
+    except ImproperlyConfigured as error:
+        yield Error(
+            f"The admin can't list objects: {error}", obj=type(options), id="djem_async.E101"
+        )
+        return
     models = dict.fromkeys([options.model, *(model for _, model in _related(options))])
     for model in models:
         for perm in perms_of(model, SEEING):
             try:
-                permitted(AnonymousUser(), perm, model)
+                require_permission(perm, model)
+                find_query_forms(model, perm)
             except NoQueryFormError:
                 yield CheckWarning(
                     f"An access method for {perm} has no query form, so the admin checks each"
