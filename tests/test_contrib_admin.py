@@ -120,8 +120,8 @@ def messages_of(response: Any) -> str:
     return " ".join(map(str, get_messages(response.wsgi_request)))
 
 
-def management_form(prefix: str, count: int) -> dict[str, Any]:
-    return {f"{prefix}-TOTAL_FORMS": count, f"{prefix}-INITIAL_FORMS": count}
+def management_form(prefix: str, count: int, new: int = 0) -> dict[str, Any]:
+    return {f"{prefix}-TOTAL_FORMS": count + new, f"{prefix}-INITIAL_FORMS": count}
 
 
 NO_CHILDREN = management_form("children", 0)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.admin import UserAdmin
 from django.db import connection
 from django.db.models import Q
 from django.test.utils import CaptureQueriesContext
@@ -155,6 +156,35 @@ def test_inline_rows_need_a_parent_that_may_be_changed(family: Any):
     data = {"title": "parent-v", **management_form("children", 1)}
     data |= {"children-0-id": pages["vcd"].pk, "children-0-rank": 5, "children-0-DELETE": "on"}
     assert client.post(f"{PAGES}{parent.pk}/change/", data).status_code == 403
+
+
+@pytest.mark.parametrize("is_granted", [False, True])
+def test_access_methods_decide_what_is_added(family: Any, access_methods: Any, is_granted: bool):
+    staff, parent, pages = family()
+    client = client_of(staff)
+    access_methods(Page, _user_can_add_page=lambda page, user: is_granted)
+    new = {"title": "new-vcd", **NO_CHILDREN}
+    copy = {**new, "title": "copy-vcd", "_saveasnew": "yes"}
+    row = {"title": parent.title, **management_form("children", 0, new=1)}
+    row |= {"children-0-title": "row-vcd", "children-0-parent": parent.pk}
+    urls = {f"{PAGES}add/": new, f"{PAGES}{pages['vcd'].pk}/change/": copy}
+    for url, data in {**urls, f"{PAGES}{parent.pk}/change/": row}.items():
+        assert client.post(url, data).status_code == (302 if is_granted else 403)
+    added = Page.objects.filter(title__in=["new-vcd", "copy-vcd", "row-vcd"])
+    assert added.count() == (3 if is_granted else 0)
+
+
+def test_options_of_other_packages_can_be_extended(world: Any, rf: Any):
+    staff, _ = world()
+
+    class Users(ObjectPermissionsAdmin, UserAdmin):
+        pass
+
+    request = rf.get("/")
+    request.user = staff
+    options = Users(User, admin.site)
+    assert "password1" in options.get_form(request, None, change=False).base_fields
+    assert "password" in options.get_form(request, staff, change=True).base_fields
 
 
 @pytest.mark.parametrize("letters", ["d", "vd", "vc", "v", ""])

@@ -65,6 +65,7 @@ contrib.admin.ObjectPermissionsAdmin.get_list_filter(self, request)
 contrib.admin.ObjectPermissionsAdmin.has_change_permission(self, request, obj=None)
 contrib.admin.ObjectPermissionsAdmin.has_delete_permission(self, request, obj=None)
 contrib.admin.ObjectPermissionsAdmin.has_view_permission(self, request, obj=None)
+contrib.admin.ObjectPermissionsAdmin.save_form(self, request, form, change)
 contrib.admin.ObjectPermissionsInline
 contrib.admin.ObjectPermissionsInline.check(self, **kwargs)
 contrib.admin.ObjectPermissionsInline.get_formset(self, request, obj=None, **kwargs)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -80,3 +80,15 @@ def refuse_key(obj: object) -> None:
             " object first, for example with `djem_async.shortcuts.get_object_for_user`; for many"
             " objects, ask `get_objects_for_user`."
         )
+
+
+def is_storable(value: object) -> bool:
+    """Tell whether a database can have a value at all.
+
+    Asking for another is an error, after which PostgreSQL refuses the rest of the transaction.
+    """
+    if isinstance(value, tuple):
+        return all(map(is_storable, cast("tuple[object, ...]", value)))
+    return not isinstance(value, str) or not (
+        "\0" in value or any("\ud800" <= character <= "\udfff" for character in value)
+    )

@@ -11,7 +11,7 @@ from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 
 from ._conditions import holds
-from ._lazy import checked_name, did_you_mean
+from ._lazy import checked_name, did_you_mean, is_storable
 from ._lineage import all_codenames, codenames, declares, lineage
 from ._store import ObjectKey, object_key, type_of
 from ._twins import Forms, definer, forms
@@ -216,7 +216,7 @@ def unknown(perm: str) -> str | None:
         The problem, with the name that may have been meant. None if there is the permission.
     """
     models = apps.get_models()
-    if any(owns(model, perm) for model in models) or is_stored(perm):
+    if any(owns(model, perm) for model in models) or stored_models(perm):
         return None
     known = [
         f"{model._meta.app_label}.{each}" for model in models for each in codenames(model._meta)
@@ -225,13 +225,25 @@ def unknown(perm: str) -> str | None:
     return f"There is no permission {perm!r}. {hint}"
 
 
-def is_stored(perm: str) -> bool:
-    """Tell whether a permission is in the database, which may have more than models declare."""
+def stored_models(perm: str) -> list[type[Model] | None]:
+    """Return the models of a permission in the database, which may have more than models declare.
+
+    None is a model that has been removed.
+    """
     from django.contrib.auth.models import Permission  # needs the user model
 
+    if not is_storable(perm):
+        return []
     app_label, _, codename = perm.partition(".")
-    stored = Permission.objects.filter(content_type__app_label=app_label, codename=codename)
-    return stored.exists()
+    found = Permission.objects.select_related("content_type").filter(
+        content_type__app_label=app_label, codename=codename
+    )
+    # Without what a database finds that compares without regard to case.
+    return [
+        each.content_type.model_class()
+        for each in found
+        if (each.content_type.app_label, each.codename) == (app_label, codename)
+    ]
 
 
 def decider(perm: str, model: type[Model]) -> type[Model] | None:

@@ -140,6 +140,7 @@ class BoxInput:
 @strawberry_django.partial(models.Box)
 class BoxPatch:
     id: strawberry.ID | None
+    owner: strawberry.ID | None
     label: str | None
 
 

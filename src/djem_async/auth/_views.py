@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
-from django.contrib.auth.models import Permission
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db.models import Model
 
@@ -13,10 +12,10 @@ from .._flow import Call, Flow, where_allowed
 from .._lazy import plain_text
 from .._lineage import models_with
 from .._look_up import NOT_GIVEN
-from .._methods import decider
+from .._methods import decider, stored_models
 from ..conf import conf
 from ._users import user_of
-from .lookup import Lookup, fetch, is_storable
+from .lookup import Lookup, fetch
 
 ViewPermission: TypeAlias = str | tuple[str, str | Lookup]
 """The name of a permission; or that and how to find the object: a `Lookup`, or the view argument
@@ -25,7 +24,8 @@ with its primary key."""
 
 LATE: Final = (
     "{} authenticates after its permissions would be checked, so another user might be checked. Use"
-    " a permission class of the framework, which asks `request.user.has_perm(perm, obj)`."
+    " djem_async.contrib.rest_framework.ObjectPermissions, or a permission class of your own that"
+    " asks `request.user.has_perm(perm, obj)`."
 )
 
 
@@ -122,13 +122,16 @@ def authorize(
     return None
 
 
-def denied(user: Any, perm: str, obj: Model = NOT_GIVEN) -> Flow[PermissionDenied | None]:
+def denied(
+    user: Any, perm: str, obj: Model = NOT_GIVEN, *, is_anew: bool = False
+) -> Flow[PermissionDenied | None]:
     """Ask a user for a permission, as a view does.
 
     Args:
         user: The user.
         perm: The permission. A malformed name is denied, and so is one that does not exist.
         obj: The object, left out for the model level.
+        is_anew: Whether to use nothing that is remembered.
 
     Returns:
         What to raise if it is denied, None if it is granted.
@@ -141,7 +144,7 @@ def denied(user: Any, perm: str, obj: Model = NOT_GIVEN) -> Flow[PermissionDenie
         is_known = bool((yield from _models_of(name)))
     if not is_known:
         return (yield from _unknown(user, name))
-    return (yield from denial_to(user, name, obj))
+    return (yield from denial_to(user, name, obj, is_anew=is_anew))
 
 
 def _unknown(user: Any, perm: str) -> Flow[PermissionDenied]:
@@ -177,28 +180,12 @@ def _by_key(perm: str, argument: str) -> Flow[Lookup | None]:
 def _models_of(perm: str) -> Flow[list[type[Model] | None]]:
     """Return the models that have a permission; None is one that has been removed."""
     # A permission that has been created by hand may be deleted or moved by hand.
-    return _declaring(perm, conf.epoch) or (yield from _stored_models(perm))
+    return _declaring(perm, conf.epoch) or (yield Call(stored_models, None, (perm,)))
 
 
 @lru_cache(maxsize=1024)
 def _declaring(perm: str, _epoch: object) -> list[type[Model] | None]:
     return [*models_with(perm)]
-
-
-def _stored_models(perm: str) -> Flow[list[type[Model] | None]]:
-    if not is_storable(perm):
-        return []
-    app_label, _, codename = perm.partition(".")
-    query = Permission.objects.select_related("content_type").filter(
-        content_type__app_label=app_label, codename=codename
-    )
-    found: list[Permission] = yield Call(list, None, (query,))
-    # Without what a database finds that compares without regard to case.
-    return [
-        each.content_type.model_class()
-        for each in found
-        if (each.content_type.app_label, each.codename) == (app_label, codename)
-    ]
 
 
 def _check_arguments(lookup: Lookup, perm: str, view_kwargs: Mapping[str, object]) -> None:

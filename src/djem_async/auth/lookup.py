@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import InvalidOperation
-from typing import Any, cast
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.db import DataError
@@ -13,6 +13,7 @@ from django.http import Http404
 from django.shortcuts import aget_object_or_404, get_object_or_404
 
 from .._flow import Call, Flow
+from .._lazy import is_storable
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -127,15 +128,3 @@ def fetch(lookup: Lookup, arguments: Mapping[str, object]) -> Flow[Model]:
     if not isinstance(found, Model):
         raise ImproperlyConfigured(f"{lookup!r} selects values. Give it a queryset of objects.")
     return found
-
-
-def is_storable(value: object) -> bool:
-    """Tell whether a database can have a value at all.
-
-    Asking for another is an error, after which PostgreSQL refuses the rest of the transaction.
-    """
-    if isinstance(value, tuple):
-        return all(map(is_storable, cast("tuple[object, ...]", value)))
-    return not isinstance(value, str) or not (
-        "\0" in value or any("\ud800" <= character <= "\udfff" for character in value)
-    )

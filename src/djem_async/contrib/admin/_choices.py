@@ -15,7 +15,7 @@ from django.db.models import Q
 from django.forms import ModelChoiceField
 from django.forms.formsets import DELETION_FIELD_NAME
 
-from ._rows import Deletion, decide
+from ._rows import Deletion, prefetch_rows, require_add
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,7 +119,7 @@ class LimitedFormSet(_FormSet):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        decide(self.limits.user, list(self.get_queryset()), "change", "delete")
+        prefetch_rows(self.limits.user, list(self.get_queryset()), "change", "delete")
 
     def add_fields(self, form: Any, index: Any) -> None:
         """Add Django's fields, and disable what the user may not do with the row."""
@@ -135,6 +135,11 @@ class LimitedFormSet(_FormSet):
                 field.disabled = True
         if DELETION_FIELD_NAME in form.fields:
             form.fields[DELETION_FIELD_NAME].disabled = not self.limits.may("delete", row)
+
+    def save_new(self, form: Any, commit: bool = True) -> Any:
+        """Save a new row, if the user may add it."""
+        require_add(self.limits.user, super().save_new(form, commit=False))
+        return super().save_new(form, commit)
 
     def delete_existing(self, obj: Any, commit: bool = True) -> None:
         """Delete a row, if the user may delete all that goes with it."""

@@ -19,7 +19,7 @@ from ._choices import (
     limited,
     limited_filter,
 )
-from ._rows import SEEING, Deletion, decide, may, visible
+from ._rows import SEEING, Deletion, may, prefetch_rows, require_add, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,8 +118,24 @@ class ObjectPermissionsAdmin(_ObjectPermissions, _ModelAdmin):
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
     ) -> Any:
         """Return the form class of the add and change pages, whose choices are limited."""
-        form = super().get_form(request, obj, change, **kwargs)
+        form = super().get_form(request, obj, change=change, **kwargs)
         return limited(LimitedForm, form, self._limits(request))
+
+    def save_form(self, request: HttpRequest, form: Any, change: bool) -> Any:
+        """Return the object of a form, which hasn't been saved, if the user may add a new one.
+
+        Args:
+            request: The request.
+            form: The form, which is valid.
+            change: Whether the object exists.
+
+        Raises:
+            PermissionDenied: An access method denies adding it.
+        """
+        obj = super().save_form(request, form, change)
+        if not change:
+            require_add(request.user, obj)
+        return obj
 
     def get_changelist_formset(self, request: HttpRequest, **kwargs: Any) -> Any:
         """Return the formset class for ``list_editable``, which edits what may be changed."""
@@ -163,7 +179,7 @@ class ObjectPermissionsAdmin(_ObjectPermissions, _ModelAdmin):
         @wraps(func)
         def asking(modeladmin: Any, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
             rows = list(queryset)
-            decide(request.user, rows, *names)
+            prefetch_rows(request.user, rows, *names)
             granted = [
                 row.pk
                 for row in rows

@@ -10,7 +10,9 @@ from django.db.models import Model, Q
 
 from ..._driving import run
 from ..._lazy import unwrapped
+from ..._methods import has_access_method
 from ..._prefetch import prefetch
+from ...auth._views import denied
 from ...exceptions import NoQueryFormError
 from ...shortcuts import permitted
 
@@ -34,7 +36,20 @@ def may(user: Any, obj: Model, *actions: str) -> bool:
     return any(user.has_perm(perm, obj) for perm in perms_of(type(obj), actions))
 
 
-def decide(user: Any, rows: Collection[Model], *actions: str) -> None:
+def require_add(user: Any, obj: Model) -> None:
+    """Refuse an object that is about to be added, if an access method denies it.
+
+    Raises:
+        PermissionDenied: It does. Without such a method, the model level decides.
+    """
+    (perm,) = perms_of(type(obj), ["add"])
+    if has_access_method(type(obj), perm):
+        denial = run(denied(user, perm, obj))
+        if denial is not None:
+            raise denial
+
+
+def prefetch_rows(user: Any, rows: Collection[Model], *actions: str) -> None:
     """Decide actions on all rows with few queries, so that `may` finds the answers."""
     perms = {perm for model in set(map(type, rows)) for perm in perms_of(model, actions)}
     run(prefetch(unwrapped(user), sorted(perms), rows))
@@ -59,7 +74,7 @@ def visible(user: Any, queryset: QuerySet[Any], most: int) -> QuerySet[Any]:
         rows = list(queryset[: most + 1])
         if len(rows) > most:
             raise
-        decide(user, rows, *SEEING)
+        prefetch_rows(user, rows, *SEEING)
         return queryset.filter(pk__in=[row.pk for row in rows if may(user, row, *SEEING)])
     return queryset.filter(Q(view) | Q(change))
 
@@ -75,7 +90,7 @@ class Deletion:
         self._deleted = [row for row in found if not row._meta.auto_created]
         self._protected = list(collector.protected)
         self._user = user
-        decide(user, [*self._deleted, *self._protected], "delete", *SEEING)
+        prefetch_rows(user, [*self._deleted, *self._protected], "delete", *SEEING)
 
     def denied(self) -> list[Model]:
         """Return what the user may not delete."""

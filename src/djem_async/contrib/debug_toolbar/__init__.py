@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from debug_toolbar.panels import Panel
 
-from ...explain import Reason
+from ...explain import Reason, escaped
 from ...signals import permission_checked
 
 if TYPE_CHECKING:
@@ -129,8 +129,7 @@ def _rows(
     for each in explanations:
         row = each.as_dict()
         del row["nested"]
-        # Not every text can be encoded, and a page with one that can't would be an error.
-        row["lines"] = [line.encode(errors="backslashreplace").decode() for line in row["lines"]]
+        row["lines"] = [escaped(line, but="\n") for line in row["lines"]]
         yield {**row, "indent": "↳ " * depth, "milliseconds": times.get(id(each))}
         yield from _rows(each.nested, times, depth + 1)
 

@@ -17,6 +17,7 @@ from rest_framework.permissions import (
 
 from ..._driving import run
 from ..._methods import exemptions, has_access_method
+from ..._users import exemption_needed
 from ...access import Exemption
 from ...auth._users import user_of
 from ...auth._views import denied
@@ -79,7 +80,7 @@ class ObjectPermissions(DjangoObjectPermissions, metaclass=_Metaclass):
             view: The view, which has a queryset.
 
         Returns:
-            True.
+            True. For lists of links, whether the user is signed in.
 
         Raises:
             APIException: The permission is denied: a 403, or a 401 for visitors.
@@ -96,9 +97,9 @@ class ObjectPermissions(DjangoObjectPermissions, metaclass=_Metaclass):
             denial = run(denied(user, perm))
             if denial is None:
                 continue
-            needed = Exemption.ACTIVE_USERS if user.is_authenticated else Exemption.EVERYBODY
+            needed = exemption_needed(user)
             exemption = max(exemptions(model, perm).values(), default=Exemption.NOBODY)
-            if exemption < needed or not _asks_objects(request, view, perm):
+            if needed is None or exemption < needed or not _asks_objects(request, view, perm):
                 raise _refusal(request, view, denial)
         return True
 

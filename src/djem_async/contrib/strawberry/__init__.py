@@ -1,7 +1,7 @@
 """Field extensions for strawberry-graphql-django that ask for permissions on objects.
 
 The permission extensions of strawberry-django grant where the user has the permission at the model
-level. These ask the object, and nothing else.
+level. These require it at the model level and on the object.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ from strawberry_django.mutations.fields import (
     DjangoUpdateMutation,
 )
 
-from ..._asking import ask_user, denial_of, explained
+from ..._asking import ask_user
 from ..._driving import arun, run
 from ..._flow import Call, Flow
+from ...auth._views import denied
 from ...shortcuts import aget_objects_for_user, get_objects_for_user, permitted
 
 if TYPE_CHECKING:
@@ -88,16 +89,14 @@ class _Extension(FieldExtension):
         yield from ()
         return result
 
-    def _denial(self, obj: Model, info: Info[Any, Any]) -> Flow[PermissionDenied | None]:
+    def _denial(
+        self, obj: Model, info: Info[Any, Any], *, is_anew: bool = False
+    ) -> Flow[PermissionDenied | None]:
         user = yield from _user(info)
-        explanation, error = yield from explained(user, self.perm, obj)
-        if error is not None:
-            raise error
-        if explanation.granted:
-            return None
-        denial = denial_of(explanation)
-        # Clients would read "An unknown error occurred." in place of an empty text.
-        denial.args = denial.args or ("Permission denied.",)
+        denial = yield from denied(user, self.perm, obj, is_anew=is_anew)
+        if denial is not None:
+            # Clients would read "An unknown error occurred." in place of an empty text.
+            denial.args = denial.args or ("Permission denied.",)
         return denial
 
     def _is_granted(self, obj: Model, info: Info[Any, Any]) -> Flow[bool]:
@@ -153,8 +152,8 @@ class HasObjectPermission(_Extension):
             field: The field.
 
         Raises:
-            TypeError: The field is a mutation that calls a function, which could only be checked
-                after it has written.
+            ImproperlyConfigured: The field is a mutation that calls a function, which could only be
+                checked after it has written.
         """
         if isinstance(field, DjangoMutationBase):
             for kind, name in _WRITES.items():
@@ -164,7 +163,7 @@ class HasObjectPermission(_Extension):
                     # Nothing is left to do when it is resolved.
                     field.extensions = [each for each in field.extensions if each is not self]
                     return
-            raise TypeError(_late(field.name))
+            raise ImproperlyConfigured(_late(field.name))
         if isinstance(field, StrawberryDjangoField) and (
             field.is_list or field.is_connection or field.is_paginated
         ):
@@ -190,9 +189,12 @@ class HasObjectPermission(_Extension):
         self, write: Callable[..., Any], info: Info[Any, Any], found: Any, *args: Any, **kw: Any
     ) -> Any:
         # What is checked is what is written, even if other rows match meanwhile.
-        found = found if isinstance(found, Model) else list(found)
-        for each in [found] if isinstance(found, Model) else found:
-            self._require(each, info)
+        if isinstance(found, Model):
+            self._require(found, info)
+        else:
+            found = list(found)
+            for each in found:
+                self._require(each, info)
         return write(info, found, *args, **kw)
 
     def _create(
@@ -203,7 +205,8 @@ class HasObjectPermission(_Extension):
         return created
 
     def _require(self, obj: Model, info: Info[Any, Any]) -> None:
-        denial = run(self._denial(obj, info))
+        # Another mutation of the request may have changed what has been decided.
+        denial = run(self._denial(obj, info, is_anew=True))
         if denial is not None:
             raise denial
 
@@ -256,11 +259,11 @@ class HasObjectPermission(_Extension):
         if undecided and hasattr(user, "prefetch_perms"):
             forms = user.prefetch_perms, user.aprefetch_perms
             yield Call(*forms, ([self.perm], undecided))
-        denied: set[int] = set()
+        hidden: set[int] = set()
         for each in undecided:
             if not (yield from ask_user(user, self.perm, each)):
-                denied.add(id(each))
-        return [each for each in rows if id(each) not in denied]
+                hidden.add(id(each))
+        return [each for each in rows if id(each) not in hidden]
 
     def _is_decided(self, row: Model) -> bool:
         return vars(row).get(self._decision) is True
@@ -268,8 +271,7 @@ class HasObjectPermission(_Extension):
 
 def _user(info: Info[Any, Any]) -> Flow[Any]:
     """Find the user of the request."""
-    user = yield Call(get_current_user, aget_current_user, (info,))
-    return user
+    return (yield Call(get_current_user, aget_current_user, (info,)))
 
 
 def _unwrapped(kind: Any) -> Any:

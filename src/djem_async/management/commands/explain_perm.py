@@ -21,9 +21,9 @@ from ..._lineage import models_with
 from ..._methods import (
     belongs_elsewhere,
     decider,
-    is_stored,
     owns,
     require_permission,
+    stored_models,
     unknown,
 )
 from ...explain import escaped
@@ -162,7 +162,7 @@ def _model_named(label: str, perm: str) -> type[Model]:
     try:
         require_permission(perm, model)
     except ImproperlyConfigured as error:
-        if belongs_elsewhere(model, perm) or not is_stored(perm):
+        if belongs_elsewhere(model, perm) or not stored_models(perm):
             raise _unknown(str(error)) from error
     return model
 
