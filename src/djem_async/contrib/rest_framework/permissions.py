@@ -97,9 +97,10 @@ class ObjectPermissions(DjangoObjectPermissions, metaclass=_Metaclass):
             denial = run(denied(user, perm))
             if denial is None:
                 continue
-            needed = exemption_needed(user)
+            # Objects deny inactive users.
+            needed = exemption_needed(user) or Exemption.ACTIVE_USERS
             exemption = max(exemptions(model, perm).values(), default=Exemption.NOBODY)
-            if needed is None or exemption < needed or not _asks_objects(request, view, perm):
+            if exemption < needed or not _asks_objects(request, view, perm):
                 raise _refusal(request, view, denial)
         return True
 
