@@ -44,9 +44,9 @@ LAYERS = (
         "test._capture",
     ),
     ("_fetch", "_lazy", "_running", "contrib.logging.apps"),
-    ("_telling", "_twins"),
+    ("_twins",),
     ("_check_logs", "_driving", "_methods", "_model_level", "_users", "auth.lookup"),
-    ("_backends", "_decision", "logs", "auth._users", "checks._annotations"),
+    ("_backends", "_decision", "_telling", "logs", "auth._users", "checks._annotations"),
     ("_look_up", "_objects", "checks._access_methods", "middleware", "test._permissions"),
     ("_asking", "_lists", "_prefetch", "checks._databases", "checks._permissions"),
     (

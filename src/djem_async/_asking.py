@@ -17,7 +17,7 @@ from ._objects import check_of_user
 from ._running import Check, is_in_access_method
 from ._store import PermissionCache, drop_django_caches, generation_of, permission_cache, type_of
 from ._telling import explanation_of, nest, tell, traced
-from ._twins import required_forms
+from ._twins import are_ours, required_forms
 from ._users import checked_user, has_djangos_methods
 from .explain import Explanation, Reason
 
@@ -98,8 +98,9 @@ def _explained(
     obj = on[0] if on else None
     explanation = explanation_of(root, perm, obj, granted=granted, error=error)
     if not is_djangos:
+        is_ours = are_ours(user, "has_perm", "ahas_perm")
         for each in reversed(root.nested):
-            if _question(each) == _question(explanation) and each.granted == granted:
+            if is_ours or _is_same(each, explanation):
                 nest(root, each)
                 return each, error
         # The user has a say of its own.
@@ -110,8 +111,11 @@ def _explained(
     return explanation, error
 
 
-def _question(explanation: Explanation) -> tuple[object, ...]:
-    return explanation.perm, explanation.user, explanation.model, explanation.object
+def _is_same(one: Explanation, other: Explanation) -> bool:
+    """Tell whether explanations have the same question and answer, as far as keys tell."""
+    names = "perm", "user", "model", "object", "granted", "error"
+    is_told = other.model is None or other.object is not None
+    return is_told and all(getattr(one, name) == getattr(other, name) for name in names)
 
 
 def refused(user: Any, perm: str, line: str) -> Flow[Explanation]:

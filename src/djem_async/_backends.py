@@ -240,6 +240,9 @@ def _attributed(check: Check, path: str, reason: Reason, answer: Flow[bool]) -> 
         check.is_vetoed = True
         check.because(Reason.VETO, path)
         raise
+    except Exception:
+        check.because(reason, path)  # and not what was asked before
+        raise
     if granted:
         check.because(reason, path)
     return granted
@@ -265,10 +268,11 @@ def _ask_caches(check: Check, backend: Any, name: str, *args: Any) -> Flow[bool]
     if not (yield from where_allowed(is_active, check.user)):
         return False
     caches = yield from where_allowed(_caches_of, check)
-    if "_perm_cache" not in caches:
+    # Another check may drop what has just been fetched.
+    while "_perm_cache" not in caches:
         yield Call(_fetch, None, (backend, check), scope=check.calling())
-    if "_perm_cache" not in caches:
-        return False  # the user has become inactive meanwhile
+        if not (yield from where_allowed(is_active, check.user)):
+            return False
 
     def held() -> bool:
         with check.calling()():

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ._entries import AUTO, IMPLICIT, Entry, FinishedLog, header_lines
 from ._flow import Call, Flow, where_allowed
-from ._log_stack import ActiveLog, finish, innermost, log_store, still_active, write
+from ._log_stack import (
+    ActiveLog,
+    ends_in_void,
+    finish,
+    innermost,
+    log_store,
+    still_active,
+    write,
+)
 from ._twins import are_ours
 from .conf import conf
 
@@ -98,7 +106,7 @@ def _end(check: Check, log: ActiveLog, result: str) -> Flow[None]:
         return  # code that the check has called has ended it
     yield from note(check, result)
     user = check.user
-    if log.name is not None and are_ours(user, "end_log", "aend_log"):
+    if log.name is not None and (ends_in_void(check.logs) or are_ours(user, "end_log", "aend_log")):
         finish(log_store(user), FinishedLog(log.name, tuple(log.lines)))
     else:
         yield Call(user.end_log, user.aend_log, scope=check.calling())

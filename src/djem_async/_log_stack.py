@@ -87,7 +87,16 @@ def still_active(logs: tuple[ActiveLog, ...]) -> tuple[ActiveLog, ...]:
 
 def innermost(store: LogStore, logs: tuple[ActiveLog, ...]) -> ActiveLog | None:
     """Return the innermost of these logs that is active and of this instance, None for none."""
-    return next((log for log in reversed(logs) if log.is_open and log.store() is store), None)
+    for log in reversed(logs):
+        # Within a void log, nothing is written to those outside of it.
+        if log.is_open and (log.is_void or log.store() is store):
+            return log
+    return None
+
+
+def ends_in_void(logs: tuple[ActiveLog, ...]) -> bool:
+    """Tell whether logs that end within these are for the context alone."""
+    return any(log.is_void and log.is_open for log in logs)
 
 
 def log_to_end(store: LogStore, logs: tuple[ActiveLog, ...]) -> ActiveLog | None:
@@ -112,8 +121,7 @@ def leave(log: ActiveLog) -> None:
 def finish(store: LogStore, *logs: FinishedLog) -> None:
     """Keep logs that have ended."""
     by_name = store.by_name
-    is_void = any(log.is_void and log.is_open for log in active_logs.get())
-    for log in () if is_void else logs:
+    for log in () if ends_in_void(active_logs.get()) else logs:
         by_name.pop(log.name, None)
         by_name[log.name] = log
         if len(by_name) > _MOST_OF_AN_INSTANCE:
@@ -139,8 +147,12 @@ def leaving_no_logs() -> Generator[None]:
     before = finished_logs.get()
     try:
         yield
-    finally:
+    except GeneratorExit:
+        raise  # a coroutine that was dropped is being closed, in whatever context
+    except BaseException:
         finished_logs.set(before)
+        raise
+    finished_logs.set(before)
 
 
 def write(log: ActiveLog | None, entries: Entries) -> None:

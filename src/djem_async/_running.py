@@ -87,11 +87,12 @@ class Check:
         self.step = Step()
         # The explanations of the checks within it, if it is to be explained.
         self.nested: list[Explanation] | None = None
+        self.is_quiet: bool = outer is not None and outer.is_quiet
+        self.verbosity = conf.DJEM_PERM_LOG_VERBOSITY
         # A quiet check sends no signal. It leaves no log either, but access methods may read the
         # logs of the checks that they make.
-        self.is_quiet: bool = outer is not None and outer.is_quiet
-        is_logged = outer is None or outer.is_access_method or not outer.is_quiet
-        self.verbosity = conf.DJEM_PERM_LOG_VERBOSITY if is_logged else 0
+        if outer is not None and outer.check is not None and outer.is_quiet:
+            self.verbosity = self.verbosity if outer.is_access_method else outer.check.verbosity
 
     def because(
         self,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from django.db.models import Model
 
+from ._check_logs import unlogged
 from ._entries import Nested
 from ._flow import Call, Flow
 from ._lazy import plain_text, unwrapped
@@ -18,6 +19,8 @@ from .explain import Explanation, Reason
 from .signals import permission_checked
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from ._running import Check
 
 T = TypeVar("T")
@@ -61,8 +64,9 @@ def explanation_of(
     found, name = unwrapped(obj), plain_text(perm)
     is_list = isinstance(found, type)
     model: Any = found if is_list else type(found)
-    # What nested checks say is in their own explanations, if they haven't been cached.
-    lines = [line for line in step.lines if not (nested and isinstance(line, Nested))]
+    # What nested checks say is in their own explanations, if these are here.
+    said = set(_lines_of(nested))
+    lines = [line for line in step.lines if not (isinstance(line, Nested) and str(line) in said)]
     return Explanation(
         granted=granted,
         perm=name if isinstance(name, str) else type(name).__name__,
@@ -76,6 +80,12 @@ def explanation_of(
         nested=tuple(nested),
         error=None if error is None else type(error).__name__,
     )
+
+
+def _lines_of(explanations: Iterable[Explanation]) -> Iterator[str]:
+    for each in explanations:
+        yield from map(str, each.lines)
+        yield from _lines_of(each.nested)
 
 
 def nest(check: Check, explanation: Explanation) -> None:
@@ -96,8 +106,8 @@ def tell(check: Check, explanation: Explanation) -> Flow[None]:
         send = partial(permission_checked.send_robust, sender, **told)
         asend = partial(permission_checked.asend_robust, sender, **told)
         try:
-            # The log of the check itself stays the last one.
-            with leaving_no_logs():
+            # The log of the check itself stays the last one, and gets no lines of receivers.
+            with leaving_no_logs(), unlogged(check, is_void=True):
                 yield Call(send, asend, scope=check.calling("quiet"))
         except Exception:
             # Such as async receivers of a sync check, where an event loop runs in this thread.
