@@ -11,8 +11,9 @@ import pytest
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.admin import UserAdmin
+from django.contrib.contenttypes.admin import GenericTabularInline
 from django.db import connection
-from django.db.models import Q
+from django.db.models import PROTECT, Q
 from django.test.utils import CaptureQueriesContext
 
 from djem_async.contrib.admin import ObjectPermissionsAdmin, ObjectPermissionsInline
@@ -185,6 +186,53 @@ def test_options_of_other_packages_can_be_extended(world: Any, rf: Any):
     options = Users(User, admin.site)
     assert "password1" in options.get_form(request, None, change=False).base_fields
     assert "password" in options.get_form(request, staff, change=True).base_fields
+
+
+def test_what_other_options_do_with_a_form_is_kept(world: Any, rf: Any):
+    staff, pages = world()
+
+    class Narrow(admin.ModelAdmin):
+        def get_form(self, *args: Any, **kwargs: Any) -> Any:
+            form = super().get_form(*args, **kwargs)
+            form.base_fields["title"].disabled = True
+            return form
+
+    class Pages(ObjectPermissionsAdmin, Narrow):
+        fields = ("title",)
+
+    request = rf.get("/")
+    request.user = staff
+    form = Pages(Page, admin.site).get_form(request, pages["vcd"], change=True)
+    assert form(instance=pages["vcd"]).fields["title"].disabled
+
+
+def test_inline_class_that_leaves_permissions_out_has_to_be_last():
+    with pytest.raises(TypeError, match="lists GenericInlineModelAdmin first, whose get_formset"):
+        type("Wrong", (GenericTabularInline, ObjectPermissionsInline), {})
+    type("Right", (ObjectPermissionsInline, GenericTabularInline), {})
+
+
+def test_checked_rows_are_those_of_one_database(world: Any, rf: Any):
+    request = rf.get("/")
+    request.user, _ = world("python")
+    queryset = SITES["select"].get_model_admin(Page).get_queryset(request)
+    assert queryset.exists()
+    with pytest.raises(ValueError, match="different databases"):
+        list(queryset.using("other"))
+
+
+@pytest.mark.parametrize("text", ["memo-d", "memo-v"])
+def test_protected_objects_of_inline_rows(family: Any, monkeypatch: Any, text: str):
+    staff, parent, pages = family()
+    memo = Memo.objects.create(text=text, page=pages["vcd"])
+    monkeypatch.setattr(Memo._meta.get_field("page").remote_field, "on_delete", PROTECT)
+    data = {"title": parent.title, **management_form("children", 1), "children-0-DELETE": "on"}
+    data |= {"children-0-id": pages["vcd"].pk, "children-0-parent": parent.pk}
+    data["children-0-title"] = "page-vcd"
+    page = client_of(staff).post(f"{PAGES}{parent.pk}/change/", data).content.decode()
+    assert (str(memo) in page) == (text == "memo-v")
+    assert ("objects that you may not view" in page) == (text == "memo-d")
+    assert Page.objects.filter(pk=pages["vcd"].pk).exists()
 
 
 @pytest.mark.parametrize("letters", ["d", "vd", "vc", "v", ""])

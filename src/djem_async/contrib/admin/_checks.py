@@ -70,17 +70,23 @@ def _is_theirs(cls: type) -> bool:
 
 def _check_overrides(options: Any) -> Iterator[CheckMessage]:
     """Find overrides that leave out what this package does."""
-    for each in takewhile(_is_theirs, type(options).__mro__):
+    for each, name in overrides(options.__class__):
+        yield CheckWarning(
+            f"{each.__name__}.{name} doesn't call super(), so permissions on objects don't limit"
+            " what it returns.",
+            hint=f"Begin with what `super().{name}(...)` returns.",
+            obj=type(options),
+            id="djem_async.W102",
+        )
+
+
+def overrides(kind: type) -> Iterator[tuple[type, str]]:
+    """Find methods of classes ahead of those of this package that don't call super()."""
+    for each in takewhile(_is_theirs, kind.__mro__):
         for name in _LIMITING:
             method: Any = vars(each).get(name)
             if isfunction(method) and "super" not in getclosurevars(unwrap(method)).builtins:
-                yield CheckWarning(
-                    f"{each.__name__}.{name} doesn't call super(), so permissions on objects don't"
-                    " limit what it returns.",
-                    hint=f"Begin with what `super().{name}(...)` returns.",
-                    obj=type(options),
-                    id="djem_async.W102",
-                )
+                yield each, name
 
 
 def _related(options: Any) -> Iterator[tuple[str, type[Model]]]:

@@ -10,10 +10,11 @@ from django.contrib.admin.filters import (
     RelatedFieldListFilter,
 )
 from django.contrib.admin.widgets import ForeignKeyRawIdWidget
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Q
 from django.forms import ModelChoiceField
 from django.forms.formsets import DELETION_FIELD_NAME
+from django.utils.functional import cached_property
 
 from ._rows import Deletion, prefetch_rows, require_add
 
@@ -112,6 +113,32 @@ class LimitedForm(BaseForm):
         self.limits.limit(self)
 
 
+class LimitedRow(BaseForm):
+    """A form of a row, which may be denied."""
+
+    instance: Any
+    limits: Limits
+    may_change = True
+
+    @cached_property
+    def changed_data(self) -> list[str]:
+        """Name the fields that have changed, none of a row that the user may not change."""
+        names: list[str] = super().changed_data
+        return [name for name in names if self.may_change or name == DELETION_FIELD_NAME]
+
+    def hand_clean_DELETE(self) -> None:  # noqa: N802 - Django's name
+        """Say that a row can't be deleted, without objects that the user may not view."""
+        form: Any = super()
+        row = self.instance
+        try:
+            form.hand_clean_DELETE()
+        except ValidationError:
+            if Deletion(self.limits.user, [row], row._state.db).hides_protected():
+                text = f"{row} can't be deleted: objects that you may not view refer to it."
+                raise ValidationError(text) from None
+            raise
+
+
 class LimitedFormSet(_FormSet):
     """A formset that edits and deletes what the user may."""
 
@@ -128,7 +155,8 @@ class LimitedFormSet(_FormSet):
         row = form.instance
         if row._state.adding:
             return
-        if not self.limits.may("change", row):
+        form.may_change = self.limits.may("change", row)
+        if not form.may_change:
             # What is sent for disabled fields is ignored, and the row isn't validated.
             form.empty_permitted, form.use_required_attribute = True, False
             for field in form.fields.values():
@@ -148,15 +176,23 @@ class LimitedFormSet(_FormSet):
         super().delete_existing(obj, commit)
 
 
-def limited(kind: type, base: Any, limits: Limits) -> Any:
-    """Make a form or a formset class that keeps to limits.
+def limited_form(base: Any, limits: Limits, kind: type = LimitedForm) -> Any:
+    """Make a form class that keeps to limits.
 
     Args:
-        kind: `LimitedForm` or `LimitedFormSet`.
         base: The class from Django's options.
         limits: The limits.
+        kind: What to add to the class.
     """
-    return type(base)(base.__name__, (kind, base), {"limits": limits})
+    made: Any = type(base)(base.__name__, (kind, base), {"limits": limits})
+    made.base_fields = base.base_fields  # options may have changed them
+    return made
+
+
+def limited_formset(base: Any, limits: Limits) -> Any:
+    """Make a formset class that keeps to limits, see `limited_form`."""
+    form = limited_form(base.form, limits, LimitedRow)
+    return type(base)(base.__name__, (LimitedFormSet, base), {"limits": limits, "form": form})
 
 
 def limited_filter(item: Any, choices: Choices) -> Any:

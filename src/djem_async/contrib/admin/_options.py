@@ -10,14 +10,13 @@ from django.contrib import messages
 from django.contrib.admin.options import BaseModelAdmin, InlineModelAdmin, ModelAdmin
 from django.db import router
 
-from ._checks import check_options
+from ._checks import check_options, overrides
 from ._choices import (
-    LimitedForm,
-    LimitedFormSet,
     Limits,
     PermittedRawIdWidget,
-    limited,
     limited_filter,
+    limited_form,
+    limited_formset,
 )
 from ._rows import SEEING, Deletion, may, prefetch_rows, require_add, visible
 
@@ -41,6 +40,15 @@ class _ObjectPermissions(_Base):
 
     max_checked_rows = 1000
     """How many rows are checked one by one, where an access method has no query form."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for each, name in overrides(cls):
+            if each.__module__.startswith("django."):
+                raise TypeError(
+                    f"{cls.__name__} lists {each.__name__} first, whose {name} doesn't ask for"
+                    " permissions on objects. List the class of djem_async.contrib.admin first."
+                )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the objects that the user may view or change.
@@ -119,7 +127,7 @@ class ObjectPermissionsAdmin(_ObjectPermissions, _ModelAdmin):
     ) -> Any:
         """Return the form class of the add and change pages, whose choices are limited."""
         form = super().get_form(request, obj, change=change, **kwargs)
-        return limited(LimitedForm, form, self._limits(request))
+        return limited_form(form, self._limits(request))
 
     def save_form(self, request: HttpRequest, form: Any, change: bool) -> Any:
         """Return the object of a form, which hasn't been saved, if the user may add a new one.
@@ -140,7 +148,9 @@ class ObjectPermissionsAdmin(_ObjectPermissions, _ModelAdmin):
     def get_changelist_formset(self, request: HttpRequest, **kwargs: Any) -> Any:
         """Return the formset class for ``list_editable``, which edits what may be changed."""
         formset = super().get_changelist_formset(request, **kwargs)
-        return limited(LimitedFormSet, formset, self._limits(request))
+        made = limited_formset(formset, self._limits(request))
+        made.edit_only = True  # early releases of Django 5.2 add rows that are forged
+        return made
 
     def _limits(self, request: HttpRequest) -> Limits:
         is_permitted = partial(self._is_permitted, request)
@@ -237,4 +247,4 @@ class ObjectPermissionsInline(_ObjectPermissions, _InlineModelAdmin):
             return may(request.user, row, action)
 
         limits = Limits(request, self.get_permitted_choices, is_permitted)
-        return limited(LimitedFormSet, formset, limits)
+        return limited_formset(formset, limits)

@@ -32,7 +32,9 @@ def perms_of(model: type[Model], actions: Iterable[str]) -> list[str]:
 
 
 def may(user: Any, obj: Model, *actions: str) -> bool:
-    """Tell whether a user may do one of several actions with an object."""
+    """Tell whether a user may do one of several actions with an object that is stored."""
+    if obj._state.adding:
+        return False  # it may have been made of what was sent, with the key of another object
     return any(user.has_perm(perm, obj) for perm in perms_of(type(obj), actions))
 
 
@@ -75,7 +77,11 @@ def visible(user: Any, queryset: QuerySet[Any], most: int) -> QuerySet[Any]:
         if len(rows) > most:
             raise
         prefetch_rows(user, rows, *SEEING)
-        return queryset.filter(pk__in=[row.pk for row in rows if may(user, row, *SEEING)])
+        seen = queryset.model._base_manager.using(queryset.db).filter(
+            pk__in=[row.pk for row in rows if may(user, row, *SEEING)]
+        )
+        # As a query, it can't be used with another database, whose rows would have the same keys.
+        return queryset.filter(pk__in=seen.values("pk"))
     return queryset.filter(Q(view) | Q(change))
 
 
@@ -95,6 +101,10 @@ class Deletion:
     def denied(self) -> list[Model]:
         """Return what the user may not delete."""
         return [row for row in self._deleted if not may(self._user, row, "delete")]
+
+    def hides_protected(self) -> bool:
+        """Tell whether the user may not view an object that stands in the way."""
+        return not all(may(self._user, row, *SEEING) for row in self._protected)
 
     def texts(self, deleted: list[str], protected: list[str]) -> tuple[list[str], list[str]]:
         """Return the texts for the page, with no object that the user may not view."""
