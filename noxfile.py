@@ -92,7 +92,9 @@ def browser(session: nox.Session) -> None:
     """Run the tests of the admin in Chromium."""
     install(session, "--group", "browser", f"Django~={DJANGO['3.13'][-1]}.0")
     environment = {"DJANGO_SETTINGS_MODULE": "tests.browser.settings", "PYTHONPATH": None}
-    session.run("python", "-m", "pytest", "tests/browser", env=environment)
+    # Selenium's trio warns when Hypothesis is imported, which these tests don't use.
+    options = ["-p", "no:hypothesispytest"]
+    session.run("python", "-m", "pytest", *options, "tests/browser", env=environment)
 
 
 def install(session: nox.Session, *arguments: str) -> None:
