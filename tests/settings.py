@@ -54,6 +54,7 @@ DATABASES = {alias: _database(alias) for alias in ("default", "other")}
 
 SECRET_KEY = "only for tests"
 USE_TZ = True
+TIME_ZONE = "UTC"  # MariaDB may know no others
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "testapp.User"
 AUTHENTICATION_BACKENDS = [
