@@ -14,6 +14,7 @@ from asgiref.sync import async_to_sync
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
+from strawberry.extensions import FieldExtension
 from strawberry.relay import to_base64
 from strawberry_django.optimizer import DjangoOptimizerExtension
 
@@ -278,6 +279,31 @@ def test_mutation_with_a_function_is_refused_when_the_schema_is_made():
     with pytest.raises(Exception, match="late") as raised:
         strawberry.Schema(Query, Late).as_str()
     assert "after it has written" in str(raised.value.__cause__ or raised.value)
+
+
+def test_rows_that_a_resolver_keeps_are_decided_for_each_user(owner, stranger, owned):
+    kept: list[Box] = []
+
+    class Keep(FieldExtension):
+        def resolve(self, next_: Any, source: Any, info: Any, **kwargs: Any) -> Any:
+            kept[:] = next_(source, info, **kwargs)
+            return list(kept)
+
+    def resolve() -> Any:
+        return kept
+
+    can_view = HasObjectPermission("frameworks.view_box")
+
+    @strawberry.type
+    class Query:
+        boxes: list[AnyBox] = strawberry_django.field(extensions=[can_view, Keep()])
+        again: list[AnyBox] = strawberry_django.field(resolver=resolve, extensions=[can_view])
+
+    execute, made = Executor("sync", is_optimized=False), strawberry.Schema(Query)
+    for user, granted in ((owner, [owned.pk]), (stranger, [])):
+        if granted:
+            assert pks(execute("{ boxes { pk } }", user, made).data["boxes"]) == granted
+        assert pks(execute("{ again { pk } }", user, made).data["again"]) == granted
 
 
 def test_relation_of_two_fields_is_not_merged_into_one(execute, stranger, owned):

@@ -139,12 +139,6 @@ class HasObjectPermission(_Extension):
             optional, instead of raising `PermissionDenied`. Mutations always raise.
     """
 
-    def __init__(self, perm: str, *, fail_silently: bool = False) -> None:
-        super().__init__(perm, fail_silently=fail_silently)
-        # The annotation that carries the database's decision about a row. Names of permissions have
-        # characters that it can't have, and two of them must not become one.
-        self._decision: Final = f"_may_{blake2s(perm.encode(), digest_size=8).hexdigest()}"
-
     def apply(self, field: StrawberryField) -> None:
         """Hook into the methods of the field that select rows and that write.
 
@@ -182,7 +176,7 @@ class HasObjectPermission(_Extension):
             user = get_current_user(info)
             queryset = get_objects_for_user(user, self.perm, queryset)
             decision = permitted(user, self.perm, queryset.model)
-            queryset = queryset.annotate(**{self._decision: decision})
+            queryset = queryset.annotate(**{self._mark(user): decision})
         return get_queryset(queryset, info, **kwargs)
 
     def _write(
@@ -242,9 +236,9 @@ class HasObjectPermission(_Extension):
                 " strawberry-django has merged the two. Set `disable_optimization=True` on the"
                 " field."
             )
-        if self._decision in queryset.query.annotations:
-            return queryset  # by the hook
         user = yield from _user(info)
+        if self._mark(user) in queryset.query.annotations:
+            return queryset  # by the hook
         forms = get_objects_for_user, aget_objects_for_user
         queryset = yield Call(*forms, (user, self.perm, queryset))
         return (yield Call(list, None, (queryset,))) if is_list else queryset
@@ -255,7 +249,8 @@ class HasObjectPermission(_Extension):
         for each in rows:
             if not isinstance(each, Model):
                 raise ImproperlyConfigured(_unchecked(info.field_name, each))
-        undecided = [each for each in rows if not self._is_decided(each)]
+        mark = self._mark(user)
+        undecided = [each for each in rows if getattr(each, mark, None) is not True]
         if undecided and hasattr(user, "prefetch_perms"):
             forms = user.prefetch_perms, user.aprefetch_perms
             yield Call(*forms, ([self.perm], undecided))
@@ -265,8 +260,11 @@ class HasObjectPermission(_Extension):
                 hidden.add(id(each))
         return [each for each in rows if id(each) not in hidden]
 
-    def _is_decided(self, row: Model) -> bool:
-        return vars(row).get(self._decision) is True
+    def _mark(self, user: Any) -> str:
+        """Name the annotation that carries the database's decision about a row for a user."""
+        # Names of permissions have characters that it can't have.
+        about = f"{self.perm} {type(user).__name__} {user.pk}"
+        return f"_may_{blake2s(about.encode(), digest_size=8).hexdigest()}"
 
 
 def _user(info: Info[Any, Any]) -> Flow[Any]:
