@@ -117,10 +117,7 @@ class ObjectPermissionsAdmin(_ObjectPermissions, _ModelAdmin):
         return super().has_delete_permission(request, obj) and self._may(request, obj, "delete")
 
     def _may(self, request: HttpRequest, obj: Any, *actions: str) -> bool:
-        if obj is None:
-            return True
-        # Django 6.1 asks about the object of a row that was sent and isn't in the list.
-        return not obj._state.adding and may(request.user, obj, *actions)
+        return obj is None or may(request.user, obj, *actions)
 
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any

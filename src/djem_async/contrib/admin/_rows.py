@@ -34,7 +34,7 @@ def perms_of(model: type[Model], actions: Iterable[str]) -> list[str]:
 def may(user: Any, obj: Model, *actions: str) -> bool:
     """Tell whether a user may do one of several actions with an object that is stored."""
     if obj._state.adding:
-        return False  # it may have been made of what was sent, with the key of another object
+        return False  # it is made of what was sent, perhaps with the key of another object
     return any(user.has_perm(perm, obj) for perm in perms_of(type(obj), actions))
 
 
