@@ -23,12 +23,12 @@ SECONDS = {
     "setup": 40,
     "lint": 1,
     "types": 40,
-    "tests-on-sqlite": 260,
-    "tests-on-postgresql": 60,
-    "tests-on-mariadb": 70,
+    "tests-on-sqlite": 370,
+    "tests-on-postgresql": 110,
+    "tests-on-mariadb": 105,
     "coverage": 3,
-    "matrix": 160,
-    "frameworks": 50,
+    "matrix": 370,
+    "frameworks": 370,
     "demo": 15,
 }
 
