@@ -28,7 +28,7 @@ SECONDS = {
     "tests-on-mariadb": 105,
     "coverage": 3,
     "matrix": 370,
-    "frameworks": 370,
+    "frameworks": 470,
     "demo": 15,
 }
 
