@@ -11,8 +11,6 @@ from inspect import isawaitable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from debug_toolbar.panels import Panel
-
 from ...explain import Reason, escaped
 from ...signals import permission_checked
 
@@ -23,6 +21,23 @@ if TYPE_CHECKING:
     from django.http.response import HttpResponseBase
 
     from ...explain import Explanation
+
+if TYPE_CHECKING:
+
+    class Panel:
+        """The toolbar's panel, which has no types."""
+
+        is_async: bool
+        title: str
+        template: str
+
+        def __init__(self, toolbar: Any, get_response: Any) -> None: ...
+        def get_response(self, request: HttpRequest) -> Any: ...
+        def record_stats(self, stats: dict[str, Any]) -> None: ...
+        def get_stats(self) -> dict[str, Any]: ...
+
+else:
+    from debug_toolbar.panels import Panel
 
 __all__ = ["PermissionsPanel"]
 

@@ -57,7 +57,10 @@ class ObjectPermissions(DjangoObjectPermissions, metaclass=_Metaclass):
         perms_map: The permissions that each method requires, with placeholders for the model.
     """
 
-    perms_map = {**DjangoObjectPermissions.perms_map, **dict.fromkeys(SAFE_METHODS, _READ)}
+    perms_map: dict[str, list[str]] = {
+        **DjangoObjectPermissions.perms_map,
+        **dict.fromkeys(SAFE_METHODS, _READ),
+    }
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
