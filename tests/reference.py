@@ -165,7 +165,7 @@ class ModelBackend:
 
 
 class ObjectPermissionsBackend:
-    """As docs/access-methods.md and docs/reference.md have it."""
+    """As docs/howto/access-methods.md and docs/reference/api.md have it."""
 
     reason = None  # it says so itself
 
@@ -261,7 +261,7 @@ def truth(answer: Any, is_async: bool) -> bool:
 
 
 class Loggable:
-    """As docs/logging.md has it, in one context."""
+    """As docs/howto/logging.md has it, in one context."""
 
     def __init__(self) -> None:
         self.active: list[Log] = []
@@ -309,7 +309,7 @@ class Loggable:
 
 @dataclass(eq=False)
 class User(Loggable):
-    """As docs/caching.md and docs/logging.md have it; without `has_mixin`, one of Django's own."""
+    """As the pages on caching and logging have it; without `has_mixin`, one of Django's own."""
 
     settings: Settings
     database: Database
@@ -343,7 +343,7 @@ class User(Loggable):
         return bool(explanation[0])
 
     def explain_perm(self, perm: str, obj: Object | None = LEFT_OUT) -> list[Any]:
-        """As docs/debugging.md has it: without the sentences of the library."""
+        """As docs/howto/debugging.md has it: without the sentences of the library."""
         logs = self.active, dict(self.finished)
         self.active = [*self.active, Log(None)]
         try:

@@ -1,4 +1,4 @@
-"""SECURITY.md and docs/security.md: every promise names tests, and these exist."""
+"""SECURITY.md and docs/explanation/security.md: every promise names tests, and these exist."""
 
 import ast
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 import djem_async
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "security.md"
+PAGE = ROOT / "docs" / "explanation" / "security.md"
 POLICY = ROOT / "SECURITY.md"
 _TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 
@@ -63,5 +63,5 @@ def test_policy_and_page_are_up_to_date() -> None:
     version = djem_async.__version__.rpartition(".")[0]
     policy = POLICY.read_text(encoding="utf-8")
     assert f"| the latest release of {version} | yes |" in policy
-    assert "](docs/security.md)" in policy
-    assert "](../SECURITY.md)" in PAGE.read_text(encoding="utf-8")
+    assert "](docs/explanation/security.md)" in policy
+    assert "](../../SECURITY.md)" in PAGE.read_text(encoding="utf-8")

@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 PACKAGE = Path(djem_async.__file__).parent
 # The examples in these docstrings, and in the documentation, are checked as well.
 WITH_EXAMPLES = ("access.py", "protocols.py")
-DOCS = HERE.parent / "docs" / "static-checking.md"
+DOCS = HERE.parent / "docs" / "howto" / "static-checking.md"
 
 # mypy's command leaves without tidying up, and without measuring coverage.
 MYPY = "import sys; from mypy.api import run; out, err, code = run(sys.argv[1:]); print(out, err)"

@@ -1,4 +1,4 @@
-"""Runs the code of a page of the documentation: ``python -m tests.docs_app.page docs/caching.md``.
+"""Runs the code of a page of the documentation: ``python -m tests.docs_app.page docs/tutorial.md``.
 
 A page is a Django project: blocks that begin with a file name (``# inventory/models.py``) are its
 files, added to those of the tutorial; all other Python runs in one session, where ``await`` works
@@ -45,7 +45,11 @@ TUTORIAL = ROOT / "docs" / "tutorial.md"
 # Type checkers get the code of static-checking.md, in tests/test_static_checking.py.
 PAGES = [
     README,
-    *sorted(page for page in (ROOT / "docs").glob("*.md") if page.name != "static-checking.md"),
+    *sorted(
+        page
+        for page in (ROOT / "docs").rglob("*.md")
+        if page.name != "static-checking.md" and page.parent.name != "frameworks"
+    ),
 ]
 # These need other packages: tests/frameworks runs their code.
 FRAMEWORK_PAGES = sorted((ROOT / "docs" / "frameworks").glob("*.md"))
@@ -107,7 +111,7 @@ def run_page(page: Path) -> None:
     tutorial = [] if page in {README, TUTORIAL} else split(read_blocks(TUTORIAL))[0]
     with tempfile.TemporaryDirectory() as directory:
         write_project(Path(directory), [*tutorial, *files])
-        rendered = start_project(directory, check=page.name != "checks.md")  # which shows mistakes
+        rendered = start_project(directory, check=page.name != "system-checks.md")  # shows mistakes
         if not any("\nsetup_test_environment()\n" in block.code for block in steps):
             setup_test_environment()  # which can't be called twice
         Session(page).run(steps)

@@ -1,7 +1,7 @@
 """Where djem 0.9.0a8 is meant to differ: what djem does, by the page that says otherwise."""
 
 PAGES = {
-    "access-methods": {
+    "howto/access-methods": {
         "none": "None counts as no method, and grants",
         "coroutine": "the coroutine of an `async def` is true, and grants",
         "twin": "a lone async twin is not known",
@@ -18,13 +18,13 @@ PAGES = {
         "elsewhere": "permissions of other models are open, and ask methods of their codename",
         "dot": "the codename is what follows the last dot",
     },
-    "logging": {
+    "howto/logging": {
         "error": "an exception leaves the log of the check active",
         "no mixin": "users without the mixin are an AttributeError where logging is on",
         "replay": "a remembered decision comes without its lines",
         "name": "a check fails where a log of its name is active",
     },
-    "caching": {
+    "explanation/caching": {
         "absence": "that an object has no access method is remembered",
         "unsaved": "all unsaved objects share a decision",
         "key": "decisions are shared by objects of equal key, whatever their model and database",
@@ -34,7 +34,7 @@ PAGES = {
         "flight": "what is decided after a clear in the same check is stored",
         "scope": "there is no `perm_cache_scope`",
     },
-    "reference": {
+    "reference/api": {
         "false object": "an object that is false is no object",
         "no model": "what is no model instance is an AttributeError",
         "lineage": "sets leave out the permissions of parent models",

@@ -116,7 +116,7 @@ def _check_lists(options: Any) -> Iterator[CheckMessage]:
                     f"An access method for {perm} has no query form, so the admin checks each"
                     f" {model.__name__} whenever it lists them, and raises an error if there are"
                     f" more than {options.max_checked_rows}.",
-                    hint="Write the access method as a query form, see docs/lists.md.",
+                    hint="Write the access method as a query form, see docs/howto/lists.md.",
                     obj=type(options),
                     id="djem_async.W101",
                 )
