@@ -37,7 +37,7 @@ demo: .venv/.demo
 test:
 	@$(PYTHON) .ci/parts.py lint types pytest
 
-# In an environment of its own. INTERSPHINX=1 makes names of Python and Django links.
+# The documentation site, in an environment of its own. docs/conf.py says what needs the network.
 docs: .venv/docs/.made
 	.venv/docs/bin/python -m sphinx --builder html --fail-on-warning --keep-going --fresh-env \
 		--quiet docs docs/_build
