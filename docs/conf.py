@@ -77,7 +77,7 @@ add_module_names = False
 toc_object_entries = False  # headings name the objects
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
-python_maximum_signature_line_length = 80
+python_maximum_signature_line_length = 110
 
 # HTML.
 html_theme = "furo"
@@ -168,6 +168,9 @@ NAVIGATION = {
     "reference/api": {
         "": [
             *(f"reference/api/{name}" for name in ("auth", "models", "shortcuts", "access")),
+            "reference/api/[!ct]*",
+            "reference/api/test",
+            "reference/api/contrib-*",
             "reference/api/*",
         ]
     },
@@ -182,10 +185,17 @@ def add_navigation(_app: Sphinx, docname: str, source: list[str]) -> None:
         for pattern in patterns:
             pages = sorted(DOCS.glob(f"{pattern}.md"))
             found |= dict.fromkeys(page.relative_to(DOCS).as_posix()[:-3] for page in pages)
-        lines = [f"/{name}" for name in found if name != docname]
+        lines = [entry(name) for name in found if name != docname]
         if lines:
             options = f":hidden:\n:caption: {caption}" if caption else ":hidden:"
             source[0] += f"\n```{{toctree}}\n{options}\n\n{chr(10).join(lines)}\n```\n"
+
+
+def entry(name: str) -> str:
+    """Name a page in the navigation: modules without the package, which takes half of the width."""
+    title = (DOCS / f"{name}.md").read_text(encoding="utf-8").partition("\n")[0]
+    module = re.fullmatch(r"# `djem_async\.(.*)`", title)
+    return f"{module[1]} </{name}>" if module else f"/{name}"
 
 
 def link_to_repository(app: Sphinx, docname: str, source: list[str]) -> None:
