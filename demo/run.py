@@ -1,7 +1,7 @@
 """Starts the demo: a walk through the features in the terminal, then a site to click through.
 
-    python demo/run.py          walk, then serve at http://127.0.0.1:8000 (or at $PORT); with OPEN=1,
-                                open a browser
+    python demo/run.py          walk, then serve at http://127.0.0.1:8000 (or at $PORT);
+                                OPEN=1 opens a browser
     python demo/run.py --once   walk, visit every page with an HTTP client, and exit: 0 if
                                 everything was as expected, else 1
 
@@ -89,7 +89,8 @@ async def _walk_and_serve(listener: socket.socket) -> int:
     if not await walk():
         return 1
     url = f"{address(listener)}/sign-in/?next=/products/{data.EXAMPLE_PRODUCT}/"
-    print(f"\nSign in as user.name and try to delete PROD123. Press Ctrl+C to stop.\n{url}", flush=True)
+    print("\nNow sign in as user.name, and try to delete PROD123. Ctrl+C stops the server.")
+    print(url, flush=True)
     if os.environ.get("OPEN") == "1":
         webbrowser.open(url)
     await serve(listener)

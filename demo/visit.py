@@ -13,7 +13,7 @@ from django.db.models import Q, QuerySet
 from inventory import data
 from inventory.models import Product, Supplier
 from terminal import title, verdict
-from websockets import ConnectionClosed, connect
+from websockets import ConnectionClosed, Origin, connect
 
 AS_JSON: Final = {"accept": "application/json"}
 TOKEN: Final = re.compile(r'name="csrfmiddlewaretoken" value="(\w+)"')
@@ -275,7 +275,7 @@ async def _live(browser: Browser, address: str) -> None:
     path = "/products/1375/stock/"
     await browser.get(path, 200, "The stock of PROD123, live")
     url = f"{address.replace('http', 'ws', 1)}{path}"
-    async with connect(url, additional_headers=browser.headers(), origin=address) as socket:
+    async with connect(url, additional_headers=browser.headers(), origin=Origin(address)) as socket:
         stock = json.loads(await socket.recv())["stock"]
         await browser.post(f"{path}sell/", 204)
         left = json.loads(await socket.recv())["stock"]

@@ -20,8 +20,8 @@ def refused(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer a request that was denied, with the reason."""
     # Visitors have no log, and exceptions that no check has raised no explanation.
     explanation: Explanation | None = getattr(exception, "explanation", None)
-    has_log = explanation is not None and isinstance(request.user, User)
-    log = request.user.get_last_log() if has_log else ""
+    user = request.user
+    log = user.get_last_log() if explanation is not None and isinstance(user, User) else ""
     reason = str(exception) or "You may not do this."
     return _answer(request, HTTPStatus.FORBIDDEN, reason, log=log, explanation=explanation)
 

@@ -24,7 +24,9 @@ def group_of(pk: int) -> str:
 
 async def tell(product: Product) -> None:
     """Tell all who watch the product that something has changed."""
-    await get_channel_layer().group_send(group_of(product.pk), {"type": "stock.changed"})
+    layer = get_channel_layer()
+    assert layer is not None
+    await layer.group_send(group_of(product.pk), {"type": "stock.changed"})
 
 
 class StockConsumer(AsyncJsonWebsocketConsumer):
@@ -40,13 +42,16 @@ class StockConsumer(AsyncJsonWebsocketConsumer):
         await self.channel_layer.group_discard(group_of(self.pk), self.channel_name)
 
     async def stock_changed(self, event: dict[str, Any] | None = None) -> None:
-        user = self.scope["user"]
+        user: Any = self.scope["user"]
+        if not user.is_authenticated:
+            await self.close(FORBIDDEN)
+            return
         try:
             # Clears what is cached, and loads whether the user is still active.
             await user.arefresh_from_db()
             product = await Product.objects.aget(pk=self.pk)
-        except (AttributeError, ObjectDoesNotExist):
-            await self.close(FORBIDDEN)  # a visitor, or a user or product that was deleted
+        except ObjectDoesNotExist:
+            await self.close(FORBIDDEN)
             return
         explanation = await user.aexplain_perm(PERM, product)
         if explanation.granted:

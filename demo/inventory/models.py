@@ -74,7 +74,7 @@ class Product(models.Model):
 
     @classmethod
     def _quser_can_view_product(cls, user: User) -> Q:
-        user.log("Discontinued products are only shown to managers of the supplier, and to auditors")
+        user.log("Only managers of the supplier and auditors see discontinued products")
         return Q(active=True) | Q(supplier__in=suppliers_of(user))
 
     @classmethod

@@ -1,7 +1,7 @@
 """The pages. Every view is ``async def``, and awaits the checks that it makes."""
 
 import asyncio
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth import alogin, alogout

@@ -1,6 +1,7 @@
 """The ASGI application: pages, and the WebSocket of the stock page."""
 
 import os
+from typing import Any
 
 from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
@@ -14,12 +15,13 @@ django = get_asgi_application()
 
 from inventory.live import StockConsumer  # noqa: E402 - needs the models
 
-sockets = URLRouter([path("products/<int:pk>/stock/", StockConsumer.as_asgi())])
+consumer: Any = StockConsumer.as_asgi()  # which types don't know as a view
+routes: list[Any] = [path("products/<int:pk>/stock/", consumer)]
 
 application = ProtocolTypeRouter(
     {
         # The handler serves style sheets, so that no web server is needed in front.
         "http": ASGIStaticFilesHandler(django),
-        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(sockets)),
+        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(routes))),
     }
 )

@@ -47,7 +47,7 @@ def serving(folder: Path, **environment: str) -> Iterator[str]:
         ) as process,
     ):
         try:
-            while not (found := re.search(r"^(http://[\d.:]+)/", printed.read_text(), re.MULTILINE)):
+            while not (found := re.search(r"(?m)^(http://[\d.:]+)/", printed.read_text())):
                 assert process.poll() is None, printed.read_text()
                 time.sleep(0.1)
             yield found[1]
