@@ -11,7 +11,15 @@ import pytest
 
 import djem_async
 from djem_async.conf import conf
-from tests.docs_app.page import FRAMEWORK_PAGES, PAGES, README, ROOT, read_blocks, run_in_process
+from tests.docs_app.page import (
+    FRAMEWORK_PAGES,
+    PAGES,
+    README,
+    ROOT,
+    TUTORIAL,
+    read_blocks,
+    run_in_process,
+)
 
 DOCS = ROOT / "docs"
 MARKDOWN = [
@@ -29,7 +37,8 @@ def page_name(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=page_name)
+# The tutorial isn't run, but typed: in test_tutorial.py.
+@pytest.mark.parametrize("page", [page for page in PAGES if page != TUTORIAL], ids=page_name)
 def test_code_prints_what_the_page_shows(page: Path) -> None:
     result = run_in_process(page)
     assert result.returncode == 0, result.stderr
