@@ -3,7 +3,7 @@
 A page is a Django project: blocks that begin with a file name (``# inventory/models.py``) are its
 files, added to those of the tutorial; all other Python runs in one session, where ``await`` works
 as in ``python -m asyncio``. Shell blocks run the commands of the library alone. The next ``text``
-block has to be what the code prints.
+block has to be what the code prints. Directives of the site (```{toctree}```) are left to it.
 
 Sybil, pytest-examples and pytest-markdown-docs don't replace this. Their Python evaluators neither
 await at the top level nor compare printed output with a block of its own, and they run all pages in
@@ -194,7 +194,8 @@ class Session:
                 if get_commands()[name] == "djem_async":
                     self._printed += self._manage(name, *arguments)
         else:
-            assert block.language == "text", f"cannot run a block of {block.language!r}"
+            is_known = block.language == "text" or block.language.startswith("{")
+            assert is_known, f"cannot run a block of {block.language!r}"
 
     def _run_example(self, example: doctest.Example) -> None:
         try:
