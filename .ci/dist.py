@@ -1,22 +1,20 @@
-"""Checks what the wheel and the sdist in ``dist/`` hold.
+"""Checks what the wheel and the sdist in ``dist/`` hold: ``python .ci/dist.py``.
 
-    python .ci/dist.py
-
-The wheel has to be the package, its metadata and its license; the sdist has to be what Git tracks.
+The wheel has to be the package with its templates and ``py.typed``, the metadata and the license.
+The sdist has to be what Git tracks.
 """
 
 from __future__ import annotations
 
 import subprocess
+import sys
 import tarfile
 import tomllib
 import zipfile
-from email import message_from_bytes
-from email.message import Message
+from email import message_from_string
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGE = ROOT / "src" / "djem_async"
 # Nobody needs these outside of a checkout.
 LEFT_OUT = {".editorconfig", ".gitattributes"}
 
@@ -27,11 +25,10 @@ def main() -> None:
     with zipfile.ZipFile(wheel) as archive:
         files = set(archive.namelist())
         (info,) = {name.split("/")[0] for name in files if ".dist-info/" in name}
-        metadata = message_from_bytes(archive.read(f"{info}/METADATA"))
+        metadata = archive.read(f"{info}/METADATA").decode()
     expected = {name.removeprefix("src/") for name in tracked() if name.startswith("src/")}
     parts = {f"{info}/{name}" for name in ("METADATA", "RECORD", "WHEEL", "licenses/LICENSE")}
     compare(wheel, files, expected | parts)
-    assert "djem_async/py.typed" in files
     check_metadata(metadata)
 
     with tarfile.open(sdist) as archive:
@@ -47,22 +44,28 @@ def tracked() -> set[str]:
 
 
 def compare(path: Path, found: set[str], expected: set[str]) -> None:
-    assert not found - expected, f"{path.name} has too much: {sorted(found - expected)}"
-    assert not expected - found, f"{path.name} lacks {sorted(expected - found)}"
+    if found != expected:
+        lacks, adds = sorted(expected - found), sorted(found - expected)
+        sys.exit(f"{path.name} lacks {lacks} and shouldn't have {adds}.")
     print(f"{path.name}: {len(found)} files, {path.stat().st_size // 1024} kB")
 
 
-def check_metadata(found: Message) -> None:
+def check_metadata(text: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    version = f'__version__ = "{found["Version"]}"\n'
-    assert version in (PACKAGE / "__init__.py").read_text(encoding="utf-8")
-    assert found["Name"] == project["name"]
-    assert found["License-Expression"] == project["license"]
-    assert found["Requires-Python"] == project["requires-python"]
-    urls = dict(line.split(", ") for line in found.get_all("Project-URL", []))
-    assert urls == project["urls"]
-    assert found.get_payload() == (ROOT / "README.md").read_text(encoding="utf-8")
-    print(f"Metadata: {found['Name']} {found['Version']}, {', '.join(urls)}")
+    found = message_from_string(text)
+    urls = [f"{name}, {url}" for name, url in project["urls"].items()]
+    for name, expected in {
+        "Name": [project["name"]],
+        "Author": [project["authors"][0]["name"]],
+        "License-Expression": [project["license"]],
+        "Requires-Python": [project["requires-python"]],
+        "Project-URL": urls,
+    }.items():
+        if found.get_all(name) != expected:
+            sys.exit(f"The metadata's {name} is {found.get_all(name)}, not {expected}.")
+    if found.get_payload() != (ROOT / "README.md").read_text(encoding="utf-8"):
+        sys.exit("The description isn't README.md.")
+    print(f"Metadata: {found['Name']} {found['Version']}")
 
 
 if __name__ == "__main__":
