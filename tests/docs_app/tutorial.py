@@ -102,6 +102,7 @@ class Reader:
         python = {"django-admin": [sys.executable, "-m", "django"], "python": [sys.executable]}
         words = [*python[program], *arguments]
         if arguments[-1] == "shell":
+            words += ["--interface", "python"]  # also where IPython is installed
             self._shell = self._stack.enter_context(shell(words, self._directory))
         elif arguments[-1] == "runserver":
             address = self._stack.enter_context(server(words, self._directory))
@@ -164,10 +165,9 @@ class Shell:
 @contextmanager
 def shell(words: list[str], directory: Path) -> Iterator[Shell]:
     ours, theirs = pty.openpty()
-    with started(words, directory, theirs):
+    with os.fdopen(ours, "rb"), started(words, directory, theirs):
         os.close(theirs)
         yield Shell(ours)
-    os.close(ours)
 
 
 @contextmanager
@@ -186,6 +186,8 @@ def server(words: list[str], directory: Path) -> Iterator[str]:
                 time.sleep(0.05)
             else:
                 break
+        else:
+            raise AssertionError((directory / "server.log").read_text())
         yield f"http://127.0.0.1:{port}"
     assert "Forbidden (Permission denied): /products/" in (directory / "server.log").read_text()
 
