@@ -37,10 +37,10 @@ demo: .venv/.demo
 test:
 	@$(PYTHON) .ci/parts.py lint types pytest
 
-# In an environment of its own. INTERSPHINX=1 makes names of Python and Django links.
+# The documentation site, in an environment of its own. docs/conf.py says what needs the network.
 docs: .venv/docs/.made
 	.venv/docs/bin/python -m sphinx --builder html --fail-on-warning --keep-going --fresh-env \
-		--quiet docs docs/_build
+		--quiet --doctree-dir .venv/docs/doctrees docs docs/_build
 	@echo "Open docs/_build/index.html"
 
 # The tests on all databases that are named, with a coverage report of those on SQLite.

@@ -12,6 +12,7 @@ import pytest
 import djem_async
 from djem_async.conf import conf
 from tests.docs_app.page import (
+    API_PAGES,
     FRAMEWORK_PAGES,
     PAGES,
     README,
@@ -25,6 +26,7 @@ DOCS = ROOT / "docs"
 MARKDOWN = [
     *PAGES,
     *FRAMEWORK_PAGES,
+    *API_PAGES,
     ROOT / "CHANGELOG.md",
     ROOT / "benchmarks" / "README.md",
 ]
@@ -136,6 +138,10 @@ def test_every_page_is_linked(start: Path) -> None:
 def test_every_framework_page_is_linked() -> None:
     index = DOCS / "frameworks" / "index.md"
     assert set(FRAMEWORK_PAGES) - {index} <= {target for target, _ in links(index)}
+
+
+def test_every_page_of_the_reference_is_linked() -> None:
+    assert set(API_PAGES) <= {target for target, _ in links(DOCS / "reference" / "api.md")}
 
 
 def source(module: str) -> str:

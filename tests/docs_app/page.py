@@ -3,7 +3,7 @@
 A page is a Django project: blocks that begin with a file name (``# inventory/models.py``) are its
 files, added to those of the tutorial; all other Python runs in one session, where ``await`` works
 as in ``python -m asyncio``. Shell blocks run the commands of the library alone. The next ``text``
-block has to be what the code prints. Directives of the site (```{toctree}```) are left to it.
+block has to be what the code prints. Directives of the site (```{eval-rst}```) are left to it.
 
 Sybil, pytest-examples and pytest-markdown-docs don't replace this. Their Python evaluators neither
 await at the top level nor compare printed output with a block of its own, and they run all pages in
@@ -48,9 +48,11 @@ PAGES = [
     *sorted(
         page
         for page in (ROOT / "docs").rglob("*.md")
-        if page.name != "static-checking.md" and page.parent.name != "frameworks"
+        if page.name != "static-checking.md" and page.parent.name not in {"frameworks", "api"}
     ),
 ]
+# The text of these comes from docstrings, when the site is built.
+API_PAGES = sorted((ROOT / "docs" / "reference" / "api").glob("*.md"))
 # These need other packages: tests/frameworks runs their code.
 FRAMEWORK_PAGES = sorted((ROOT / "docs" / "frameworks").glob("*.md"))
 # Blocks between fences, and those hidden from readers: <!-- python … -->
