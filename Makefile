@@ -28,7 +28,7 @@ ALL_PYTHONS = pythons=$$(pyenv versions --bare 2>/dev/null \
 # The tests are about the wheel, so nothing may lead Python to the source tree.
 unexport PYTHONPATH
 
-.PHONY: demo docs test lint types pytest setup coverage matrix frameworks browser bench soak oracle mutation wheel format clean
+.PHONY: demo docs test lint types pytest setup coverage matrix frameworks browser bench soak oracle mutation wheel dist format clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.demo
@@ -109,6 +109,11 @@ mutation: .venv/.mutation
 		$(BIN)/mutmut show $$mutant; done
 
 wheel: $(WHEEL)
+
+# Builds the sdist and the wheel, checks both, and does the tutorial with the wheel on every Python.
+dist: .venv/.dev
+	rm -rf dist
+	$(ALL_PYTHONS); $(BIN)/nox --no-error-on-missing-interpreters --session build dist
 
 format: .venv/.dev
 	$(BIN)/ruff check --fix .

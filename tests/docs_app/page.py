@@ -1,4 +1,4 @@
-"""Runs the code of a page of the documentation: ``python -m tests.docs_app.page docs/tutorial.md``.
+"""Runs the code of a page of the documentation: ``python -m tests.docs_app.page README.md``.
 
 A page is a Django project: blocks that begin with a file name (``# inventory/models.py``) are its
 files, added to those of the tutorial; all other Python runs in one session, where ``await`` works
@@ -61,7 +61,10 @@ BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 # The first line of a block that is (part of) a file of the project.
-FILE = re.compile(r"(?:# (?P<python>\S+\.py)|{# (?P<template>\S+\.html) #})\n")
+FILE = re.compile(
+    r"# (?P<python>(?:mysite/)?(?P<module>\S+\.py))\n"
+    r"|{# (?P<html>(?:inventory/templates/)?(?P<template>\S+\.html)) #}\n"
+)
 
 
 class Block(NamedTuple):
@@ -73,9 +76,15 @@ class Block(NamedTuple):
 
     @property
     def file(self) -> str | None:
-        """The file of the project that the block belongs to."""
+        """The file of our plain project that the block belongs to."""
         match = FILE.match(self.code)
-        return match and (match["python"] or f"templates/{match['template']}")
+        return match and (match["module"] or f"templates/{match['template']}")
+
+    @property
+    def path(self) -> str | None:
+        """The file of the reader's project, as the page says."""
+        match = FILE.match(self.code)
+        return match and (match["python"] or match["html"])
 
 
 def read_blocks(page: Path) -> list[Block]:
@@ -110,7 +119,7 @@ def run_in_process(page: Path, *options: str) -> subprocess.CompletedProcess[str
 
 def run_page(page: Path) -> None:
     files, steps = split(read_blocks(page))
-    tutorial = [] if page in {README, TUTORIAL} else split(read_blocks(TUTORIAL))[0]
+    tutorial = [] if page == README else split(read_blocks(TUTORIAL))[0]
     with tempfile.TemporaryDirectory() as directory:
         write_project(Path(directory), [*tutorial, *files])
         rendered = start_project(directory, check=page.name != "system-checks.md")  # shows mistakes
