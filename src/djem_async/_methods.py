@@ -158,8 +158,8 @@ def exemptions(model: type[Model], perm: str) -> dict[Source, Exemption]:
         marks = {name: exemption_of(defined[name]) for name in names if name in defined}
         if len(set(marks.values())) > 1:
             raise ImproperlyConfigured(
-                f"{' and '.join(marks)} of {nearest.__name__} are forms of one access method, so"
-                " `without_model_level` has to mark all of them alike, or none."
+                f"{' and '.join(marks)} of {nearest.__name__} are forms of one access method,"
+                " but aren't all marked with the same `@without_model_level`."
             )
         if any(marks.values()):
             found[source] = max(marks.values())

@@ -105,7 +105,7 @@ def _check_access_method(access: AccessMethod) -> Iterator[CheckMessage]:
     if not callable(access.method):
         kind = "class method" if access.form == "query" else "method"
         yield Error(
-            f"{access} is {access.method!r}, which is not a method.",
+            f"{access} is {access.method!r} instead of a method.",
             hint=f"Write it as a {kind} that takes the {access.argument}, or remove it.",
             obj=access.model,
             id="djem_async.E005",
@@ -114,7 +114,7 @@ def _check_access_method(access: AccessMethod) -> Iterator[CheckMessage]:
         yield Error(
             f"{access} is not a class method, so it cannot select rows of the model.{access.place}",
             hint=f"Write `@classmethod` above `def {access.name}(cls, {access.argument})`. To use"
-            " the form of another class, call it there.",
+            " the query form of another class, call it in the body.",
             obj=access.model,
             id="djem_async.E006",
         )
@@ -138,7 +138,7 @@ def _check_signature(access: AccessMethod) -> Iterator[CheckMessage]:
         return
     for problem in annotation_problems(access.method, access.source, is_query=is_query):
         yield CheckWarning(
-            f"{access} {problem}, going by its annotations.{access.place}",
+            f"According to its annotations, {access} {problem}.{access.place}",
             hint="Correct the annotation, or the method.",
             obj=access.model,
             id="djem_async.W008",
@@ -149,17 +149,17 @@ def _check_async(access: AccessMethod) -> Iterator[CheckMessage]:
     awaits = is_async(access.method) or is_async(unwrap(access.method))
     if access.form == "async" and not awaits:
         yield Error(
-            f"{access} is not `async def`, although its name says so.{access.place}",
+            f"{access} has the name of an async access method, but isn't `async def`."
+            f"{access.place}",
             hint=f"Declare it with `async def`, or name it {access.name.replace('_a', '_', 1)}.",
             obj=access.model,
             id="djem_async.E003",
         )
     if access.form == "query" and awaits:
         yield Error(
-            f"{access} is `async def`, but a query form only builds a condition, and is never"
-            f" awaited.{access.place}",
-            hint="Declare it with `def`, and make what it awaits a part of the condition, for"
-            " example with `Exists(...)`.",
+            f"{access} is `async def`, but query forms are never awaited.{access.place}",
+            hint="Declare it with `def`, and put what it awaits into the condition, for example"
+            " with `Exists(...)`.",
             obj=access.model,
             id="djem_async.E007",
         )
@@ -171,7 +171,7 @@ def _check_hidden(access: AccessMethod) -> Iterator[CheckMessage]:
     if access.name not in vars(nearest):
         nearer = next(name for name in names if name in vars(nearest))
         yield CheckWarning(
-            f"{access} is out of date, because {nearest.__name__} overrides {nearer} alone. Lists"
+            f"{access} isn't used, because {nearest.__name__} overrides {nearer} without it. Lists"
             f" of {access.model.__name__} for this permission raise an error.{access.place}",
             hint=f"Define {access.name} in {nearest.__name__} as well.",
             obj=access.model,
@@ -188,7 +188,8 @@ def _check_marks(model: type[Model], methods: list[AccessMethod]) -> Iterator[Ch
         except ImproperlyConfigured as error:
             yield Error(
                 str(error),
-                hint="Write `@without_model_level`, with the same arguments, above each of them.",
+                hint="Write `@without_model_level`, with the same arguments, above each of them, or"
+                " remove it from all of them.",
                 obj=model,
                 id="djem_async.E008",
             )

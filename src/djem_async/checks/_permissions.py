@@ -82,7 +82,7 @@ def _check_names(model: type[Model]) -> Iterator[CheckMessage]:
         is_private = spelling.startswith(("_", "q"))
         if guess and (is_private or (codename not in decided and takes_one_argument(method))):
             yield CheckWarning(
-                f"{model.__name__}.{name} is not the name of an access method, so no check asks"
+                f"{model.__name__}.{name} is not the name of an access method, so no check calls"
                 f" it, and the permission {codename!r} may be open on every object."
                 f"{place_of(method)} Did you mean {guess}{codename}?",
                 hint=f"Rename it to `{guess}{codename}`. If it isn't meant to decide about the"
