@@ -193,22 +193,22 @@ def require_lists(*, of_users: bool = False) -> None:
     for each in backends:
         if each.answers_for_objects:
             raise ImproperlyConfigured(
-                f"{each.path} may decide on objects as well, which no list can know. If it never"
-                " does, say so with `answers_for_objects = False` in its class."
+                f"{each.path} may also decide on objects, which a list can't take into account. If"
+                " it never does, set `answers_for_objects = False` in its class."
             )
         if of_users and each.decides_by_itself:
             raise ImproperlyConfigured(
-                f"{each.path} may grant or deny a permission at the model level, which no query for"
-                " users can know. Ask `has_perm` of each user instead."
+                f"{each.path} may grant or deny a permission at the model level, which a query for"
+                " users can't take into account. Call `has_perm` of each user instead."
             )
     if not any(each.asks_access_methods for each in backends):
         raise ImproperlyConfigured(
-            "No backend in AUTHENTICATION_BACKENDS asks access methods, so nothing grants a"
-            " permission on an object. Use djem_async.auth.ModelBackend in place of Django's."
+            "No backend in AUTHENTICATION_BACKENDS calls access methods, so no permission on an"
+            " object is ever granted. Use djem_async.auth.ModelBackend in place of Django's."
         )
     if of_users and not any(each.has_caches for each in backends):
         raise ImproperlyConfigured(
-            "No backend in AUTHENTICATION_BACKENDS answers for the model level, so nobody has a"
+            "No backend in AUTHENTICATION_BACKENDS checks the model level, so no user has a"
             " permission there. Use djem_async.auth.ModelBackend."
         )
 

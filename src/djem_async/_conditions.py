@@ -26,7 +26,7 @@ _COMPARISONS: Final = frozenset({"exact", "iexact", "in", "gt", "gte", "lt", "lt
 _SEARCHES: Final = frozenset({"contains", "startswith", "endswith", "regex"})
 _LOOKUPS: Final = _COMPARISONS | _SEARCHES | {f"i{name}" for name in _SEARCHES}
 
-RENAME: Final = "The queryset has an annotation by the name of a field. Rename it."
+RENAME: Final = "The queryset has an annotation with the name of a field. Rename the annotation."
 
 
 def condition_of(form: Callable[[Any], object], argument: object) -> bool | Q:
@@ -61,9 +61,8 @@ def condition_of(form: Callable[[Any], object], argument: object) -> bool | Q:
         close(answer)
     raise NotADecisionError(
         f"{label} returned {'an awaitable' if is_awaitable else f'`{kind.__name__}`'}, which isn't"
-        " a condition. A query form builds a condition, and neither queries nor awaits. Return a"
-        " `Q`, a conditional expression such as `Exists(...)`, True, False or None. (The rows of a"
-        " queryset are `Q(pk__in=queryset)`.)"
+        " a condition. Return a `Q`, a conditional expression such as `Exists(...)`, True, False or"
+        " None. To select the rows of a queryset, return `Q(pk__in=queryset)`."
     )
 
 
@@ -93,7 +92,7 @@ def holds(obj: Model, form: Callable[[Any], object], python_name: str, argument:
     """
     if obj._state.adding:
         raise ValueError(
-            f"{obj!r} is not saved, so the query form of an access method can't judge it. Save it"
+            f"{obj!r} isn't saved, so the query form of an access method can't check it. Save it"
             f" first, or define {type(obj).__name__}.{python_name} as well."
         )
     condition = condition_of(form, argument)
@@ -151,9 +150,9 @@ class _OfModel(Combinable):
         if self.model is not None:
             if query.model._meta.concrete_model is not self.model._meta.concrete_model:
                 raise TypeError(
-                    f"This condition is for {self.model.__name__}, but the queryset is of"
-                    f" {query.model.__name__}. Ask for one of that model, or filter a relation:"
-                    " `filter(relation__in=get_objects_for_user(...))`."
+                    f"This condition is for {self.model.__name__}, but the queryset is for"
+                    f" {query.model.__name__}. Use a condition for that model, or filter by a"
+                    " relation: `filter(relation__in=get_objects_for_user(...))`."
                 )
             if not query.annotations.keys().isdisjoint(_key_of(self.model)):
                 raise TypeError(RENAME)

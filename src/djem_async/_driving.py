@@ -209,8 +209,8 @@ async def _acall(call: Call) -> object:
         answer = function(*call.args)
         if not _is_awaitable(answer):
             raise NotADecisionError(
-                f"{getattr(function, '__qualname__', function)} must be `async def`: its name or"
-                f" its mark says so, but it returned {answer!r}."
+                f"{getattr(function, '__qualname__', function)} has the name or the mark of an"
+                f" async function, but returned {answer!r}. Declare it with `async def`."
             )
         return await _resolved(answer)
 

@@ -56,8 +56,7 @@ def checked_name(perm: object) -> str:
     if type(name) is not str:
         # Not its `repr`, which may make a query.
         raise TypeError(
-            "A permission is given by its name, a string such as 'app.view_model', not as"
-            f" {type(perm).__name__}."
+            f"A permission must be a string such as 'app.view_model', not {type(perm).__name__}."
         )
     return name
 
@@ -76,9 +75,9 @@ def refuse_key(obj: object) -> None:
     """
     if issubclass(type(obj), (str, bytes, int, UUID, QuerySet)):
         raise TypeError(
-            f"A permission is checked on a model instance, not on a {type(obj).__name__}. Fetch the"
-            " object first, for example with `djem_async.shortcuts.get_object_for_user`; for many"
-            " objects, ask `get_objects_for_user`."
+            f"The object of a check must be a model instance, not {type(obj).__name__}. Fetch it"
+            " first, for example with `djem_async.shortcuts.get_object_for_user`. For many objects,"
+            " use `get_objects_for_user`."
         )
 
 

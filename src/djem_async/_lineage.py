@@ -57,9 +57,9 @@ def model_of(perm: str) -> type[Model]:
     if len(found) != 1:
         models = ", ".join(model.__name__ for model in found)
         raise ImproperlyConfigured(
-            f"The permission {perm!r} belongs to {models}. Pass the model whose objects to list."
+            f"The permission {perm!r} belongs to {models}. Pass the model of the objects."
             if found
             else f"No installed model has the permission {perm!r}. Correct its name, or pass the"
-            " model whose objects to list."
+            " model of the objects."
         )
     return found[0]

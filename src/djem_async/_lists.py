@@ -77,9 +77,9 @@ class _ListCheck(UserCheck[Alternatives], MethodsCheck[Alternatives]):
     def is_vetoed(self) -> Flow[bool]:
         if not asks_backends(self._user):
             raise ImproperlyConfigured(
-                f"{type(self._user).__name__}.has_perm is overridden, and doesn't tell why it"
-                f" denies {self._perm}. Access methods may grant it without the model level, so no"
-                " list can be right. Ask `has_perm` of each object instead."
+                f"{type(self._user).__name__}.has_perm is overridden and denies {self._perm} for an"
+                " unknown reason. Access methods may grant it without the model level, so it can't"
+                " be listed. Call `has_perm` for each object instead."
             )
         return super().is_vetoed()
 
@@ -128,16 +128,16 @@ def _queryset_of(klass: Any, perm: object) -> QuerySet[Any]:
         klass = klass._default_manager
     queryset: Any = cast("Any", klass).all() if isinstance(klass, BaseManager) else klass
     if not issubclass(type(queryset), QuerySet):
-        raise TypeError(f"{klass!r} can't be filtered. Give a model, a manager or a queryset.")
+        raise TypeError(f"{klass!r} can't be filtered. Pass a model, a manager or a queryset.")
     query: Any = queryset.query
     if not {"pk", *columns_of(query.model)}.isdisjoint(query.annotations):
         raise TypeError(RENAME)
     if query.is_sliced:
-        raise TypeError("The queryset has been sliced. Filter it by permissions before that.")
+        raise TypeError("The queryset has been sliced. Filter it by permissions before slicing it.")
     if query.combinator:
         raise NotSupportedError(
             f"A {query.combinator} of querysets can't be filtered. Filter each of them by"
-            " permissions before that."
+            " permissions before combining them."
         )
     found: QuerySet[Any] = queryset
     return found

@@ -328,7 +328,7 @@ class _ObjectCheck(UserCheck[bool], MethodsCheck[bool]):
         if self._check.nested is None or reason is not Reason.NO_METHOD or self.is_open:
             return super().because(reason)
         is_foreign = self.is_foreign_to(type_of(self._obj))
-        why = "it is about other models" if is_foreign else "DJEM_OPEN_BY_DEFAULT is False"
+        why = "it belongs to other models" if is_foreign else "DJEM_OPEN_BY_DEFAULT is False"
         model = type(self._obj).__name__
         line = f"{model} has no access method for {self._perm}, and {why}."
         return self._check.because(reason, lines=(line,))

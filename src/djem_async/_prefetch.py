@@ -35,7 +35,7 @@ def prefetch(user: object, perms: Iterable[str], objects: Iterable[Model]) -> Fl
         TypeError: A permission is not a string, or an object not a model instance.
     """
     if isinstance(perms, str):
-        raise TypeError(f"{perms!r} is one permission. Give a list: [{perms!r}].")
+        raise TypeError(f"{perms!r} is a single permission. Pass a list: [{perms!r}].")
     names = dict.fromkeys(map(checked_name, perms))
     check = Check(user)
     # A queryset is fetched where queries may be made.
@@ -53,7 +53,7 @@ def prefetch(user: object, perms: Iterable[str], objects: Iterable[Model]) -> Fl
 
 def _fetched(objects: Iterable[Any]) -> list[Any]:
     if isinstance(objects, Model):
-        raise TypeError("Give the objects in a list, even a single one.")
+        raise TypeError("Pass a list of objects, even for a single one.")
     found = [unwrapped(obj) for obj in objects]
     for obj in found:
         if not issubclass(type(obj), Model):

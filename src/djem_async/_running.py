@@ -154,7 +154,7 @@ class Check:
             ):
                 raise PermissionRecursionError(
                     f"The check of {question} entered itself: {_titles(chain)} -> {question}."
-                    " An access method must not check what it is deciding."
+                    " An access method can't check the permission that it decides about."
                 )
 
 
@@ -180,8 +180,8 @@ class _Deciding:
         if len(chain) >= _DEEP:
             ends = f"{_titles(chain[-3:])} -> ... -> {_titles(chain[:3])}"
             raise PermissionRecursionError(
-                f"Too many checks are nested in each other: {ends}. Let access methods ask for"
-                " fewer of other objects, or follow the chain in one query."
+                f"Too many checks are nested: {ends}. Let access methods check fewer other objects,"
+                " or follow the chain in one query."
             ) from error
 
 

@@ -186,7 +186,7 @@ class PermissionCache(Owned):
         if found is None:
             if isawaitable(scope):
                 close(scope)
-                raise TypeError("`perm_cache_scope` must be `def`: it is not awaited.")
+                raise TypeError("`perm_cache_scope` must be `def`, because it is never awaited.")
             found = self._begin(key)
         return found
 

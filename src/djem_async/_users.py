@@ -36,7 +36,7 @@ def checked_user(user: Any) -> Any:
         TypeError: It is something else.
     """
     if not hasattr(user, "has_perm"):
-        raise TypeError(f"The user must be a user, not {type(user).__name__}.")
+        raise TypeError(f"The user must be a user instance, not {type(user).__name__}.")
     return user
 
 

@@ -81,7 +81,7 @@ def _module_perms(check: Check, app_label: str) -> Flow[bool]:
 def _checked(perm_list: Iterable[str]) -> Iterable[str]:
     if isinstance(perm_list, str) or not hasattr(perm_list, "__iter__"):
         # As in Django, a `ValueError`.
-        raise ValueError("`perm_list` must be an iterable of permissions, not one.")
+        raise ValueError("`perm_list` must be an iterable of permissions, not a single one.")
     return perm_list
 
 

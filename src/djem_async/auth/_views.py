@@ -25,7 +25,7 @@ with its primary key."""
 LATE: Final = (
     "{} authenticates after its permissions would be checked, so another user might be checked. Use"
     " djem_async.contrib.rest_framework.ObjectPermissions, or a permission class of your own that"
-    " asks `request.user.has_perm(perm, obj)`."
+    " calls `request.user.has_perm(perm, obj)`."
 )
 
 
@@ -46,7 +46,7 @@ def validated(perms: Iterable[Any]) -> tuple[ViewPermission, ...]:
     """
     if isinstance(perms, (str, Mapping)):
         raise ImproperlyConfigured(
-            f"The required permissions are given as {perms!r}. Give a sequence of names and pairs."
+            f"The required permissions must be a sequence of names and pairs, not {perms!r}."
         )
     checked: list[ViewPermission] = []
     into: dict[str, str | Lookup] = {}
@@ -63,9 +63,9 @@ def validated(perms: Iterable[Any]) -> tuple[ViewPermission, ...]:
                 checked.append((name, lookup))
             case _:
                 raise ImproperlyConfigured(
-                    f"{perm!r} is not a permission that a view can require. Give the name of a"
-                    " permission, or a pair: that name and the view argument that holds the"
-                    " primary key of the object, or a Lookup that finds it."
+                    f"{perm!r} is not a permission that a view can require. Pass the name of a"
+                    " permission, or a pair of the name and either a Lookup or the view argument"
+                    " with the primary key of the object."
                 )
     if not checked:
         raise ImproperlyConfigured("No permission is required. Name at least one.")
@@ -75,8 +75,8 @@ def validated(perms: Iterable[Any]) -> tuple[ViewPermission, ...]:
 def _take(into: dict[str, str | Lookup], argument: str, where: str | Lookup) -> None:
     if into.setdefault(argument, where) != where:
         raise ImproperlyConfigured(
-            f"Two different objects are to be passed to the view as {argument!r}. Use an argument"
-            " for each. For several permissions on one object, use the same Lookup."
+            f"The view would get two different objects as {argument!r}. Use an argument for each."
+            " For several permissions on one object, use the same Lookup."
         )
 
 
@@ -162,17 +162,17 @@ def _by_key(perm: str, argument: str) -> Flow[Lookup | None]:
     if len(found) > 1:
         models = ", ".join(sorted(model.__name__ for model in found))
         raise ImproperlyConfigured(
-            f"The permission {perm} belongs to more than one model ({models}), so the object"
-            " cannot be found by it. Give the permissions different codenames, or use a Lookup."
+            f"The permission {perm} belongs to more than one model ({models}), so it doesn't say"
+            " which of them the object is from. Rename the permissions, or use a Lookup."
         )
     (model,) = found
     other = decider(perm, model)
     if other is not None:
         raise ImproperlyConfigured(
-            f"The view requires {perm} on the {model.__name__} given by {argument!r}, but its"
-            f" access method is one of {other.__name__}. If {argument!r} is the primary key of"
-            f" such an object, give Lookup({other.__name__}, {argument!r}, pk={argument!r}) in"
-            f" place of {argument!r}."
+            f"The view requires {perm} on the {model.__name__} given by {argument!r}, but"
+            f" {other.__name__} has the access method. If {argument!r} is the primary key of a"
+            f" {other.__name__}, pass Lookup({other.__name__}, {argument!r}, pk={argument!r})"
+            f" instead of {argument!r}."
         )
     return Lookup(model, argument, pk=argument)
 
@@ -198,7 +198,7 @@ def _check_arguments(lookup: Lookup, perm: str, view_kwargs: Mapping[str, object
     if lookup.into in view_kwargs and lookup.into not in lookup.arguments:
         raise ImproperlyConfigured(
             f"{lookup!r} passes the object as {lookup.into!r}, but the URL of the view passes"
-            " another argument of that name, which it does not use. Choose another name."
+            " another argument with that name. Choose another name."
         )
 
 
@@ -215,6 +215,6 @@ def _object(
         if isinstance(value, Model) and argument in {lookup.into, *lookup.arguments}:
             raise ImproperlyConfigured(
                 f"The view argument {argument!r} already holds a {type(value).__name__}, so it"
-                f" cannot also name a {lookup.model.__name__}. Use an argument for each."
+                f" can't be used to find a {lookup.model.__name__}. Use an argument for each."
             )
     return (yield from fetch(lookup, arguments))

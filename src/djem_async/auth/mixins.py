@@ -66,16 +66,16 @@ class _Mixin(AccessMixin):
         callers = (PermissionRequiredMixin, DjangoPermissionRequiredMixin)
         if hasattr(cls, "has_permission") and not issubclass(cls, callers):
             raise ImproperlyConfigured(
-                f"{cls.__name__}.has_permission is never called. Only PermissionRequiredMixin asks"
+                f"{cls.__name__}.has_permission is never called. Only PermissionRequiredMixin calls"
                 " it. Override get_object or get_queryset, or use that mixin."
             )
         sync = [base.__name__ for base in _SYNC_MIXINS if base in order]
         if sync and cast("type[_View]", cls).view_is_async:
             raise ImproperlyConfigured(
-                f"{cls.__name__} has async handlers, with which Django's {sync[0]} does not work."
-                " Remove it. The mixins of djem_async.auth send visitors to the login page by"
-                " themselves. For a test of your own, override `ahas_permission` of its"
-                " PermissionRequiredMixin."
+                f"{cls.__name__} has async handlers, which Django's {sync[0]} doesn't support."
+                " Remove that mixin. The mixins of djem_async.auth already send visitors to the"
+                " login page. For a test of your own, override `ahas_permission` of"
+                " djem_async.auth.PermissionRequiredMixin."
             )
 
     def get_permission_required(self) -> Iterable[ViewPermission]:
@@ -161,8 +161,8 @@ class _Mixin(AccessMixin):
         names = [perm for perm in perms if isinstance(perm, str)]
         if len(names) != len(perms):
             raise ImproperlyConfigured(
-                f"{type(self).__name__} finds its objects by itself. Require permissions by name,"
-                " and not with a view argument or a Lookup."
+                f"{type(self).__name__} fetches its objects itself. Require permissions by name"
+                " only, without a view argument or a Lookup."
             )
         return names
 
@@ -266,7 +266,7 @@ class PermissionListMixin(_Mixin):
         names = yield from self._required_names()
         if len(names) != 1:
             raise ImproperlyConfigured(
-                f"{type(self).__name__} lists objects by one permission, not by {len(names)}."
+                f"{type(self).__name__} can only filter by one permission, not by {len(names)}."
             )
         user, perm = (yield from user_of(self.request)), names[0]
         known: dict[type[Model], Granted] = {}
@@ -285,7 +285,7 @@ class PermissionListMixin(_Mixin):
             if not issubclass(type(found), QuerySet):
                 raise ImproperlyConfigured(
                     f"{type(self).__name__}.get_queryset() returned a {type(found).__name__}."
-                    " Return a queryset: nothing else can be filtered by permissions."
+                    " Return a queryset, because nothing else can be filtered by permissions."
                 )
             return run(queryset_for(user, perm, found, known))
 

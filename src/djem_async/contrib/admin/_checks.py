@@ -50,7 +50,7 @@ def check_options(options: Any, *, inlines: Any = (), actions: Any = ()) -> Iter
         if not _is_ours(inline):
             yield CheckWarning(
                 f"{inline.__name__} isn't an ObjectPermissionsInline, so it shows and edits rows"
-                " without asking for permissions on them.",
+                " without checking permissions on them.",
                 hint=f"Inherit {_INLINE} in it.",
                 obj=type(options),
                 id="djem_async.W104",
@@ -152,7 +152,7 @@ def _check_permissions(options: Any, names: Any) -> Iterator[CheckMessage]:
             signature(method).bind(None, None)
         except TypeError:
             yield Error(
-                f"has_{name}_permission takes no object, so an action can't ask for it on each.",
+                f"has_{name}_permission takes no object, so an action can't check each of them.",
                 hint=f"Write it as `def has_{name}_permission(self, request, obj=None)`.",
                 obj=type(options),
                 id="djem_async.E102",

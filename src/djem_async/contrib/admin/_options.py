@@ -46,7 +46,7 @@ class _ObjectPermissions(_Base):
         for each, name in overrides(cls):
             if each.__module__.startswith("django."):
                 raise TypeError(
-                    f"{cls.__name__} lists {each.__name__} first, whose {name} doesn't ask for"
+                    f"{cls.__name__} lists {each.__name__} first, whose {name} doesn't check"
                     " permissions on objects. List the class of djem_async.contrib.admin first."
                 )
 

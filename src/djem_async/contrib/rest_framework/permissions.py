@@ -34,14 +34,14 @@ class _Metaclass(BasePermissionMetaclass):
 
     def __or__(self, other: Any) -> NoReturn:
         raise TypeError(
-            f"{self.__name__} raises an error where it denies, so what stands to the right of it"
-            f" is never asked. Write it last: `... | {self.__name__}`."
+            f"{self.__name__} raises an exception when it denies, so a class to the right of it is"
+            f" never called. Write it last: `... | {self.__name__}`."
         )
 
     def __invert__(self) -> NoReturn:
         raise TypeError(
-            f"{self.__name__} raises an error where it denies, so `~{self.__name__}` would deny"
-            " everybody. Write a permission class that says what you mean."
+            f"{self.__name__} raises an exception when it denies, so `~{self.__name__}` would deny"
+            " everybody. Write a permission class of your own instead."
         )
 
 
@@ -67,8 +67,8 @@ class ObjectPermissions(DjangoObjectPermissions, metaclass=_Metaclass):
         for name in ("has_permission", "has_object_permission"):
             if iscoroutinefunction(getattr(cls, name)):
                 raise TypeError(
-                    f"{cls.__name__}.{name} is `async def`, and Django REST framework would take"
-                    " the coroutine for a yes. Write it with `def`: adrf calls it in a thread."
+                    f"{cls.__name__}.{name} is `async def`, and Django REST framework would treat"
+                    " the coroutine as a grant. Declare it with `def`: adrf calls it in a thread."
                 )
 
     def has_permission(self, request: Any, view: Any) -> bool:
@@ -177,7 +177,7 @@ def _require_checked_creation(request: Any, view: Any, model: type[Model], perm:
     if not _creates_checked(view, perm):
         raise ImproperlyConfigured(
             f"{model.__name__} has an access method for {perm}, which {type(view).__name__} doesn't"
-            " ask about what it creates. List AddPermissionMixin first among the bases of its"
+            " call for the objects it creates. List AddPermissionMixin first among the bases of its"
             ' serializer. If the view checks by itself, set "POST": [] in the `perms_map` of a'
             " subclass of ObjectPermissions."
         )

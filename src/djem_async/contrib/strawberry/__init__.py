@@ -119,8 +119,8 @@ class HasSourceObjectPermission(_Extension):
         if not isinstance(source, Model):
             raise ImproperlyConfigured(
                 f"{info.field_name}: HasSourceObjectPermission checks the object that the field"
-                f" belongs to, and that is {type(source).__name__}. Use it on a field of a type of"
-                " a model, and HasObjectPermission for what a field returns."
+                f" belongs to, which is {type(source).__name__} instead of a model instance. To"
+                " check what the field returns, use HasObjectPermission."
             )
         return (yield from self._is_granted(source, info))
 
@@ -280,7 +280,7 @@ def _unchecked(name: str, value: object) -> str:
     return (
         f"{name}: HasObjectPermission can't check {type(value).__name__}. Let the field return"
         " objects of a model, or a list or a queryset of them, and list this extension before those"
-        " that turn them into something else."
+        " that convert them."
     )
 
 
