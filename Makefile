@@ -28,7 +28,7 @@ ALL_PYTHONS = pythons=$$(pyenv versions --bare 2>/dev/null \
 # The tests are about the wheel, so nothing may lead Python to the source tree.
 unexport PYTHONPATH
 
-.PHONY: demo test lint types pytest setup coverage matrix frameworks browser bench soak oracle mutation wheel format clean
+.PHONY: demo docs test lint types pytest setup coverage matrix frameworks browser bench soak oracle mutation wheel format clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.demo
@@ -36,6 +36,12 @@ demo: .venv/.demo
 
 test:
 	@$(PYTHON) .ci/parts.py lint types pytest
+
+# In an environment of its own. INTERSPHINX=1 makes names of Python and Django links.
+docs: .venv/docs/.made
+	.venv/docs/bin/python -m sphinx --builder html --fail-on-warning --keep-going --fresh-env \
+		--quiet docs docs/_build
+	@echo "Open docs/_build/index.html"
 
 # The tests on all databases that are named, with a coverage report of those on SQLite.
 pytest:
@@ -109,7 +115,7 @@ format: .venv/.dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .nox dist mutants .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .nox dist docs/_build mutants .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
 
 $(WHEEL): $(PACKAGED) | .venv/.made
 	rm -rf dist
@@ -140,6 +146,12 @@ $(WHEEL): $(PACKAGED) | .venv/.made
 	rm -rf .venv/bench && $$python -m venv .venv/bench
 	.venv/bench/bin/python -m pip --quiet --disable-pip-version-check install --upgrade 'pip>=25.1'
 	.venv/bench/bin/python -m pip --quiet --disable-pip-version-check install --group bench
+	@touch $@
+
+.venv/docs/.made: pyproject.toml .venv/.made
+	rm -rf .venv/docs && $(PYTHON) -m venv .venv/docs
+	.venv/docs/bin/python -m pip --quiet --disable-pip-version-check install --upgrade 'pip>=25.1'
+	.venv/docs/bin/python -m pip --quiet --disable-pip-version-check install --group docs
 	@touch $@
 
 # By force, because the version stays the same from one build to the next.

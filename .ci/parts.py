@@ -27,8 +27,9 @@ SECONDS = {
     "tests-on-postgresql": 110,
     "tests-on-mariadb": 105,
     "coverage": 3,
+    "docs": 30,
     "matrix": 370,
-    "frameworks": 470,
+    "frameworks": 160,
     "demo": 15,
 }
 

@@ -400,7 +400,7 @@ def test_system_checks(options: Any, model: Any, ids: list[str], text: str):
     found = options(model, site).check()
     assert [each.id for each in found] == [f"djem_async.{each}" for each in ids]
     assert not found or re.search(text, found[0].msg)
-    page = (ROOT / "docs" / "admin.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "howto" / "admin.md").read_text(encoding="utf-8")
     assert all(f"`{each.id}`" in page for each in found)
 
 

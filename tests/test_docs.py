@@ -3,7 +3,6 @@
 import re
 import sys
 from importlib import import_module
-from inspect import isclass, isfunction
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,6 @@ MARKDOWN = [
     ROOT / "CHANGELOG.md",
     ROOT / "benchmarks" / "README.md",
 ]
-MODULES = sorted(set(re.findall(r"`(djem_async\.\w+)`", djem_async.__doc__ or "")))
 CHECKS = Path(djem_async.__file__).parent / "checks"
 COMPARISON = ROOT / "benchmarks" / "compare_ahas_perm.py"
 
@@ -147,20 +145,6 @@ def test_settings_are_documented_with_their_defaults() -> None:
     assert set(found) == set(re.findall(r'"(DJEM_\w+)"', source("djem_async.conf")))
     for name, text in found.items():
         assert f"the default is `{getattr(conf, name)!r}`" in text
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_reference_has_every_public_name(name: str) -> None:
-    reference = sections(DOCS / "reference" / "api.md")
-    module = import_module(name)
-    own = [
-        each
-        for each, value in vars(module).items()
-        if not each.startswith("_") and (isclass(value) or isfunction(value))
-        if value.__module__ == name
-    ]
-    for each in getattr(module, "__all__", own):
-        assert each in reference or f"| `{each}" in reference[name]
 
 
 def test_readme_compares_libraries() -> None:

@@ -4,7 +4,7 @@ import ast
 import re
 from collections.abc import Iterator
 from importlib import import_module, metadata
-from inspect import Parameter, Signature, isclass, isfunction, signature
+from inspect import Parameter, Signature, getdoc, isclass, isfunction, signature
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +199,38 @@ def test_public_names_and_signatures():
     assert shape(logs.Entry) == "(text='', tags=())"
     with pytest.raises(AttributeError, match=r"module 'djem_async.auth' has no attribute 'Other'"):
         auth.Other  # noqa: B018
+
+
+def undocumented(member: Any) -> set[str]:
+    """Return the parameters that a docstring leaves out without referring to another one."""
+    text = getdoc(member) or ""
+    own = member if isfunction(member) else vars(member).get("__init__")
+    is_made = getattr(own, "__name__", "").startswith("_no_init")  # of a protocol
+    if own is None or is_made or re.search(r"\b[Ss]ee\s+`", text):
+        return set()
+    given = set(signature(member).parameters) - {"self", "_kwargs"}
+    return given - set(re.findall(r"^ +\*{0,2}(\w+): ", text, re.MULTILINE))
+
+
+def test_parameters_are_documented():
+    for module in MODULES:
+        for name, member in public_in(module):
+            assert not undocumented(member), name
+            for method, function in methods_of(member) if isclass(member) else ():
+                assert not undocumented(function), f"{name}.{method}"
+
+
+def test_reference_shows_every_docstring():
+    page = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
+    shown = set(re.findall(r"^\.\. auto\w+:: djem_async\.([\w.]+)$", page, re.MULTILINE))
+    names = {name for module in MODULES for name, _ in public_in(module)} - {"logs.Loggable"}
+    contrib = Path(djem_async.__file__).parent / "contrib"
+    for path in contrib.glob("*/__init__.py"):  # some need other packages
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+                listed = ast.literal_eval(node.value)
+                names |= {f"contrib.{path.parent.name}.{name}" for name in listed}
+    assert shown == names | {"signals.permission_checked"}
 
 
 def files_of_the_distribution() -> set[Path]:

@@ -154,7 +154,7 @@ class Check:
             ):
                 raise PermissionRecursionError(
                     f"The check of {question} entered itself: {_titles(chain)} -> {question}."
-                    " An access method can't check the permission that it decides about."
+                    " An access method must not check what it is deciding."
                 )
 
 

@@ -206,11 +206,17 @@ class SupportsLogging(Protocol):
     """
 
     def start_log(self, name: str) -> None:
-        """Start a log and make it the active one."""
+        """Start a log and make it the active one.
+
+        See `djem_async.logs.Loggable.start_log`.
+        """
         ...
 
     def log(self, *lines: object, tag: str | None = None) -> None:
-        """Add lines to the active log."""
+        """Add lines to the active log.
+
+        See `djem_async.logs.Loggable.log`.
+        """
         ...
 
     def end_log(self) -> tuple[str, Sequence[str]]:
@@ -230,7 +236,10 @@ class SupportsLogging(Protocol):
     def get_log(
         self, name: str, tags: Iterable[str] | None = None, raw: bool = False
     ) -> str | Sequence[str]:
-        """Return a finished log."""
+        """Return a finished log.
+
+        See `djem_async.logs.Loggable.get_log`.
+        """
         ...
 
     @overload
@@ -242,7 +251,10 @@ class SupportsLogging(Protocol):
     def get_last_log(
         self, tags: Iterable[str] | None = None, raw: bool = False
     ) -> str | Sequence[str]:
-        """Return the log that was finished last."""
+        """Return the log that was finished last.
+
+        See `djem_async.logs.Loggable.get_last_log`.
+        """
         ...
 
 
@@ -268,27 +280,39 @@ class SupportsObjectPermissions(Protocol):
         ...
 
     def has_perm(self, perm: str, obj: Model | None = None) -> bool:
-        """Tell whether the user has a permission."""
+        """Tell whether the user has a permission.
+
+        See `djem_async.models.OLPMixin.has_perm`.
+        """
         ...
 
     def ahas_perm(self, perm: str, obj: Model | None = None) -> Coroutine[Any, Any, bool]:
-        """Tell whether the user has a permission."""
+        """Tell whether the user has a permission.
+
+        See `djem_async.models.OLPMixin.has_perm`.
+        """
         ...
 
     def has_perms(self, perm_list: Iterable[str], obj: Model | None = None) -> bool:
-        """Tell whether the user has all of several permissions."""
+        """Tell whether the user has all of several permissions.
+
+        See `djem_async.models.OLPMixin.has_perms`.
+        """
         ...
 
     def ahas_perms(
         self, perm_list: Iterable[str], obj: Model | None = None
     ) -> Coroutine[Any, Any, bool]:
-        """Tell whether the user has all of several permissions."""
+        """Tell whether the user has all of several permissions.
+
+        See `djem_async.models.OLPMixin.has_perms`.
+        """
         ...
 
     def clear_perm_cache(self) -> None:
-        """Forget every decision."""
+        """Clear all cached decisions."""
         ...
 
     def aclear_perm_cache(self) -> Coroutine[Any, Any, None]:
-        """Forget every decision."""
+        """Clear all cached decisions."""
         ...

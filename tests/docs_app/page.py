@@ -4,7 +4,8 @@ A page is a Django project: blocks that begin with a file name (``# inventory/mo
 files, added to those of the tutorial; all other Python runs in one session, where ``await`` works
 as in ``python -m asyncio``. Shell blocks run the commands of the library alone. The next ``text``
 block has to be what the code prints. A ``text`` block that is the message of one of our system
-checks has to be what ``manage.py check`` finds at this point of the page.
+checks has to be what ``manage.py check`` finds at this point of the page. Directives of the site
+(```{toctree}```) are left to it.
 
 Sybil, pytest-examples and pytest-markdown-docs don't replace this. Their Python evaluators neither
 await at the top level nor compare printed output with a block of its own, and they run all pages in
@@ -62,8 +63,6 @@ BLOCK = re.compile(
 )
 # The first line of a block that is (part of) a file of the project.
 FILE = re.compile(r"(?:# (?P<python>\S+\.py)|{# (?P<template>\S+\.html) #})\n")
-
-
 # A block with the message of a system check, as Django prints it.
 MESSAGE = re.compile(r"\S+: \((?P<id>djem_async\.\w+)\) ")
 
@@ -195,7 +194,8 @@ class Session:
                 if get_commands()[name] == "djem_async":
                     self._printed += self._manage(name, *arguments)
         else:
-            assert block.language == "text", f"cannot run a block of {block.language!r}"
+            is_known = block.language == "text" or block.language.startswith("{")
+            assert is_known, f"cannot run a block of {block.language!r}"
 
     def _run_example(self, example: doctest.Example) -> None:
         try:

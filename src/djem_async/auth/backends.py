@@ -238,10 +238,14 @@ class ObjectPermissionsBackend:
 class ModelBackend(DjangoModelBackend, ObjectPermissionsBackend):
     """Django's `django.contrib.auth.backends.ModelBackend`, with access methods.
 
-    It is both backends in one. It signs users in and answers for the model level as Django's
-    does, and decides on objects as `ObjectPermissionsBackend` does. As the only backend in
-    ``AUTHENTICATION_BACKENDS`` it lets ``login(request, user)`` and
-    ``User.objects.with_perm(perm)`` do without ``backend=``.
+    List it in ``AUTHENTICATION_BACKENDS`` in place of Django's. It signs users in and answers for
+    the model level as Django's does, and decides on objects as `ObjectPermissionsBackend` does. As
+    the only backend, it lets you call ``login(request, user)`` and
+    ``User.objects.with_perm(perm)`` without ``backend=``.
+
+    If you have a backend that inherits from Django's, let it inherit from this one instead. A
+    session contains the path of the backend that signed the user in, so users have to sign in
+    again after you replace a backend.
     """
 
     # Packages such as django-hijack name a backend in sessions by its class.
@@ -285,7 +289,10 @@ class ModelBackend(DjangoModelBackend, ObjectPermissionsBackend):
     def get_user_permissions(
         self, user_obj: AbstractBaseUser | AnonymousUser, obj: Model | None = None
     ) -> set[str]:
-        """Return the permissions that a user has directly, on an object if there is one."""
+        """Return the permissions that a user has directly, on an object if there is one.
+
+        See `ObjectPermissionsBackend.get_user_permissions`.
+        """
         return self._half(obj).get_user_permissions(user_obj, obj)
 
     @ours
@@ -300,7 +307,10 @@ class ModelBackend(DjangoModelBackend, ObjectPermissionsBackend):
     def get_group_permissions(
         self, user_obj: AbstractBaseUser | AnonymousUser, obj: Model | None = None
     ) -> set[str]:
-        """Return the permissions that a user has through groups, on an object if there is one."""
+        """Return the permissions that a user has through groups, on an object if there is one.
+
+        See `ObjectPermissionsBackend.get_group_permissions`.
+        """
         return self._half(obj).get_group_permissions(user_obj, obj)
 
     @ours
@@ -315,7 +325,10 @@ class ModelBackend(DjangoModelBackend, ObjectPermissionsBackend):
     def get_all_permissions(
         self, user_obj: AbstractBaseUser | AnonymousUser, obj: Model | None = None
     ) -> set[str]:
-        """Return the permissions of a user, on an object if there is one."""
+        """Return the permissions of a user, on an object if there is one.
+
+        See `ObjectPermissionsBackend.get_all_permissions`.
+        """
         return self._half(obj).get_all_permissions(user_obj, obj)
 
     @ours

@@ -100,20 +100,29 @@ class ObjectPermissionsAdmin(_ObjectPermissions, _ModelAdmin):
     """
 
     def check(self, **kwargs: Any) -> list[CheckMessage]:
-        """Return what Django's checks and those of this class find."""
+        """Return what Django's checks and those of this class find, see `ModelAdmin.check`."""
         found = check_options(self, inlines=self.inlines, actions=self.actions)
         return [*super().check(**kwargs), *found]
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Tell whether the user may view or change an object, or any if there is none."""
+        """Tell whether the user may view or change an object, or any if there is none.
+
+        See `ModelAdmin.has_view_permission`.
+        """
         return super().has_view_permission(request, obj) and self._may(request, obj, *SEEING)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Tell whether the user may change an object, or any if there is none."""
+        """Tell whether the user may change an object, or any if there is none.
+
+        See `ModelAdmin.has_change_permission`.
+        """
         return super().has_change_permission(request, obj) and self._may(request, obj, "change")
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Tell whether the user may delete an object, or any if there is none."""
+        """Tell whether the user may delete an object, or any if there is none.
+
+        See `ModelAdmin.has_delete_permission`.
+        """
         return super().has_delete_permission(request, obj) and self._may(request, obj, "delete")
 
     def _may(self, request: HttpRequest, obj: Any, *actions: str) -> bool:
@@ -122,7 +131,10 @@ class ObjectPermissionsAdmin(_ObjectPermissions, _ModelAdmin):
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
     ) -> Any:
-        """Return the form class of the add and change pages, whose choices are limited."""
+        """Return the form class of the add and change pages, whose choices are limited.
+
+        See `ModelAdmin.get_form`.
+        """
         form = super().get_form(request, obj, change=change, **kwargs)
         return limited_form(form, self._limits(request))
 
@@ -143,7 +155,10 @@ class ObjectPermissionsAdmin(_ObjectPermissions, _ModelAdmin):
         return obj
 
     def get_changelist_formset(self, request: HttpRequest, **kwargs: Any) -> Any:
-        """Return the formset class for ``list_editable``, which edits what may be changed."""
+        """Return the formset class for ``list_editable``, which edits what may be changed.
+
+        See `ModelAdmin.get_changelist_formset`.
+        """
         formset = super().get_changelist_formset(request, **kwargs)
         made = limited_formset(formset, self._limits(request))
         made.edit_only = True  # early releases of Django 5.2 add rows that are forged
@@ -158,7 +173,10 @@ class ObjectPermissionsAdmin(_ObjectPermissions, _ModelAdmin):
         return has_permission(request, obj)
 
     def get_list_filter(self, request: HttpRequest) -> Any:
-        """Return the filters of the changelist, whose choices are limited."""
+        """Return the filters of the changelist, whose choices are limited.
+
+        See `ModelAdmin.get_list_filter`.
+        """
         choices = self.get_permitted_choices
         return [limited_filter(item, choices) for item in super().get_list_filter(request)]
 
@@ -233,11 +251,14 @@ class ObjectPermissionsInline(_ObjectPermissions, _InlineModelAdmin):
     """
 
     def check(self, **kwargs: Any) -> list[CheckMessage]:
-        """Return what Django's checks and those of this class find."""
+        """Return what Django's checks and those of this class find, see `ModelAdmin.check`."""
         return [*super().check(**kwargs), *check_options(self)]
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
-        """Return the formset class, which edits and deletes what the user may."""
+        """Return the formset class, which edits and deletes what the user may edit and delete.
+
+        See `InlineModelAdmin.get_formset`.
+        """
         formset = super().get_formset(request, obj, **kwargs)
 
         def is_permitted(action: str, row: Any) -> bool:
