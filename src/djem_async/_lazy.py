@@ -1,4 +1,4 @@
-"""What an argument is: what a lazy object stands for, a name of a permission, or a mistake."""
+"""Inspects arguments: evaluates lazy objects and refuses wrong names and objects."""
 
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
@@ -15,7 +15,7 @@ def _itself(wrapped: object) -> object:
     return wrapped
 
 
-# Django's way to make the methods of a lazy object; this one returns what the object stands for.
+# Django makes the methods of lazy objects like this. This one returns the wrapped object.
 _wrapped_in: Final[Callable[[object], Any]] = new_method_proxy(_itself)
 
 
@@ -25,23 +25,23 @@ def is_lazy(instance: object) -> bool:
 
 
 def loaded(instance: object) -> Flow[Any]:
-    """Return the object that a lazy object stands for, loading it where queries may be made."""
+    """Return the object that a lazy object wraps, loading it where queries are allowed."""
     if is_lazy(instance):
         return (yield Call(unwrapped, None, (instance,)))
     return instance
 
 
 def unwrapped(instance: object) -> Any:
-    """Return the object that a lazy object stands for, loading it if need be."""
+    """Return the object that a lazy object wraps, loading it if necessary."""
     while is_lazy(instance):
         instance = _wrapped_in(instance)
     return instance
 
 
 def plain_text(text: Any) -> Any:
-    """Return a string as a plain one, also the value of an enum member that is a string.
+    """Return a string as a plain `str`, also for an enum member that is a string.
 
-    A subclass may have an equality of its own, and so take part in comparisons of names.
+    Subclasses may override equality, which would affect comparisons of names.
     """
     return str.__str__(text) if issubclass(type(text), str) else text
 
@@ -62,13 +62,13 @@ def checked_name(perm: object) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
-    """Ask whether another name was meant, None if none is similar."""
+    """Return a question that suggests a similar name, None if there is none."""
     guesses = get_close_matches(name, sorted(known), n=1)
     return f"Did you mean {guesses[0]!r}?" if guesses else None
 
 
 def refuse_key(obj: object) -> None:
-    """Refuse what stands for an object, but isn't one.
+    """Raise an error for a value that identifies objects instead of being one.
 
     Raises:
         TypeError: It is a primary key or a queryset.
@@ -82,9 +82,9 @@ def refuse_key(obj: object) -> None:
 
 
 def is_storable(value: object) -> bool:
-    """Tell whether a database can have a value at all.
+    """Tell whether a database can store a value.
 
-    Asking for another is an error, after which PostgreSQL refuses the rest of the transaction.
+    Other values raise an error, after which PostgreSQL refuses the rest of the transaction.
     """
     if isinstance(value, tuple):
         return all(map(is_storable, cast("tuple[object, ...]", value)))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def lineage(model: type[Model]) -> Iterator[Options[Any]]:
     """Return the options of a model and of all models that it inherits from.
 
-    They are its own, those of the concrete model of a proxy, and of multi-table parents.
+    These include the concrete model of a proxy, and multi-table parents.
     """
     for base in model.__mro__:
         if issubclass(base, Model) and base is not Model and not base._meta.abstract:

@@ -1,4 +1,4 @@
-"""Lists: which objects of a model a permission is granted on, as a condition for a query."""
+"""Lists: the objects on which a permission is granted, as a condition for a query."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias, TypeVar, cast
@@ -36,11 +36,11 @@ def granted_rows(user: Any, perm: str, model: type[Model]) -> Flow[Granted]:
     """Decide on which objects of a model a user has a permission.
 
     Returns:
-        The conditions of which a row has to meet one, or what holds for all of them.
+        The conditions of which a row has to meet one, or a bool for all rows.
 
     Raises:
-        ImproperlyConfigured: No list can be right: of a model that doesn't own the permission, of
-            an access method without a query form, or next to a backend that decides on objects.
+        ImproperlyConfigured: The permission isn't the model's, an access method has no query form, or
+            another backend decides on objects.
     """
     if not _is_model(model):
         raise TypeError(f"The model must be a model class, not {type(model).__name__}.")
@@ -64,7 +64,7 @@ class _ListCheck(UserCheck[Alternatives], MethodsCheck[Alternatives]):
         super().__init__(check, perm)
         self._model = model
         self._forms = forms
-        # Asked before the model level is fetched: a flow that does so in the thread stays there.
+        # Evaluated before the model level is fetched, because that may move the flow to the thread.
         self._is_blocking = not _is_known(check.user)
 
     @property
@@ -108,7 +108,7 @@ def queryset_for(
         user: The user.
         perm: The permission.
         klass: The model, a manager or a queryset; None for the permission's model.
-        known: What `granted_rows` has returned for some models.
+        known: Results of `granted_rows` by model.
 
     Raises:
         TypeError: ``klass`` can't be filtered by permissions.
@@ -148,12 +148,12 @@ def _is_model(klass: object) -> bool:
 
 
 async def arun_list(user: Any, flow: Flow[T]) -> T:
-    """Run the flow of a list: in place if nothing has to be fetched, else in the thread."""
+    """Run the flow of a list, in the thread if something has to be fetched."""
     return await (arun(flow) if _is_known(user) else arun_in_thread(flow))
 
 
 def _is_known(user: Any) -> bool:
-    """Tell whether the model level of a user follows from what is remembered."""
+    """Tell whether the model level of a user is known without a query."""
     if is_lazy(user) or not are_ours(user, "has_perm", "ahas_perm"):
         return False
     try:
