@@ -39,8 +39,8 @@ def granted_rows(user: Any, perm: str, model: type[Model]) -> Flow[Granted]:
         The conditions of which a row has to meet one, or a bool for all rows.
 
     Raises:
-        ImproperlyConfigured: The permission isn't the model's, an access method has no query form, or
-            another backend decides on objects.
+        ImproperlyConfigured: The permission isn't the model's, an access method has no query form,
+            or another backend decides on objects.
     """
     if not _is_model(model):
         raise TypeError(f"The model must be a model class, not {type(model).__name__}.")
