@@ -29,7 +29,7 @@ PREFIXES: Final[dict[str, tuple[Source, Form]]] = {
 
 
 class AccessMethod(NamedTuple):
-    """What a model has under the name of an access method."""
+    """An attribute of a model with the name of an access method."""
 
     model: type[Model]
     name: str
@@ -84,7 +84,7 @@ def models_of(app_configs: Sequence[AppConfig] | None) -> Iterator[type[Model]]:
 
 
 def access_methods(model: type[Model]) -> Iterator[AccessMethod]:
-    """Return the access methods of a model, and what is named as if it were one.
+    """Return the attributes of a model that are named like access methods.
 
     Args:
         model: The model.
@@ -94,7 +94,7 @@ def access_methods(model: type[Model]) -> Iterator[AccessMethod]:
         for prefix, (source, form) in PREFIXES.items():
             if name.startswith(prefix):
                 attribute: object = getattr_static(model, name)
-                # What a property returns is only known for an instance. A query form has none.
+                # The value of a property is only known for an instance.
                 if form == "query" or not isinstance(attribute, (property, cached_property)):
                     method = bound(attribute, model)
                     codename = name.removeprefix(prefix)
@@ -196,7 +196,7 @@ def _check_marks(model: type[Model], methods: list[AccessMethod]) -> Iterator[Ch
             continue
         for access in methods:
             mark = found.get(access.source) if access.codename == codename else None
-            # A form further away than the marked one is not called.
+            # A form that a parent of the marked one's class defines isn't called.
             if mark and exemption_of(access.attribute) is mark and not _is_inherited(access):
                 end = " (also to visitors)" if mark is Exemption.EVERYBODY else ""
                 marked.append(f"{access.name}{end}")
@@ -211,7 +211,7 @@ def _check_marks(model: type[Model], methods: list[AccessMethod]) -> Iterator[Ch
 
 
 def _is_inherited(access: AccessMethod) -> bool:
-    """Tell whether a method is one of a parent model, where it is reported."""
+    """Tell whether a method is reported for a parent model."""
     definer: Any = next(base for base in access.model.__mro__ if access.name in vars(base))
     return definer is not access.model and hasattr(definer, "_meta") and not definer._meta.abstract
 
@@ -232,15 +232,15 @@ def takes_one_argument(method: Any) -> bool:
     except TypeError:
         return False
     except ValueError:
-        return True  # written in C, and tells nothing
+        return True  # written in C, so the signature is unknown
     return True
 
 
 def signature_of(method: Any) -> Signature:
-    """Return the signature of a method, whose annotations need not resolve."""
+    """Return the signature of a method, also if its annotations can't be resolved."""
     if sys.version_info >= (3, 14):  # pragma: no cover - measured on one Python only
         from annotationlib import Format
 
-        # By default it evaluates annotations, of which some are for type checkers only.
+        # By default it evaluates annotations, which may only exist for type checkers.
         return signature(method, annotation_format=Format.FORWARDREF)
     return signature(method)
