@@ -41,7 +41,7 @@ class Lookup:
             def edit(request, post): ...
     """
 
-    klass: Any  # to type checkers, a manager would be a descriptor
+    klass: Any  # for type checkers, a manager would be a descriptor
     into: str
     lookups: tuple[tuple[str, str], ...]
 
@@ -70,7 +70,7 @@ class Lookup:
         object.__setattr__(self, "into", into)
         object.__setattr__(self, "lookups", tuple(sorted(lookups.items())))
 
-    # By identity of the class: managers of two models may be equal to each other.
+    # By identity, because managers of two models may be equal.
     def _key(self) -> tuple[object, ...]:
         return id(self.klass), self.into, self.lookups
 
@@ -112,7 +112,7 @@ def fetch(lookup: Lookup, arguments: Mapping[str, object]) -> Flow[Model]:
     """
     values = {name: arguments[argument] for name, argument in lookup.lookups}
     missing = Http404(f"No {lookup.model.__name__} matches {values!r}.")
-    # None would find rows without a value, which the URL has not named.
+    # None would find rows without a value, which the URL doesn't name.
     if any(value is None or not is_storable(value) for value in values.values()):
         raise missing
     klass = lookup.klass

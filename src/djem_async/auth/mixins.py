@@ -21,7 +21,7 @@ from ..conf import conf
 from ._users import complete, user_of
 from ._views import LATE, ViewPermission, authenticates_late, authorize, denied, validated
 
-# Their `dispatch` loads the user of the request, which Django refuses on an event loop.
+# Their `dispatch` loads the user, which Django doesn't allow on an event loop.
 _SYNC_MIXINS: Final = (LoginRequiredMixin, UserPassesTestMixin, DjangoPermissionRequiredMixin)
 
 
@@ -134,7 +134,7 @@ class _Mixin(AccessMixin):
             return True, None
         yield from complete(self.request)
         try:
-            # In the thread: it reads `request.user`, which loads the session.
+            # In the thread, because it reads `request.user`, which loads the session.
             response = yield Call(self.handle_no_permission)
         except PermissionDenied as error:
             if self._denial is not None:
@@ -271,11 +271,11 @@ class PermissionListMixin(_Mixin):
         user, perm = (yield from user_of(self.request)), names[0]
         known: dict[type[Model], Granted] = {}
         if view.view_is_async:
-            # What takes queries is done here: a handler calls `get_queryset` on the event loop.
+            # Make queries here, because handlers call `get_queryset` on the event loop.
             queryset: Any = getattr(view, "queryset", None)
             model = getattr(view, "model", None) if queryset is None else queryset.model
             if model is None:
-                # The sync form, because it is what fills Django's caches for all users.
+                # The sync form, because only that fills Django's caches for all users.
                 yield Call(user.has_perm, None, (perm,))
             else:
                 known[model] = yield from granted_rows(user, perm, model)

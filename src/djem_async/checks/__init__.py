@@ -40,7 +40,7 @@ _PERMISSION_METHODS: Final = (
     "get_user_permissions",
     "get_group_permissions",
 )
-# What `OLPMixin` answers without the classes behind it.
+# The methods of `OLPMixin` that don't call `super()`.
 _HIDDEN: Final = tuple(form for name in _PERMISSION_METHODS for form in (name, f"a{name}"))
 
 
@@ -215,7 +215,7 @@ def _missing_backend(app_configs: Sequence[AppConfig] | None) -> Iterator[CheckM
 
 def _half_backends(backends: Sequence[type]) -> Iterator[CheckMessage]:
     if issubclass(get_user_model(), OLPMixin):
-        return  # whose users ask a backend in the form that it has
+        return  # its users call a backend through the form that it defines
     for path, backend in zip(settings.AUTHENTICATION_BACKENDS, backends, strict=True):
         only = {name: overridden_form(backend, name) for name in _PERMISSION_METHODS}
         if issubclass(backend, ObjectPermissionsBackend):
