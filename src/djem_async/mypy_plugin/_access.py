@@ -229,7 +229,7 @@ def _problems(
         answer = _awaited(result) or result
         yield f'returns {format_type(answer, options)}, not "bool"'
     elif form == "a" and _is_known(result) and _awaited(result) is None:
-        yield 'is not "async def", although its name says so'
+        yield 'is not "async def", which its name requires'
 
 
 def _may_be(typ: Type, names: Sequence[str]) -> bool:
