@@ -84,7 +84,7 @@ def section(results: Result) -> str:
         BEGIN,
         f"Python {results['python']}, {packages}.",
         "",
-        f"| | {' | '.join((OURS, *PEERS.values()))} | to reach | |",
+        f"| | {' | '.join((OURS, *PEERS.values()))} | target | |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for row, result in pairs:

@@ -14,6 +14,7 @@ from djem_async.conf import conf
 from tests.docs_app.page import (
     API_PAGES,
     FRAMEWORK_PAGES,
+    MESSAGE,
     PAGES,
     README,
     ROOT,
@@ -59,6 +60,7 @@ def test_code_prints_what_the_page_shows(page: Path) -> None:
         ("```python\n# inventory/unused.py\nx = 1\n```", "inventory/unused.py is not used"),
         ("```html+django\n{# inventory/unused.html #}\n```", "inventory/unused.html is not used"),
         ("```python\n# settings.py\nDJEM_UNIVERSAL_OLP = 'no'\n```", "djem_async.E004"),
+        ("```text\n?: (djem_async.W016) The setting\n```", "The page says:\n?: (djem_async.W016)"),
         ("```ruby\nputs 1\n```", "cannot run a block of 'ruby'"),
     ],
 )
@@ -150,10 +152,14 @@ def source(module: str) -> str:
 
 def test_system_checks_are_documented() -> None:
     page = DOCS / "reference" / "system-checks.md"
-    shown = re.findall(r'^show\("(\w+)"\)$', page.read_text(encoding="utf-8"), re.MULTILINE)
+    shown = [
+        match["id"]
+        for block in read_blocks(page)
+        if block.language == "text" and (match := MESSAGE.match(block.code))
+    ]
     code = "".join(path.read_text(encoding="utf-8") for path in CHECKS.glob("*.py"))
     ids = set(re.findall(r'"(djem_async\.[A-Z]\d+)"', code))
-    assert ids == {f"djem_async.{number}" for number in shown}
+    assert sorted(ids) == sorted(shown)
     assert ids == {title for title in sections(page) if title.startswith("djem_async.")}
     assert ids == set(re.findall(r"^\| \[`(djem_async\.\w+)`\]", prose(page), re.MULTILINE))
 

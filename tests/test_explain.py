@@ -154,7 +154,7 @@ def test_without_an_access_method_it_says_why_it_is_closed(api, user, thing, set
     assert line.endswith(f"no access method for {PERM}, and DJEM_OPEN_BY_DEFAULT is False.")
     settings.DJEM_OPEN_BY_DEFAULT = True
     (line,) = api(user).explain_perm(PERM, OtherThing.objects.create()).lines
-    assert line.endswith("and it is about other models.")
+    assert line.endswith("and it belongs to other models.")
     found = api(user).explain_perm(PERM, object())
     assert (found.granted, found.reason, found.model) == (False, "no_method", None)
 

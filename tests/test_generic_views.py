@@ -390,7 +390,7 @@ def test_django_mixin_on_an_async_class_is_an_error(mixin, django_mixin):
         type("Sync", (base,), {"get": show_list}).as_view()
         with pytest.raises(ImproperlyConfigured, match=rf"Async .*{django_mixin.__name__}"):
             type("Async", (base,), {"get": ashow_list})
-        with pytest.raises(ImproperlyConfigured, match="Remove it"):
+        with pytest.raises(ImproperlyConfigured, match="Remove that mixin"):
             type("Async", (*bases[:2], type("Handlers", (View,), {"post": ashow_list})), {})
 
 

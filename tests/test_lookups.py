@@ -172,12 +172,12 @@ MISTAKES = [
     (
         [("testapp.use_thing", BY_NAME), ("testapp.use_thing", Lookup(Thing, "thing", pk="pk"))],
         {"name": "a thing", "pk": 1},
-        "Two different objects",
+        "two different objects",
     ),
     (
         [("testapp.use_thing", "pk"), ("testapp.use_thing", Lookup(Thing, "pk", pk="pk"))],
         {"pk": 1},
-        "Two different objects",
+        "two different objects",
     ),
     # Managers of two models are equal to each other.
     (
@@ -186,7 +186,7 @@ MISTAKES = [
             ("testapp.change_otherthing", Lookup(OtherThing.objects, "pk", pk="pk")),
         ],
         {"pk": 1},
-        "Two different objects",
+        "two different objects",
     ),
     ([("testapp.use_thing", Lookup(Thing.objects.values(), "x", pk="x"))], {"x": 1}, "values"),
 ]

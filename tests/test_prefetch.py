@@ -338,9 +338,9 @@ def test_rows_are_found_by_any_form_of_their_key_and_denied_if_gone(
 @pytest.mark.parametrize(
     ("perms", "objects", "message"),
     [
-        (READ, [], "Give a list"),
-        ([None], [], "given by its name"),
-        ([READ], Page(), "Give the objects in a list"),
+        (READ, [], "Pass a list"),
+        ([None], [], "must be a string"),
+        ([READ], Page(), "Pass a list of objects"),
         ([READ], ["page"], "must be model instances, not"),
         ([READ], [None], "must be model instances, not"),
     ],

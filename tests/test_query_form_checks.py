@@ -125,7 +125,7 @@ def test_query_form_behind_a_nearer_python_form_is_a_warning(find_in, bases, nam
     messages = find_in(*bases, models.Model, **attributes)
     assert ids(messages) == (["W009"] if hiding else [])
     for message in messages:
-        assert f"Item.{FORM} is out of date, because {hiding} alone" in message.msg
+        assert f"Item.{FORM} isn't used, because {hiding} without it" in message.msg
         assert f"Define {FORM} in {hiding.partition(' ')[0]} as well" in message.hint
 
 

@@ -92,9 +92,12 @@ def test_most_of_it_is_one_query(page, access_methods, django_assert_num_queries
 @pytest.mark.parametrize(
     ("backends", "message"),
     [
-        ([MODEL_BACKEND, OUR_BACKEND, "tests.backends.GrantsModelLevel"], "may decide on objects"),
+        (
+            [MODEL_BACKEND, OUR_BACKEND, "tests.backends.GrantsModelLevel"],
+            "may also decide on objects",
+        ),
         (["tests.backends.ModelLevelAlone", MODEL_BACKEND, OUR_BACKEND], "may grant or deny"),
-        ([OUR_BACKEND], "No backend in AUTHENTICATION_BACKENDS answers"),
+        ([OUR_BACKEND], "No backend in AUTHENTICATION_BACKENDS checks"),
     ],
 )
 def test_backends_of_which_no_query_knows_the_answers_are_an_error(

@@ -213,9 +213,9 @@ def test_forms_that_are_marked_differently_are_an_error(api, author, access_meth
         Thing, _user_can_use_thing=marked(own), _quser_can_use_thing=classmethod(own_rows)
     )
     for user in (author, grant(User.objects.create_user("holder"), PERM)):
-        with pytest.raises(ImproperlyConfigured, match="mark all of them alike"):
+        with pytest.raises(ImproperlyConfigured, match="aren't all marked"):
             api(user).has_perm(PERM, Thing())
-        with pytest.raises(ImproperlyConfigured, match="mark all of them alike"):
+        with pytest.raises(ImproperlyConfigured, match="aren't all marked"):
             get_objects_for_user(user, PERM, Thing)
 
 

@@ -37,7 +37,7 @@ def ask_user(user: Any, perm: str, obj: object = None, *, is_quiet: bool = False
     user = yield from loaded(user)
     check = Check(user)
     if has_djangos_methods(user):
-        # In one form of Django's methods, backends without that form would have no say.
+        # Django's methods would skip backends that don't have their form, sync or async.
         flow = check_of_user(check, perm, obj)
         return (yield from flow if is_quiet else traced(check, perm, obj, flow))
     scope = check.calling("quiet") if is_quiet else nullcontext
@@ -55,7 +55,7 @@ def explained(
         perm: The permission.
         obj: The object to check it on, if any.
         is_quiet: Whether to leave no logs, and to send no signal.
-        is_anew: Whether to use nothing that is remembered. What is found replaces it.
+        is_anew: Whether to ignore the cache. The answers replace what is cached.
 
     Returns:
         The explanation, and the exception that the check raised.
@@ -103,7 +103,7 @@ def _explained(
             if is_ours or _is_same(each, explanation):
                 nest(root, each)
                 return each, error
-        # The user has a say of its own.
+        # The user model overrides the check.
         kind = type_of(user)
         root.because(Reason.OTHER_BACKEND, f"{kind.__module__}.{kind.__qualname__}")
         explanation = explanation_of(root, perm, obj, granted=granted, error=error)
@@ -112,7 +112,7 @@ def _explained(
 
 
 def _is_same(one: Explanation, other: Explanation) -> bool:
-    """Tell whether explanations have the same question and answer, as far as keys tell."""
+    """Tell whether two explanations are about the same check, compared by primary keys."""
     names = "perm", "user", "model", "object", "granted", "error"
     is_told = other.model is None or other.object is not None
     return is_told and all(getattr(one, name) == getattr(other, name) for name in names)
@@ -124,10 +124,10 @@ def refused(user: Any, perm: str, line: str) -> Flow[Explanation]:
     Args:
         user: The user.
         perm: The permission.
-        line: Why.
+        line: The reason.
 
     Returns:
-        The explanation, of which receivers of the signal are told.
+        The explanation, which receivers of the signal get.
     """
     root = Check(user)
     root.nested = []
@@ -154,7 +154,7 @@ def denial_to(
 def denial_of(explanation: Explanation) -> PermissionDenied:
     """Make the exception for a permission that was denied, with the reasons of access methods."""
     text = " ".join(line for line in explanation.lines if isinstance(line, Denial))
-    # Django REST framework shows clients what the exception has, also an empty text.
+    # Django REST framework sends the text of the exception to clients, even an empty one.
     denial = PermissionDenied(text) if text else PermissionDenied()
     vars(denial)["explanation"] = explanation
     return denial

@@ -1,4 +1,4 @@
-"""The configured authentication backends, and the model level of a user, by all of them."""
+"""The configured authentication backends, and how they are asked."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ Form: TypeAlias = Literal["sync", "async"]
 
 @lru_cache(maxsize=64)
 def _forms(backend: type) -> dict[str, Form | None]:
-    """Tell which permission methods of a backend have to be called in one form only, and in which.
+    """Find the permission methods of a backend that have to be called in one form only.
 
-    A class that overrides one form of a method leaves the other form out of date. Django's backends
-    derive their methods from each other within a form, so the other methods are then called in that
-    form, too.
+    If a class overrides one form of a method, the inherited other form is out of date. Django's
+    backends implement some methods by others of the same form, so all methods are then called in
+    that form.
     """
     from django.contrib.auth.backends import ModelBackend
 
-    # All that Django has in both forms, such as what its public methods share.
+    # All methods that Django has in both forms, including private ones.
     names = [name for name in dir(ModelBackend) if "perm" in name]
     names = [name for name in names if hasattr(ModelBackend, _async_name(name))]
     forms: dict[str, Form | None] = {name: overridden_form(backend, name) for name in names}
@@ -51,10 +51,10 @@ def _forms(backend: type) -> dict[str, Form | None]:
 
 
 def overridden_form(backend: type, name: str) -> Form | None:
-    """Tell which form of a permission method a backend overrides, while the other is left behind.
+    """Return the form of a permission method that a backend overrides without the other one.
 
     Returns:
-        The form, or None where both are up to date.
+        The form, or None if both are up to date.
     """
     places: list[set[Form]] = []
     djangos: set[Form] = set()
@@ -72,7 +72,7 @@ def overridden_form(backend: type, name: str) -> Form | None:
     (form,) = nearest
     for number, place in enumerate(places):
         if place != nearest:
-            # A form that is added where there was none completes a pair, and overrides nothing.
+            # Adding a missing form overrides nothing.
             is_override = any(form in other for other in places[1 : number + 1])
             return form if is_override else None
     return form
@@ -90,7 +90,7 @@ def _async_name(name: str) -> str:
 
 
 def _is_stock_class(kind: type) -> bool:
-    """Tell whether Django or this library wrote all that a class defines for permissions."""
+    """Tell whether all permission methods of a class are Django's or this library's."""
     # Not at the top: that module needs the user model, whose module imports this one.
     module = import_module("django.contrib.auth.backends")
     return getattr(module, kind.__name__, None) is kind or all(
@@ -100,7 +100,7 @@ def _is_stock_class(kind: type) -> bool:
 
 def _is_of_permissions(name: str) -> bool:
     is_any = name in {"__getattr__", "__getattribute__"}
-    # `with_perm` finds users, and takes no part in checks.
+    # `with_perm` finds users. Checks don't call it.
     return is_any or ("perm" in name and name != "with_perm")
 
 
@@ -111,10 +111,10 @@ _ANSWERS: Final = ("has_perm", "ahas_perm", *_SETS, *(f"a{name}" for name in _SE
 class _Configured(NamedTuple):
     """A configured backend.
 
-    A stock one is Django's or ours, with no permission method overridden, or says nothing of
-    permissions. Its answers follow from Django's caches, from access methods, or from both, as
-    those of `djem_async.auth.ModelBackend`. Any other is made and asked anew each time. If it
-    decides on permissions, it may answer for objects, unless its class says otherwise.
+    A stock backend is one of Django's or ours without overridden permission methods, or has no
+    permission methods. Its answers follow from Django's caches, from access methods, or from both.
+    Every other backend is instantiated and asked in each check. If it has permission methods, it
+    may decide on objects, unless its class has ``answers_for_objects = False``.
     """
 
     path: str
@@ -132,7 +132,7 @@ def _configured(path: str, backend: object) -> _Configured:
     kind: Any = type(backend)
     is_stock = (
         all(map(_is_stock_class, kind.__mro__[:-1]))
-        # Each is made in the same way.
+        # It is instantiated without arguments or side effects.
         and import_string(path) is kind
         and (kind.__init__, kind.__new__) == (object.__init__, object.__new__)
     )
@@ -152,7 +152,7 @@ def _configured(path: str, backend: object) -> _Configured:
 class _Backends(NamedTuple):
     """All configured backends.
 
-    Usual ones are all stock, with Django's caches and with access methods.
+    They are usual if all are stock, one uses Django's caches, and one calls access methods.
     """
 
     epoch: object
@@ -164,7 +164,7 @@ _known: _Backends | None = None
 
 
 def configured_backends() -> _Backends:
-    """Return the configured backends, found out anew when a setting has changed."""
+    """Return the configured backends. They are inspected again when a setting has changed."""
     global _known  # noqa: PLW0603 - replaced as a whole
     known = _known
     if known is None or known.epoch is not conf.epoch:
@@ -181,34 +181,34 @@ def configured_backends() -> _Backends:
 
 
 def require_lists(*, of_users: bool = False) -> None:
-    """Refuse configured backends next to which no list can be right.
+    """Raise an error if lists can't be right with the configured backends.
 
     Args:
         of_users: Whether users are listed, and not objects for one user.
 
     Raises:
-        ImproperlyConfigured: A backend may decide in its own way, or one is missing.
+        ImproperlyConfigured: A backend may decide by rules of its own, or one is missing.
     """
     backends = configured_backends().all
     for each in backends:
         if each.answers_for_objects:
             raise ImproperlyConfigured(
-                f"{each.path} may decide on objects as well, which no list can know. If it never"
-                " does, say so with `answers_for_objects = False` in its class."
+                f"{each.path} may also decide on objects, which a list can't take into account. If"
+                " it never does, set `answers_for_objects = False` in its class."
             )
         if of_users and each.decides_by_itself:
             raise ImproperlyConfigured(
-                f"{each.path} may grant or deny a permission at the model level, which no query for"
-                " users can know. Ask `has_perm` of each user instead."
+                f"{each.path} may grant or deny a permission at the model level, which a query for"
+                " users can't take into account. Call `has_perm` of each user instead."
             )
     if not any(each.asks_access_methods for each in backends):
         raise ImproperlyConfigured(
-            "No backend in AUTHENTICATION_BACKENDS asks access methods, so nothing grants a"
-            " permission on an object. Use djem_async.auth.ModelBackend in place of Django's."
+            "No backend in AUTHENTICATION_BACKENDS calls access methods, so no permission on an"
+            " object is ever granted. Use djem_async.auth.ModelBackend in place of Django's."
         )
     if of_users and not any(each.has_caches for each in backends):
         raise ImproperlyConfigured(
-            "No backend in AUTHENTICATION_BACKENDS answers for the model level, so nobody has a"
+            "No backend in AUTHENTICATION_BACKENDS checks the model level, so no user has a"
             " permission there. Use djem_async.auth.ModelBackend."
         )
 
@@ -218,7 +218,7 @@ def answers(
 ) -> Iterator[Flow[bool]]:
     """Ask all backends for a decision, one after the other.
 
-    Our own decides by the access methods of an object, and has no say without one.
+    Our own backend decides by the access methods of an object, and abstains without one.
     """
     for each in configured_backends().all:
         if not each.is_stock:
@@ -233,7 +233,7 @@ def answers(
 
 
 def _attributed(check: Check, path: str, reason: Reason, answer: Flow[bool]) -> Flow[bool]:
-    """Take note of a backend whose answer decides."""
+    """Record that the answer of a backend decides."""
     try:
         granted = yield from answer
     except PermissionDenied:
@@ -253,7 +253,7 @@ def ask(method: Forms, *args: object, scope: Scope = nullcontext) -> Flow[bool]:
 
     Args:
         method: The method.
-        *args: What it is asked with.
+        *args: Its arguments.
         scope: Makes a context manager in which the call runs.
     """
     if not is_defined(method):
@@ -263,12 +263,12 @@ def ask(method: Forms, *args: object, scope: Scope = nullcontext) -> Flow[bool]:
 
 
 def _ask_caches(check: Check, backend: Any, name: str, *args: Any) -> Flow[bool]:
-    """Ask one of Django's backends, in place, once what it needs has been fetched."""
-    # As Django: nothing is fetched for an inactive user, and nothing is held.
+    """Ask one of Django's backends in place, after fetching what it needs."""
+    # As in Django: nothing is fetched for inactive users, who have no permissions.
     if not (yield from where_allowed(is_active, check.user)):
         return False
     caches = yield from where_allowed(_caches_of, check)
-    # Another check may drop what has just been fetched.
+    # Another check may clear what has just been fetched.
     while "_perm_cache" not in caches:
         yield Call(_fetch, None, (backend, check), scope=check.calling())
         if not (yield from where_allowed(is_active, check.user)):
@@ -282,7 +282,7 @@ def _ask_caches(check: Check, backend: Any, name: str, *args: Any) -> Flow[bool]
 
 
 def _caches_of(check: Check) -> Caches:
-    """Return the dict that has Django's caches of the user of a check."""
+    """Return the dict with Django's caches of the user of a check."""
     user = check.user
     # `OLPMixin` keeps them with the decisions, other users as attributes.
     is_kept = hasattr(type_of(user), "_perm_cache")
@@ -295,7 +295,7 @@ def _fetch(backend: ModelBackend, check: Check) -> None:
         return  # other checks have waited for the same thread
     fill_permission_caches(backend, check.user)
     if not caches.keys() >= {"_user_perm_cache", "_group_perm_cache"}:
-        # The user was inactive for a moment, and Django may have cached that nothing is held.
+        # The user was inactive for a moment. Django may have cached an empty set meanwhile.
         caches.pop("_perm_cache", None)
 
 
@@ -317,7 +317,7 @@ def collect(check: Check, name: str, obj: object) -> Flow[set[str]]:
         backend = each.backend if each.is_stock else load_backend(each.path)
         if obj is not None and each.has_caches and not each.asks_access_methods:
             continue  # Django's own backend has no say about objects
-        # Only the sync form of Django's own fills Django's caches.
+        # Only the sync form of Django's backend fills Django's caches.
         is_filling = each.has_caches and obj is None
         method = _forms_of(backend, name, only="sync" if is_filling else None)
         if is_defined(method):

@@ -43,8 +43,8 @@ def logged(check: Check, perm: str, obj: object, decision: Flow[bool]) -> Flow[b
     if not check.verbosity:
         return (yield from decision)
     store, before = log_store(check.user), check.logs
-    # The model-level check of an object-level one has no header, and what it logs also goes
-    # into the log of the latter.
+    # The model-level check within an object-level one has no header. Its lines are also written
+    # to the log of the object-level check.
     outer = innermost(store, before)
     asked = next((question.asked for _, question in islice(check.chain(), 1, None)), None)
     is_part = obj is None and asked == "backend" and outer is not None and outer.perm == perm
@@ -59,7 +59,7 @@ def logged(check: Check, perm: str, obj: object, decision: Flow[bool]) -> Flow[b
                 yield from note(check, *(yield from _header(check, perm, obj)))
             granted = yield from decision
         except GeneratorExit:
-            # The coroutine is being closed: there is no more waiting, not even for a log.
+            # The coroutine is being closed, so nothing can be awaited any more.
             raise
         except BaseException as error:
             yield from _end(check, log, f"\nRESULT: Error ({type(error).__name__})")
@@ -89,7 +89,7 @@ def _text_of(check: Check, obj: object) -> str:
 
 
 def note(check: Check, *lines: str) -> Flow[None]:
-    """Write lines of the library into the log of a check."""
+    """Write lines of the library to the log of a check."""
     user = check.user
     if not check.verbosity:
         return
@@ -115,7 +115,7 @@ def _end(check: Check, log: ActiveLog, result: str) -> Flow[None]:
 def note_model_level(check: Check, perm: str, *, granted: bool | None) -> Flow[None]:
     """Log the result of the model level, if the check of the object is logged.
 
-    None is a denial that isn't the last word.
+    None is a denial that an access method may still override.
     """
     log = innermost(log_store(check.user), check.logs)
     if log is not None and log.perm == perm:
@@ -123,10 +123,10 @@ def note_model_level(check: Check, perm: str, *, granted: bool | None) -> Flow[N
 
 
 def log_remembered(user: Any, perm: str, obj: Any, decision: Decision, *, held: bool) -> bool:
-    """Leave the logs of a check whose answer is remembered, as `logged` would.
+    """Write the logs of a check whose answer is cached, as `logged` would.
 
     Returns:
-        Whether that was possible. If not, nothing was done, and the check has to be made.
+        Whether that was possible. If not, nothing was written, and the check has to be made.
     """
     header: tuple[object, ...] = ()
     pk: object = getattr(obj, "pk", None)
@@ -155,7 +155,7 @@ def log_remembered(user: Any, perm: str, obj: Any, decision: Decision, *, held: 
 
 @contextmanager
 def dropped(check: Check, perm: str | None = None, *, is_void: bool = False) -> Generator[None]:
-    """Drop what is logged where a check is a question of the library's own.
+    """Discard the logs of a check that the library makes for itself.
 
     Args:
         check: The check.
@@ -175,7 +175,7 @@ def dropped(check: Check, perm: str | None = None, *, is_void: bool = False) -> 
 
 @contextmanager
 def unlogged(check: Check, *, is_void: bool = False) -> Generator[None]:
-    """Make no logs of a check, and drop what is logged meanwhile."""
+    """Make no logs of a check, and discard those that are finished meanwhile."""
     verbosity, check.verbosity = check.verbosity, 0
     try:
         with dropped(check, is_void=is_void):

@@ -1,4 +1,4 @@
-"""The query form of access methods: what it may return, and what becomes of that in a query."""
+"""What query forms of access methods may return, and how it is put into a query."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ if TYPE_CHECKING:
     from django.db.models import Model
 
 Alternatives: TypeAlias = tuple[Q, ...]
-"""Conditions of which a row has to meet one. Each is tested alone, as access methods are."""
+"""A row has to meet one of these conditions. Each is evaluated separately."""
 
-# Django's own lookups that null doesn't meet.
+# Django's lookups that NULL never matches.
 _COMPARISONS: Final = frozenset({"exact", "iexact", "in", "gt", "gte", "lt", "lte", "range"})
 _SEARCHES: Final = frozenset({"contains", "startswith", "endswith", "regex"})
 _LOOKUPS: Final = _COMPARISONS | _SEARCHES | {f"i{name}" for name in _SEARCHES}
 
-RENAME: Final = "The queryset has an annotation by the name of a field. Rename it."
+RENAME: Final = "The queryset has an annotation with the name of a field. Rename the annotation."
 
 
 def condition_of(form: Callable[[Any], object], argument: object) -> bool | Q:
-    """Ask a query form for its condition.
+    """Get the condition of a query form.
 
     Args:
         form: The bound class method.
         argument: The user, or the groups of the user.
 
     Returns:
-        The condition, or what holds for all rows.
+        The condition, or a bool that counts for all rows.
 
     Raises:
-        NotADecisionError: It returned something else, or a `Q` with a branch without a lookup,
-            which Django lets match every row.
+        NotADecisionError: It returned something else, or a `Q` with an empty branch, which
+            matches every row in Django.
     """
     answer = form(argument)
     kind = type(answer)
@@ -61,20 +61,19 @@ def condition_of(form: Callable[[Any], object], argument: object) -> bool | Q:
         close(answer)
     raise NotADecisionError(
         f"{label} returned {'an awaitable' if is_awaitable else f'`{kind.__name__}`'}, which isn't"
-        " a condition. A query form builds a condition, and neither queries nor awaits. Return a"
-        " `Q`, a conditional expression such as `Exists(...)`, True, False or None. (The rows of a"
-        " queryset are `Q(pk__in=queryset)`.)"
+        " a condition. Return a `Q`, a conditional expression such as `Exists(...)`, True, False or"
+        " None. To select the rows of a queryset, return `Q(pk__in=queryset)`."
     )
 
 
 def _is_complete(condition: Any) -> bool:
-    """Tell whether all that a condition is made of tests something."""
+    """Tell whether no part of a condition is empty."""
     if isinstance(condition, Q):
         return bool(condition.children) and all(map(_is_complete, condition.children))
     if isinstance(condition, tuple):
-        # Alone, it would compare each row with itself.
+        # Outside of a subquery, it would compare each row with itself.
         return not isinstance(condition[1], OuterRef)
-    # Not the parts of a subquery: that selects rows, and need not test any.
+    # Don't look into subqueries: they select rows, and may select all of them.
     is_expression = isinstance(condition, BaseExpression) and not isinstance(condition, Subquery)
     return not is_expression or all(map(_is_complete, condition.get_source_expressions()))
 
@@ -93,7 +92,7 @@ def holds(obj: Model, form: Callable[[Any], object], python_name: str, argument:
     """
     if obj._state.adding:
         raise ValueError(
-            f"{obj!r} is not saved, so the query form of an access method can't judge it. Save it"
+            f"{obj!r} isn't saved, so the query form of an access method can't check it. Save it"
             f" first, or define {type(obj).__name__}.{python_name} as well."
         )
     condition = condition_of(form, argument)
@@ -104,11 +103,11 @@ def holds(obj: Model, form: Callable[[Any], object], python_name: str, argument:
 
 
 def as_expression(model: type[Model], granted: bool | Alternatives) -> Combinable:
-    """Make an expression that is true or false, never null, and joins nothing.
+    """Make an expression that is true or false, never NULL, and adds no joins.
 
     Args:
         model: The model.
-        granted: What holds for all rows, or the conditions of which a row has to meet one.
+        granted: A bool for all rows, or the conditions of which a row has to meet one.
     """
     if granted is False or (granted is True and not _hides_rows(model)):
         return _of_model(model, _Constant(granted))
@@ -123,7 +122,7 @@ def restrict(queryset: QuerySet[Any], granted: bool | Alternatives) -> QuerySet[
     model = queryset.model
     if granted is False:
         return queryset.none()
-    # An annotation may go by the name of a lookup.
+    # An annotation may have the name of a lookup.
     has_lookups = any(LOOKUP_SEP in name for name in queryset.query.annotations)
     if has_lookups or _hides_rows(model):
         return queryset.filter(as_expression(model, granted))
@@ -138,7 +137,7 @@ def _hides_rows(model: type[Model]) -> bool:
 
 
 class _OfModel(Combinable):
-    """An expression about the rows of one model, which isn't to be used with another."""
+    """An expression for the rows of one model. Using it with another model is an error."""
 
     model: Any
 
@@ -151,9 +150,9 @@ class _OfModel(Combinable):
         if self.model is not None:
             if query.model._meta.concrete_model is not self.model._meta.concrete_model:
                 raise TypeError(
-                    f"This condition is for {self.model.__name__}, but the queryset is of"
-                    f" {query.model.__name__}. Ask for one of that model, or filter a relation:"
-                    " `filter(relation__in=get_objects_for_user(...))`."
+                    f"This condition is for {self.model.__name__}, but the queryset is for"
+                    f" {query.model.__name__}. Use a condition for that model, or filter by a"
+                    " relation: `filter(relation__in=get_objects_for_user(...))`."
                 )
             if not query.annotations.keys().isdisjoint(_key_of(self.model)):
                 raise TypeError(RENAME)
@@ -182,16 +181,16 @@ def _exists(model: type[Model], *conditions: Q) -> Combinable:
 
 def _key_of(model: type[Model]) -> list[str]:
     fields = model._meta.pk_fields
-    # A composite key can only be compared part by part.
+    # Composite keys can only be compared part by part.
     return ["pk"] if len(fields) == 1 else [field.attname for field in fields]
 
 
 def _branches(model: type[Model], alternatives: Alternatives) -> Iterator[Q]:
-    """Take alternatives apart, so that each can use an index of its own.
+    """Split alternatives, so that each can use an index of its own.
 
-    In one condition, a join for one branch keeps the database from using the indexes of the others.
-    But Django makes an outer join for a branch of an ``or``, and an inner one for that branch
-    alone. The two mean the same only if neither a null nor an absent row can meet the branch.
+    In a single condition, the join for one branch keeps the database from using the indexes of the
+    others. Django makes an outer join for a branch of an ``or``, but an inner join if the branch is
+    alone. Both give the same result only if neither NULL nor a missing row can match the branch.
     """
     for each in alternatives:
         is_or = each.connector == Q.OR and not each.negated
@@ -202,13 +201,13 @@ def _branches(model: type[Model], alternatives: Alternatives) -> Iterator[Q]:
 
 
 def _without_joins(model: type[Model], branches: Iterable[Q]) -> Q:
-    """Join branches by ``or``, each in a subquery if it may concern other tables."""
+    """Combine branches with ``or``. Those that may use other tables become subqueries."""
     apart = (each if _is_local(model, each) else Q(_exists(model, each)) for each in branches)
     return Q(*apart, _connector=Q.OR)
 
 
 def _needs_rows(model: type[Model], condition: Q) -> bool:
-    """Tell whether a condition surely needs a related row, and no null in it, to be met."""
+    """Tell whether a condition certainly doesn't match if a related row is missing or NULL."""
     return not condition.negated and all(
         _needs_rows(model, child)
         if isinstance(child, Q)
@@ -233,7 +232,7 @@ def _leads_to_field(model: type[Model], path: str) -> bool:
 
 
 def _is_local(model: type[Model], condition: Q) -> bool:
-    """Tell whether a condition surely concerns nothing but columns of the model."""
+    """Tell whether a condition certainly only uses columns of the model."""
     return all(
         _is_local(model, child)
         if isinstance(child, Q)
@@ -251,17 +250,17 @@ def _is_column(model: type[Model], path: str) -> bool:
 
 
 def columns_of(model: type[Model]) -> dict[str, Any]:
-    """Return the fields of a model that are columns, by all the names of each."""
+    """Return the fields of a model that are columns, by each of their names."""
     opts: Any = model._meta
     columns = {
         name: field for field in opts.concrete_fields for name in (field.name, field.attname)
     }
-    # The parts of a composite key are columns, but the key is none.
+    # The parts of a composite key are columns, but the key itself isn't.
     return columns if opts.pk.name not in columns else {**columns, "pk": opts.pk}
 
 
 def _is_plain(value: object) -> bool:
-    """Tell whether a value is no expression: that may refer to whatever it likes."""
+    """Tell whether a value isn't an expression, which may refer to other tables."""
     if isinstance(value, (list, tuple, set, frozenset)):
         return all(map(_is_plain, cast("tuple[object, ...]", value)))
     return not hasattr(value, "resolve_expression")

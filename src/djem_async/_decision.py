@@ -1,7 +1,7 @@
-"""The rules: who is asked, in which order, and what the answers mean.
+"""The rules: what is asked in which order, and what the answers mean.
 
-Nothing here knows how the answers are found, nor whether a thread or an event loop waits for
-them: a check answers the abstract questions below, and may be a table in a test.
+This module doesn't know how the answers are found, nor whether a thread or an event loop waits for
+them. Subclasses answer the abstract questions below. In a test, they can be a table.
 """
 
 from abc import ABC, abstractmethod
@@ -18,12 +18,12 @@ T = TypeVar("T")
 
 
 class PermissionCheck(ABC, Generic[T]):
-    """One permission on one object, or on many: the decision, and what has to be known for it."""
+    """The decision about one permission, on one object or many, and the questions it depends on."""
 
     def decide(self) -> Flow[bool | T]:
-        """Return whether the permission is granted, or what the object level makes of it."""
+        """Return whether the permission is granted, or the result of the object level."""
         has_permission = yield from self.model_level()
-        # Only here: the model level of an inactive user is up to all backends, and is logged.
+        # Not earlier: backends decide the model level of inactive users, too, and it is logged.
         is_active = yield from self.is_active()
         is_held = is_active and has_permission
         exempt: Sequence[Source] = () if is_held else (yield from self.exempt_sources())
@@ -43,7 +43,7 @@ class PermissionCheck(ABC, Generic[T]):
 
     @abstractmethod
     def model_level(self) -> Flow[bool]:
-        """Ask whether the user has the permission at all."""
+        """Tell whether the user has the permission at the model level."""
 
     @abstractmethod
     def is_active(self) -> Flow[bool]:
@@ -51,7 +51,7 @@ class PermissionCheck(ABC, Generic[T]):
 
     @abstractmethod
     def exempt_sources(self) -> Flow[Sequence[Source]]:
-        """Name the access methods that the user may be granted by without the model level."""
+        """Return the sources whose access methods may grant without the model level."""
 
     @abstractmethod
     def is_vetoed(self) -> Flow[bool]:
@@ -59,7 +59,7 @@ class PermissionCheck(ABC, Generic[T]):
 
     @abstractmethod
     def note_model_level(self, granted: bool, *, is_required: bool) -> Flow[None]:
-        """Log what the model level answered, and whether that counts."""
+        """Log the answer of the model level, and whether it is required."""
 
     @abstractmethod
     def is_implicit(self) -> Flow[bool]:
@@ -71,19 +71,19 @@ class PermissionCheck(ABC, Generic[T]):
 
         Args:
             exempt: The sources that may grant without the model level. None if the user has the
-                permission at the model level; then all may.
+                permission at the model level, so that all sources may grant.
         """
 
     @abstractmethod
     def because(self, reason: Reason) -> None:
-        """Take note of the step that decides, as far as is known."""
+        """Record the step that decides, as far as is known."""
 
 
 class MethodsCheck(PermissionCheck[T]):
-    """One permission, where access methods are asked one after the other."""
+    """One permission, decided by access methods that are asked one after the other."""
 
     def object_level(self, exempt: Sequence[Source] | None = None) -> Flow[Any]:
-        """Decide by access methods. Of many objects, each of the conditions suffices."""
+        """Decide by access methods. For many objects, one of the conditions is enough."""
         sources: list[Source] = [
             source for source in self.methods() if exempt is None or source in exempt
         ]
@@ -101,23 +101,23 @@ class MethodsCheck(PermissionCheck[T]):
     @property
     @abstractmethod
     def is_open(self) -> bool:
-        """Whether the permission is granted where there is no access method for it."""
+        """Whether the permission is granted if there is no access method for it."""
 
     @abstractmethod
     def methods(self) -> Sequence[Source]:
-        """Name the sources for which there is an access method, in order."""
+        """Return the sources that have an access method, in order."""
 
     @abstractmethod
     def ask(self, source: Source) -> Flow[Any]:
         """Ask an access method; one that raises `PermissionDenied` denies.
 
         Returns:
-            Whether it grants; or of many objects, the condition on which it does, in a tuple.
+            Whether it grants. For many objects, the condition on which it does, in a tuple.
         """
 
 
 def any_veto(answers: Iterable[Flow[bool]]) -> Flow[bool]:
-    """Tell whether a backend raises `PermissionDenied`, where all of them have denied."""
+    """Tell whether one of the backends, which have all denied, raises `PermissionDenied`."""
     for answer in answers:
         try:
             yield from answer

@@ -45,8 +45,8 @@ def run(flow: Flow[T]) -> T:
 async def arun(flow: Flow[T], first: Call | None = None) -> T:
     """Run a flow to its end, making its calls asynchronously.
 
-    An async form is awaited, and a plain ``def`` runs in the thread that `asgiref` keeps for
-    code that is not thread-safe, with this context.
+    Async forms are awaited. A plain ``def`` runs with this context in the thread that `asgiref`
+    uses for thread-sensitive code.
     """
     try:
         call = next(flow) if first is None else first
@@ -63,15 +63,15 @@ async def arun(flow: Flow[T], first: Call | None = None) -> T:
 
 
 async def arun_in_thread(flow: Flow[T]) -> T:
-    """Run a flow to its end as `arun` does, with one hop for all calls that need the thread.
+    """Run a flow to its end as `arun` does, but begin in the thread to save hops.
 
-    The flow itself runs there as well, up to the first call that belongs on the event loop.
+    The flow itself runs there, up to the first call that belongs on the event loop.
     """
     is_cancelled = Event()
     try:
         call, result = await call_in_thread(partial(_run_in_thread, flow, is_cancelled))
     finally:
-        is_cancelled.set()  # the thread goes on
+        is_cancelled.set()  # the thread can't be stopped
     return result if call is None else await arun(flow, call)
 
 
@@ -79,7 +79,7 @@ def _run_in_thread(flow: Flow[T], is_cancelled: Event) -> tuple[Call | None, Any
     """Run a flow up to the first call that belongs on the event loop.
 
     Returns:
-        The call, None if the flow has ended; and what the flow has returned then.
+        The call, or None if the flow has ended, and the result of the flow.
     """
     try:
         call = next(flow)
@@ -106,7 +106,7 @@ def _make_in_thread(call: Call, is_cancelled: Event) -> object:
     """Make a call in the thread.
 
     Returns:
-        The answer, or the call for it that belongs on the event loop.
+        The answer, or the call that has to be made on the event loop to get it.
     """
     if isinstance(call, Each):
         left = _start_each(call, is_cancelled)
@@ -119,7 +119,7 @@ def _start_each(each: Each, is_cancelled: Event) -> list[tuple[Flow[object], Cal
     """Run flows in the thread.
 
     Returns:
-        Those that have not ended, each with the call that belongs on the event loop.
+        The flows that haven't ended, each with its call that belongs on the event loop.
     """
     started = ((flow, _run_in_thread(flow, is_cancelled)[0]) for flow in each.flows)
     return [(flow, call) for flow, call in started if call is not None]
@@ -197,8 +197,8 @@ def _call(call: Call) -> object:
         with call.scope():
             return function(*call.args)
     except StopIteration as error:
-        # It would end the flow as if it were its result, and hangs a thread's future on
-        # Python 3.11 and 3.12.
+        # Inside the flow, it would look like the end of the flow. In a thread, it makes the future
+        # hang on Python 3.11 and 3.12.
         raise RuntimeError(f"{call.label} raised StopIteration") from error
 
 
@@ -209,8 +209,8 @@ async def _acall(call: Call) -> object:
         answer = function(*call.args)
         if not _is_awaitable(answer):
             raise NotADecisionError(
-                f"{getattr(function, '__qualname__', function)} must be `async def`: its name or"
-                f" its mark says so, but it returned {answer!r}."
+                f"{getattr(function, '__qualname__', function)} has the name or the mark of an"
+                f" async function, but returned {answer!r}. Declare it with `async def`."
             )
         return await _resolved(answer)
 
@@ -222,27 +222,27 @@ async def _await(call: Call, answer: object) -> object:
 
 
 def _is_awaitable(answer: object) -> bool:
-    """Tell whether an answer has to be awaited: a ``def`` may return such a one as well.
+    """Tell whether an answer has to be awaited. A ``def`` may return an awaitable, too.
 
-    A lazy object is not looked into: that may take a query.
+    Lazy objects aren't evaluated, because that may make a query.
     """
     is_plain = answer is None or type(answer) is bool or is_lazy(answer)
     return not is_plain and isawaitable(answer)
 
 
 async def _resolved(answer: Any) -> object:
-    # In a loop: what a coroutine returns may be a coroutine that someone forgot to await.
+    # In a loop, because a coroutine may return another one that nobody awaited.
     while _is_awaitable(answer):
         answer = await answer
     return answer
 
 
 def twin(method: AsyncMethod) -> AsyncMethod:
-    """Make an async method follow overrides of its sync form, and refuse to be a truth value.
+    """Make an async method follow overrides of its sync form, and have no truth value.
 
-    A subclass may override the sync form alone, which has the same name without the ``a``. The
-    async form must not ignore that, so it runs the override in a thread. To type checkers the
-    method stays an ``async def``, which overrides Django's and can be overridden.
+    If a subclass only overrides the sync form, which has the same name without the ``a``, the async
+    form runs the override in a thread. For type checkers, the method is still an ``async def``,
+    which overrides Django's and can be overridden.
     """
     name = method.__name__.removeprefix("a")
 

@@ -34,13 +34,13 @@ class Entry(str):
 
 
 class Denial(Entry):
-    """What an access method said when it raised `PermissionDenied`."""
+    """The message of a `PermissionDenied` that an access method raised."""
 
     __slots__ = ()
 
 
 class Nested(Entry):
-    """What a check logged that an access method made, where that check has no log of its own."""
+    """A line of a check that an access method made, if that check has no log of its own."""
 
     __slots__ = ()
 
@@ -56,16 +56,16 @@ IMPLICIT: Final = {
     False: "Active superuser: Implicit permission",
     True: "Active superuser: Implicit permission (model-level)",
 }
-"""What is logged of superusers, by whether access methods concern them."""
+"""The entries for superusers, by whether access methods decide about them."""
 
 
 @dataclass(eq=False, slots=True)
 class FinishedLog:
     """A log that has ended.
 
-    Most logs are never read. So what its header tells is kept as it comes, and formatted by
-    `entries_of`. No two are equal: asgiref up to 3.8 hands on a context variable only if its value
-    differs from the one before.
+    Most logs are never read. So the values of the header are stored as they are, and `entries_of`
+    formats them. No two logs are equal, because asgiref up to 3.8 only passes on a context variable
+    if its value isn't equal to the one before.
     """
 
     name: str

@@ -1,8 +1,8 @@
-"""The cold fetch of a user's model-level permissions, with one query instead of Django's two.
+"""Fetches a user's model-level permissions with one query instead of Django's two.
 
-Most of what `ModelBackend.get_all_permissions` costs is building and compiling its queries, though
-their SQL is the same for all users of a model. Here one query that finds the same is written once,
-from the names in ``_meta``. Whatever is unusual is left to Django.
+`ModelBackend.get_all_permissions` spends most of its time on building and compiling its queries,
+although their SQL is the same for all users of a model. This module builds an equivalent query
+once, from the names in ``_meta``. Unusual cases are left to Django.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def fill_permission_caches(backend: ModelBackend, user: Any) -> None:
 
 
 def _database(user: Any) -> str | None:
-    """Return the database of Django's two queries, None if each has its own."""
+    """Return the database of Django's two queries, None if they use different ones."""
     from django.contrib.auth.models import Permission
 
     alias: str = router.db_for_read(Permission, instance=user)
@@ -58,22 +58,22 @@ _OURS: Final = {"_state", "_olp_cache", "_log_store"}
 
 
 def _is_usual(user: Any) -> bool:
-    """Tell whether Django would ask for nothing but what the user and the user's groups have."""
+    """Tell whether Django would only fetch the permissions of the user and the user's groups."""
     names: dict[str, Any] = user.__dict__
     return (
         user.is_active
         and not user.is_superuser  # who has every permission
         and user.pk is not None
-        # Django keeps what is there, and fetches the rest.
+        # Django keeps the set that is there, and only fetches the other one.
         and not any(hasattr(user, name) for name in DJANGO_CACHES)
-        # A prefetch, which may have narrowed a relation, is kept under a private name.
+        # Prefetched relations may be filtered, and are only visible under a private name.
         and not any(name.startswith("_") and name not in _OURS for name in names)
     )
 
 
 @lru_cache(maxsize=256)
 def _sql(user_model: Any, alias: str) -> str | None:
-    """Write the query; None for a user model whose relations are not Django's own."""
+    """Build the query. None for a user model whose relations aren't Django's own."""
     from django.contrib.auth.models import Group, Permission
 
     own = _relation(user_model, "user_permissions", Permission)
@@ -82,8 +82,8 @@ def _sql(user_model: Any, alias: str) -> str | None:
         return None
     through: Any = Group._meta.get_field("permissions")
     content_type: Any = Permission._meta.get_field("content_type")
-    # Permissions are joined once, to what both parts find, because databases plan that in less
-    # time. Groups are joined as by Django: not every database ensures that they exist.
+    # Permissions are joined once, to the rows of both parts, because that takes databases less time
+    # to plan. Groups are joined as in Django, because not every database ensures that they exist.
     query = f"""
         SELECT found.part, t.[app_label], p.[codename] FROM (
             SELECT 0 AS part, a.[{own.m2m_reverse_name()}] AS pk FROM [{own.m2m_db_table()}] a
@@ -100,12 +100,12 @@ def _sql(user_model: Any, alias: str) -> str | None:
         ON t.[id] = p.[{content_type.column}]
     """  # noqa: S608 - names of tables and columns
     quote = connections[alias].ops.quote_name
-    # A percent sign would begin a parameter.
+    # A percent sign would be read as a parameter.
     return re.sub(r"\[(.+?)\]", lambda name: quote(name[1]).replace("%", "%%"), query)
 
 
 def _relation(user_model: Any, name: str, target: Any) -> Any:
-    """Return a relation of users, None if it is not a plain one of Django's."""
+    """Return a relation of users, None if it isn't a plain one of Django's."""
     fields: dict[str, Any] = {field.name: field for field in user_model._meta.many_to_many}
     field: Any = fields.get(name)
     is_plain = field is not None and (

@@ -1,7 +1,7 @@
-"""What a decision is made of: a generator that yields the calls it needs made.
+"""Flows: generators that make a decision and yield the calls that it needs.
 
-A plain generator cannot await and cannot block on purpose, so the rules written in one serve
-the sync and the async API alike. `djem_async._driving` makes the calls.
+A flow neither awaits nor blocks, so the same rules serve the sync and the async API.
+`djem_async._driving` makes the calls.
 """
 
 from collections.abc import Awaitable, Callable, Generator, Iterable
@@ -60,7 +60,7 @@ Flow: TypeAlias = Generator[Call, Any, T]
 
 
 def where_allowed(function: Callable[..., T], *args: object) -> Flow[T]:
-    """Call a function that hardly ever makes a query: in place, else where queries may be made."""
+    """Call a function that rarely makes a query: in place, or again where queries are allowed."""
     try:
         return function(*args)
     except SynchronousOnlyOperation:
@@ -69,7 +69,7 @@ def where_allowed(function: Callable[..., T], *args: object) -> Flow[T]:
 
 
 class Each(Call):
-    """Flows that are run to their ends, several at once where they wait.
+    """Flows to run to their ends, concurrently while they wait.
 
     Args:
         flows: The flows.
@@ -85,19 +85,19 @@ class Each(Call):
 def decision_of(answer: object, label: str) -> Flow[bool]:
     """Turn what a method returned into a decision.
 
-    What counts as a grant is listed, because most objects are truthy: a `Q`, a response, a mock.
+    Only listed types count as a grant, because most objects are truthy: a `Q`, a response, a mock.
 
     Raises:
-        NotADecisionError: It is truthy, but neither True, nor a finite number, a queryset or a
-            model instance.
+        NotADecisionError: It is truthy, but isn't True, a finite number, a queryset or a model
+            instance.
     """
-    # By its type: an object may claim another class than it has.
+    # By its type, because an object may lie about its class.
     if answer is None or type(answer) is bool:
         return bool(answer)
     if answer is NotImplemented or type(answer) in (int, float, Decimal):
         is_truthy = answer is NotImplemented or bool(answer)
     else:
-        # The truth value of a queryset is a query, so it is asked for where queries may be made.
+        # The truth value of a queryset makes a query, so evaluate it where queries are allowed.
         is_truthy = yield Call(bool, None, (answer,))
     if is_truthy and not _is_grant(answer):
         raise NotADecisionError(

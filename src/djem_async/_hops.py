@@ -1,9 +1,9 @@
-"""Calls in the thread that `asgiref` keeps for code that may block, several to a hop.
+"""Calls in the thread that `asgiref` uses for thread-sensitive code, several to a hop.
 
-A hop to a thread costs more than most of what is called there. `asgiref` chooses the thread by the
-running event loop and the context. So calls whose contexts differ in nothing but the library's own
-variables go to the same thread, and can share a hop: the first makes its own, and those that come
-meanwhile stand in line and are made together after it, each in a context of its own.
+A thread hop costs more than most of the calls that need one. `asgiref` chooses the thread by the
+running event loop and the context. So calls whose contexts only differ in the library's own
+variables go to the same thread and can share a hop. The first call makes its own hop. Those that
+come meanwhile wait in line and are made together after it, each in a context of its own.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _lines: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, _Lines]] = WeakKeyDic
 
 
 async def call_in_thread(call: Callable[[], object]) -> Any:
-    """Make a call in the thread that `asgiref` keeps for code that is not thread-safe.
+    """Make a call in the thread that `asgiref` uses for thread-sensitive code.
 
-    It is made with this context, and what it changes in context variables shows here, as with
-    `asgiref.sync.sync_to_async`.
+    As with `asgiref.sync.sync_to_async`, the call runs with this context, and context variables
+    that it changes are changed here afterwards.
     """
     context = copy_context()
     lines = _lines.setdefault(asyncio.get_running_loop(), {})
@@ -45,7 +45,7 @@ async def call_in_thread(call: Callable[[], object]) -> Any:
     try:
         return await _in_thread(call)
     except asyncio.CancelledError:
-        # What the thread is at goes on, and `asgiref` hands its variables over as they are now.
+        # The thread goes on, but `asgiref` has copied the current values of its variables here.
         for var, default in OWN.items():
             var.set(context.get(var, default))
         raise
@@ -59,11 +59,11 @@ def _in_thread(call: Callable[[], Any]) -> Any:
 
 
 class _Line:
-    """The calls that wait for the hop after the one that is being made.
+    """The calls that wait for the next hop.
 
     Args:
         context: The context of the first call.
-        close: Lets no more calls join.
+        close: Prevents more calls from joining.
     """
 
     def __init__(self, context: Context, close: Callable[[], object]) -> None:
@@ -73,17 +73,17 @@ class _Line:
         self._made: deque[_Waiting] = deque()
         self._is_waking = False
         self._loop = asyncio.get_running_loop()
-        self._task: asyncio.Task[None] | None = None  # the loop does not keep it alive
+        self._task: asyncio.Task[None] | None = None  # the loop doesn't keep it alive
 
     async def wait_for(self, call: Callable[[], object]) -> Any:
-        """Let a call wait for its turn."""
+        """Add a call to the line."""
         item = _Waiting(call)
         self._waiting.append(item)
         await item.future
         return item.result()
 
     def go_on(self) -> None:
-        """Make the calls that wait, in a task that does not end when one of them is cancelled."""
+        """Make the waiting calls, in a task that continues when one of them is cancelled."""
         if all(item.future.done() for item in self._waiting) or self._loop.is_closed():
             self._close()
         else:
@@ -120,7 +120,7 @@ class _Line:
 
 
 class _Waiting:
-    """A call that waits in line, or has been made.
+    """A call that waits in line or has been made.
 
     Args:
         call: What to call.
@@ -135,10 +135,10 @@ class _Waiting:
         self._error: BaseException | None = None
 
     def make(self) -> None:
-        """Make the call, in the thread, if somebody waits for it."""
+        """Make the call in the thread, if its caller still waits for it."""
         if not self.future.done():
             try:
-                # In a copy of the thread's own context, which has what `asgiref` set there.
+                # In a copy of the thread's own context, which has the variables that `asgiref` set.
                 self._result = copy_context().run(self._make)
             except BaseException as error:  # noqa: BLE001 - it is raised where the result is taken
                 self._error = error
@@ -150,7 +150,7 @@ class _Waiting:
         try:
             return self._call()
         finally:
-            # The data of an `asgiref.local.Local` is bound to the thread, and of no use elsewhere.
+            # The data of an `asgiref.local.Local` is bound to the thread, so don't pass it on.
             self._changes = [
                 (var, value)
                 for var, value in copy_context().items()
@@ -159,13 +159,13 @@ class _Waiting:
             ]
 
     def hand_over(self, error: BaseException | None = None) -> None:
-        """Wake up who waits for the call."""
+        """Wake the caller."""
         if not self.future.done():
             self._error = error if self._error is None else self._error
             self.future.set_result(None)
 
     def result(self) -> Any:
-        """Return or raise what came of the call, whose changes of variables show from here on."""
+        """Return the result of the call or raise its exception, and adopt its variables."""
         for var, value in self._changes:
             var.set(value)
         if self._error is not None:

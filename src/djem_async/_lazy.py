@@ -1,4 +1,4 @@
-"""What an argument is: what a lazy object stands for, a name of a permission, or a mistake."""
+"""Inspects arguments: evaluates lazy objects and refuses wrong names and objects."""
 
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
@@ -15,7 +15,7 @@ def _itself(wrapped: object) -> object:
     return wrapped
 
 
-# Django's way to make the methods of a lazy object; this one returns what the object stands for.
+# Django makes the methods of lazy objects like this. This one returns the wrapped object.
 _wrapped_in: Final[Callable[[object], Any]] = new_method_proxy(_itself)
 
 
@@ -25,23 +25,23 @@ def is_lazy(instance: object) -> bool:
 
 
 def loaded(instance: object) -> Flow[Any]:
-    """Return the object that a lazy object stands for, loading it where queries may be made."""
+    """Return the object that a lazy object wraps, loading it where queries are allowed."""
     if is_lazy(instance):
         return (yield Call(unwrapped, None, (instance,)))
     return instance
 
 
 def unwrapped(instance: object) -> Any:
-    """Return the object that a lazy object stands for, loading it if need be."""
+    """Return the object that a lazy object wraps, loading it if necessary."""
     while is_lazy(instance):
         instance = _wrapped_in(instance)
     return instance
 
 
 def plain_text(text: Any) -> Any:
-    """Return a string as a plain one, also the value of an enum member that is a string.
+    """Return a string as a plain `str`, also for an enum member that is a string.
 
-    A subclass may have an equality of its own, and so take part in comparisons of names.
+    Subclasses may override equality, which would affect comparisons of names.
     """
     return str.__str__(text) if issubclass(type(text), str) else text
 
@@ -56,36 +56,35 @@ def checked_name(perm: object) -> str:
     if type(name) is not str:
         # Not its `repr`, which may make a query.
         raise TypeError(
-            "A permission is given by its name, a string such as 'app.view_model', not as"
-            f" {type(perm).__name__}."
+            f"A permission must be a string such as 'app.view_model', not {type(perm).__name__}."
         )
     return name
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
-    """Ask whether another name was meant, None if none is similar."""
+    """Return a question that suggests a similar name, None if there is none."""
     guesses = get_close_matches(name, sorted(known), n=1)
     return f"Did you mean {guesses[0]!r}?" if guesses else None
 
 
 def refuse_key(obj: object) -> None:
-    """Refuse what stands for an object, but isn't one.
+    """Raise an error for a value that identifies objects instead of being one.
 
     Raises:
         TypeError: It is a primary key or a queryset.
     """
     if issubclass(type(obj), (str, bytes, int, UUID, QuerySet)):
         raise TypeError(
-            f"A permission is checked on a model instance, not on a {type(obj).__name__}. Fetch the"
-            " object first, for example with `djem_async.shortcuts.get_object_for_user`; for many"
-            " objects, ask `get_objects_for_user`."
+            f"The object of a check must be a model instance, not {type(obj).__name__}. Fetch it"
+            " first, for example with `djem_async.shortcuts.get_object_for_user`. For many objects,"
+            " use `get_objects_for_user`."
         )
 
 
 def is_storable(value: object) -> bool:
-    """Tell whether a database can have a value at all.
+    """Tell whether a database can store a value.
 
-    Asking for another is an error, after which PostgreSQL refuses the rest of the transaction.
+    Other values raise an error, after which PostgreSQL refuses the rest of the transaction.
     """
     if isinstance(value, tuple):
         return all(map(is_storable, cast("tuple[object, ...]", value)))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def lineage(model: type[Model]) -> Iterator[Options[Any]]:
     """Return the options of a model and of all models that it inherits from.
 
-    They are its own, those of the concrete model of a proxy, and of multi-table parents.
+    These include the concrete model of a proxy, and multi-table parents.
     """
     for base in model.__mro__:
         if issubclass(base, Model) and base is not Model and not base._meta.abstract:
@@ -57,9 +57,9 @@ def model_of(perm: str) -> type[Model]:
     if len(found) != 1:
         models = ", ".join(model.__name__ for model in found)
         raise ImproperlyConfigured(
-            f"The permission {perm!r} belongs to {models}. Pass the model whose objects to list."
+            f"The permission {perm!r} belongs to {models}. Pass the model of the objects."
             if found
             else f"No installed model has the permission {perm!r}. Correct its name, or pass the"
-            " model whose objects to list."
+            " model of the objects."
         )
     return found[0]

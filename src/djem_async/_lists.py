@@ -1,4 +1,4 @@
-"""Lists: which objects of a model a permission is granted on, as a condition for a query."""
+"""Lists: the objects on which a permission is granted, as a condition for a query."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias, TypeVar, cast
@@ -36,11 +36,11 @@ def granted_rows(user: Any, perm: str, model: type[Model]) -> Flow[Granted]:
     """Decide on which objects of a model a user has a permission.
 
     Returns:
-        The conditions of which a row has to meet one, or what holds for all of them.
+        The conditions of which a row has to meet one, or a bool for all rows.
 
     Raises:
-        ImproperlyConfigured: No list can be right: of a model that doesn't own the permission, of
-            an access method without a query form, or next to a backend that decides on objects.
+        ImproperlyConfigured: The permission isn't the model's, an access method has no query form,
+            or another backend decides on objects.
     """
     if not _is_model(model):
         raise TypeError(f"The model must be a model class, not {type(model).__name__}.")
@@ -64,7 +64,7 @@ class _ListCheck(UserCheck[Alternatives], MethodsCheck[Alternatives]):
         super().__init__(check, perm)
         self._model = model
         self._forms = forms
-        # Asked before the model level is fetched: a flow that does so in the thread stays there.
+        # Evaluated before the model level is fetched, because that may move the flow to the thread.
         self._is_blocking = not _is_known(check.user)
 
     @property
@@ -77,9 +77,9 @@ class _ListCheck(UserCheck[Alternatives], MethodsCheck[Alternatives]):
     def is_vetoed(self) -> Flow[bool]:
         if not asks_backends(self._user):
             raise ImproperlyConfigured(
-                f"{type(self._user).__name__}.has_perm is overridden, and doesn't tell why it"
-                f" denies {self._perm}. Access methods may grant it without the model level, so no"
-                " list can be right. Ask `has_perm` of each object instead."
+                f"{type(self._user).__name__}.has_perm is overridden and denies {self._perm} for an"
+                " unknown reason. Access methods may grant it without the model level, so it can't"
+                " be listed. Call `has_perm` for each object instead."
             )
         return super().is_vetoed()
 
@@ -108,7 +108,7 @@ def queryset_for(
         user: The user.
         perm: The permission.
         klass: The model, a manager or a queryset; None for the permission's model.
-        known: What `granted_rows` has returned for some models.
+        known: Results of `granted_rows` by model.
 
     Raises:
         TypeError: ``klass`` can't be filtered by permissions.
@@ -128,16 +128,16 @@ def _queryset_of(klass: Any, perm: object) -> QuerySet[Any]:
         klass = klass._default_manager
     queryset: Any = cast("Any", klass).all() if isinstance(klass, BaseManager) else klass
     if not issubclass(type(queryset), QuerySet):
-        raise TypeError(f"{klass!r} can't be filtered. Give a model, a manager or a queryset.")
+        raise TypeError(f"{klass!r} can't be filtered. Pass a model, a manager or a queryset.")
     query: Any = queryset.query
     if not {"pk", *columns_of(query.model)}.isdisjoint(query.annotations):
         raise TypeError(RENAME)
     if query.is_sliced:
-        raise TypeError("The queryset has been sliced. Filter it by permissions before that.")
+        raise TypeError("The queryset has been sliced. Filter it by permissions before slicing it.")
     if query.combinator:
         raise NotSupportedError(
             f"A {query.combinator} of querysets can't be filtered. Filter each of them by"
-            " permissions before that."
+            " permissions before combining them."
         )
     found: QuerySet[Any] = queryset
     return found
@@ -148,12 +148,12 @@ def _is_model(klass: object) -> bool:
 
 
 async def arun_list(user: Any, flow: Flow[T]) -> T:
-    """Run the flow of a list: in place if nothing has to be fetched, else in the thread."""
+    """Run the flow of a list, in the thread if something has to be fetched."""
     return await (arun(flow) if _is_known(user) else arun_in_thread(flow))
 
 
 def _is_known(user: Any) -> bool:
-    """Tell whether the model level of a user follows from what is remembered."""
+    """Tell whether the model level of a user is known without a query."""
     if is_lazy(user) or not are_ours(user, "has_perm", "ahas_perm"):
         return False
     try:

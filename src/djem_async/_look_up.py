@@ -1,4 +1,4 @@
-"""The warm path: answers that follow from what is remembered, ahead of everything else."""
+"""The fast path: answers from the cache, before anything else runs."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ if TYPE_CHECKING:
 
 
 Known: TypeAlias = bool | Literal["ask"] | None
-"""What is known ahead of a check: its answer, who gives it, or nothing; see `look_up`."""
+"""What is known before a check: its answer, who decides, or nothing. See `look_up`."""
 
 NOT_GIVEN: Final[Any] = NOT_PROVIDED
-"""The default of an object, to tell a check of the model level from an object that is None."""
+"""The default of ``obj``, which tells a model-level check from an object that is None."""
 
 
 def look_up(user: Any, generation: Generation, perm: str, obj: Any) -> Known:
-    """Return the answer of a check, if it follows from what is remembered, and log the check.
+    """Return the answer of a check if it follows from the cache, and log the check.
 
     Returns:
-        The answer; "ask" if it is what access methods decide; None if the check has to be made.
+        The answer; "ask" if only access methods have to be asked; None if the check has to be made.
     """
     if is_told() or (obj is None and is_in_access_method()):
-        return None  # it is explained; or it is denied, and logged as no other check
+        return None  # explained, or an explicit None, which is denied
     if obj is NOT_GIVEN:
         obj = None
     if generation.stock_in is not conf.epoch:
@@ -50,7 +50,7 @@ def look_up(user: Any, generation: Generation, perm: str, obj: Any) -> Known:
     try:
         is_active, is_superuser = user.is_active, user.is_superuser
     except SynchronousOnlyOperation:
-        return None  # somebody has deferred them again
+        return None  # the fields have been deferred
     if not is_active:
         return None
     if type(perm) is not str:
@@ -75,7 +75,7 @@ def look_up(user: Any, generation: Generation, perm: str, obj: Any) -> Known:
         if generation.once(exemptions, kind, perm):
             return None
     else:
-        # Another instance of the row may not have the methods that this one has of its own.
+        # The cache is shared with instances of the row that don't have this one's own methods.
         if obj._state.adding or not all_names_for(perm).isdisjoint(obj.__dict__):
             return None
         pk: Any = obj.pk
@@ -93,7 +93,7 @@ def look_up(user: Any, generation: Generation, perm: str, obj: Any) -> Known:
 
 
 def learn(check: Check) -> None:
-    """Let `look_up` answer for a user, if the answers depend on nothing but what is remembered.
+    """Enable `look_up` for a user, if answers depend on nothing but the cache.
 
     This holds until a setting changes if all backends are stock, the user's permission and log
     methods are those of `djem_async.models.OLPMixin`, and the flags are plain values.
@@ -113,6 +113,6 @@ def learn(check: Check) -> None:
 
 
 def _is_plain(kind: type, name: str) -> bool:
-    """Tell whether an attribute is a field or a value, not something that may make a query."""
+    """Tell whether an attribute is a field or a value, so that reading it makes no query."""
     attribute: object = getattr_static(kind, name, None)
     return isinstance(attribute, DeferredAttribute) or not hasattr(attribute, "__get__")

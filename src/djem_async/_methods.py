@@ -1,4 +1,4 @@
-"""Access methods: finding them on a model, and which permissions they are for."""
+"""Finds the access methods of models, and the permissions that they are for."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ SOURCES: Final[tuple[Source, ...]] = ("user", "group")
 
 
 def method_names(source: Source, codename: str) -> tuple[str, str, str]:
-    """Name the forms of an access method: the sync, the async and the query form."""
+    """Return the names of the sync, async and query form of an access method."""
     return f"_{source}_can_{codename}", f"_a{source}_can_{codename}", f"_q{source}_can_{codename}"
 
 
 @lru_cache(maxsize=1024)
 def names_for(perm: str) -> tuple[tuple[Source, str, str, str], ...]:
-    """Name the forms of the access methods for a permission, see `method_names`."""
-    codename = normalize("NFKC", perm.partition(".")[2])  # as Python does with names
+    """Return the names of the access methods for a permission, see `method_names`."""
+    codename = normalize("NFKC", perm.partition(".")[2])  # as Python normalizes names
     return tuple((source, *method_names(source, codename)) for source in SOURCES)
 
 
 @lru_cache(maxsize=1024)
 def all_names_for(perm: str) -> frozenset[str]:
-    """Name all forms of all access methods for a permission."""
+    """Return the names of all forms of all access methods for a permission."""
     return frozenset(name for _, *names in names_for(perm) for name in names)
 
 
 class MethodNames(NamedTuple):
-    """The names of the forms of an access method; None for one that is undefined or out of date.
+    """The names of the forms of an access method. None if a form is undefined or out of date.
 
-    The query form is named only where it decides checks, because there is no form in Python, or
-    one that is out of date.
+    The query form is only named if it decides checks, because no Python form is defined and up to
+    date.
     """
 
     source: Source
@@ -72,7 +72,7 @@ def find_access_methods(obj: object, perm: str) -> tuple[MethodNames, ...]:
     """Find the access methods of an object for a permission.
 
     Returns:
-        Those that it has, in the order in which they are asked.
+        The access methods, in the order in which they are called.
 
     Raises:
         TypeError: The object has an attribute of that name that is not callable, or a query form
@@ -97,13 +97,13 @@ def find_access_methods(obj: object, perm: str) -> tuple[MethodNames, ...]:
 
 
 def key_for(perm: str, obj: Any) -> ObjectKey | None:
-    """Return the key under which decisions on an object are remembered, None if they are not."""
-    # Another instance of the row does not have them.
+    """Return the key under which decisions on an object are cached, None if they aren't."""
+    # Other instances of the row don't have these methods.
     return None if has_own_methods(obj, perm) else object_key(obj)
 
 
 def has_own_methods(obj: Any, perm: str) -> bool:
-    """Tell whether an instance has attributes in place of the access methods of its class."""
+    """Tell whether an instance has access methods as attributes of its own."""
     return not all_names_for(perm).isdisjoint(obj.__dict__)
 
 
@@ -152,14 +152,14 @@ def exemptions(model: type[Model], perm: str) -> dict[Source, Exemption]:
     """
     found: dict[Source, Exemption] = {}
     for source, *names in names_for(perm):
-        # Forms that are defined further away are out of date.
+        # Forms that only parent classes define are out of date.
         nearest = definer(model, *names) or model
         defined = vars(nearest)
         marks = {name: exemption_of(defined[name]) for name in names if name in defined}
         if len(set(marks.values())) > 1:
             raise ImproperlyConfigured(
-                f"{' and '.join(marks)} of {nearest.__name__} are forms of one access method, so"
-                " `without_model_level` has to mark all of them alike, or none."
+                f"{' and '.join(marks)} of {nearest.__name__} are forms of one access method,"
+                " but aren't all marked with the same `@without_model_level`."
             )
         if any(marks.values()):
             found[source] = max(marks.values())
@@ -167,17 +167,18 @@ def exemptions(model: type[Model], perm: str) -> dict[Source, Exemption]:
 
 
 def require_permission(perm: object, model: type[Model]) -> str:
-    """Refuse a permission that isn't about a model.
+    """Raise an error if a permission doesn't belong to a model.
 
-    It is about one that declares it or inherits from one that does; or that has an access method
-    for it, say for adding children, and no permission of its own by that codename.
+    It belongs to models that declare it and to those that inherit from them. It also belongs to a
+    model that has an access method for it, such as a parent for adding children, and has no
+    permission of its own with that codename.
 
     Returns:
         The permission as a plain string.
 
     Raises:
         TypeError: It isn't a string.
-        ImproperlyConfigured: It isn't about the model.
+        ImproperlyConfigured: It doesn't belong to the model.
     """
     name = checked_name(perm)
     if not owns(model, name):
@@ -188,12 +189,12 @@ def require_permission(perm: object, model: type[Model]) -> str:
 
 
 def owns(model: type[Model], perm: str) -> bool:
-    """Tell whether a permission is about a model, see `require_permission`."""
+    """Tell whether a permission belongs to a model, see `require_permission`."""
     return any(declares(opts, perm) for opts in lineage(model)) or owns_by_method(model, perm)
 
 
 def owns_by_method(model: type[Model], perm: str) -> bool:
-    """Tell whether a permission is about a model because of an access method alone."""
+    """Tell whether a permission only belongs to a model because of an access method."""
     codename = perm.partition(".")[2]
     is_foreign = bool(codename) and codename not in all_codenames(model)
     return is_foreign and has_access_method(model, perm)
@@ -205,15 +206,15 @@ def has_access_method(model: type[Model], perm: str) -> bool:
 
 
 def belongs_elsewhere(model: type[Model], perm: str) -> bool:
-    """Tell whether a permission is about other installed models than this."""
+    """Tell whether a permission belongs to other installed models, but not to this one."""
     return not owns(model, perm) and any(owns(other, perm) for other in apps.get_models())
 
 
 def unknown(perm: str) -> str | None:
-    """Tell that there is no such permission: declared, of an access method alone, or stored.
+    """Describe a permission that is neither declared, nor stored, nor has an access method.
 
     Returns:
-        The problem, with the name that may have been meant. None if there is the permission.
+        The problem, with a suggestion. None if the permission exists.
     """
     models = apps.get_models()
     if any(owns(model, perm) for model in models) or stored_models(perm):
@@ -226,9 +227,9 @@ def unknown(perm: str) -> str | None:
 
 
 def stored_models(perm: str) -> list[type[Model] | None]:
-    """Return the models of a permission in the database, which may have more than models declare.
+    """Return the models of a permission that is in the database, declared or not.
 
-    None is a model that has been removed.
+    None stands for a model that has been removed.
     """
     from django.contrib.auth.models import Permission  # needs the user model
 
@@ -238,7 +239,7 @@ def stored_models(perm: str) -> list[type[Model] | None]:
     found = Permission.objects.select_related("content_type").filter(
         content_type__app_label=app_label, codename=codename
     )
-    # Without what a database finds that compares without regard to case.
+    # Some databases ignore case.
     return [
         each.content_type.model_class()
         for each in found
@@ -251,13 +252,13 @@ def decider(perm: str, model: type[Model]) -> type[Model] | None:
     if has_access_method(model, perm):
         return None
     owners = {each for each in apps.get_models() if owns_by_method(each, perm)}
-    # Proxies and children have it from their parents.
+    # Proxies and children inherit it.
     first = [each for each in owners if owners.isdisjoint(each.__mro__[1:])]
     return first[0] if len(first) == 1 else None
 
 
 def is_nearer(kind: type, names: Sequence[str], others: Sequence[str]) -> bool:
-    """Tell whether names are defined nearer to a class than others are.
+    """Tell whether some names are defined nearer to a class than others.
 
     Args:
         kind: The class.

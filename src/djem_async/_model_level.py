@@ -7,11 +7,11 @@ from ._store import permission_cache
 
 
 class ModelLevelCache:
-    """One of Django's caches of model-level permissions, kept with the decisions.
+    """One of Django's caches of model-level permissions, stored with the decisions.
 
     Django's backends read and set it as a plain attribute of the user. Here it belongs to the
-    generation of the permission cache that the running check began with, so that clearing the
-    cache also wins over permissions that are being fetched.
+    generation of the cache that the running check began with. So permissions that are being fetched
+    during a clear aren't cached after it.
     """
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -35,7 +35,7 @@ class ModelLevelCache:
     def __delete__(self, user: object) -> None:
         is_set = self._name in generation_in_use(user).caches_of(user)
         # Deleting one of the others deletes `_perm_cache` as well, and code may delete all of them.
-        # Before the error: another scope may have it.
+        # Before the error, because another scope may have it.
         permission_cache(user).drop_model_level(self._name)
         if not is_set and self._name != "_perm_cache":
             raise AttributeError(self._name)

@@ -1,4 +1,4 @@
-"""One check of one object, by the rules: of a user, by all backends, and by ours alone."""
+"""A check of one object, by all backends or by ours alone."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -52,11 +52,11 @@ def check_of_user(check: Check, perm: str, obj: object = None) -> Flow[bool]:
         check.verbosity = 0
     if is_lazy(obj):
         found = yield from loaded(obj)
-        # A lazy None is no object, but must not turn the check into one of the model level.
+        # A lazy None must not turn the check into a model-level one.
         obj = obj if found is None else found
     refuse_key(obj)
     by_methods = None if obj is None else partial(check_of_object, check, perm, obj)
-    # `PermissionCheck` has this rule as well: our backend may be asked directly.
+    # `PermissionCheck` has this rule as well, because our backend may be called directly.
     has_all = is_active_superuser if obj is None else is_implicit
     if (yield from where_allowed(has_all, check.user)):
         flow = _granted_implicitly(check)
@@ -78,7 +78,7 @@ def _granted_implicitly(check: Check) -> Flow[bool]:
 
 
 def check_of_none(check: Check, perm: str) -> Flow[bool]:
-    """Deny a permission on an object that is None, as a null foreign key is."""
+    """Deny a permission on an object that is None, such as a NULL foreign key."""
 
     def denied() -> Flow[bool]:
         yield from note(check, "Object: None (an explicit None denies inside an access method)")
@@ -91,7 +91,7 @@ def check_of_object(
     check: Check, perm: object, obj: object, sources: Sequence[Source] = SOURCES
 ) -> Flow[bool]:
     """Decide a permission on an object, by its access methods, as our backend does."""
-    # By their types, because an object may claim another class than it has.
+    # By their types, because an object may lie about its class.
     if not issubclass(type(obj), Model) or not issubclass(type(perm), str):
         return False
     name: str = plain_text(perm)
@@ -100,7 +100,7 @@ def check_of_object(
 
 
 def check_by_methods(check: Check, perm: str, obj: Model, *, is_held: bool = True) -> Flow[bool]:
-    """Decide a permission that a user doesn't have implicitly, where the model level is known.
+    """Decide a permission of a user who isn't an implicit superuser, if the model level is known.
 
     Args:
         check: The check.
@@ -125,12 +125,12 @@ class UserCheck(PermissionCheck[T]):
         self._logs = log_store(check.user)
 
     def model_level(self) -> Flow[bool]:
-        # Through the user, so that every backend has its say.
+        # Through the user, so that all backends are asked.
         check, user = self._check, self._user
         check.is_vetoed = False
         if asks_backends(user):
             return (yield from check_of_user(check, self._perm))
-        # By the rule for backends, because the user may veto as well.
+        # As for backends, because the user model may raise `PermissionDenied`, too.
         answer = ask(required_forms(user, "has_perm"), self._perm, scope=check.calling())
         path = f"{type(user).__module__}.{type(user).__qualname__}.has_perm"
         try:
@@ -152,7 +152,7 @@ class UserCheck(PermissionCheck[T]):
         cached: bool = False,
         is_list: bool = False,
     ) -> None:
-        """Take note of an access method that decides."""
+        """Record that an access method decides."""
         if self._check.nested is not None:
             reason = Reason.USER_METHOD if source == "user" else Reason.GROUP_METHOD
             by = dotted_name(model, self._perm, source, is_list=is_list)
@@ -161,9 +161,9 @@ class UserCheck(PermissionCheck[T]):
     def is_vetoed(self) -> Flow[bool]:
         if self._check.is_vetoed or asks_backends(self._user):
             return self._check.is_vetoed
-        # A user model that overrides `has_perm` may deny for a reason of its own. That counts as a
-        # veto, unless the override has passed this check on. Then ask the backends themselves,
-        # because the override doesn't tell what they answered.
+        # A user model that overrides `has_perm` may deny for a reason of its own, which counts as a
+        # veto. If the override has called ours, ask the backends, because it doesn't tell what
+        # they answered.
         if not any(question.asked == "user" for question in self._check.questions):
             return True
         return (yield from any_veto(answers(self._check, "has_perm", self._perm)))
@@ -180,14 +180,14 @@ class UserCheck(PermissionCheck[T]):
         return where_allowed(is_implicit, self._user)
 
     def sources_among(self, exempt: dict[Source, Exemption]) -> Flow[Sequence[Source]]:
-        """Name the access methods, of those that are exempt, that may grant to the user."""
+        """Return the sources of the exempt access methods that may grant to the user."""
         if not exempt:
             return ()
         needed = yield from where_allowed(exemption_needed, self._user)
         return [source for source, mark in exempt.items() if needed and mark >= needed]
 
     def is_foreign_to(self, model: type) -> bool:
-        """Tell whether the permission is about other models."""
+        """Tell whether the permission belongs to other models."""
         return self._check.generation.once(belongs_elsewhere, model, self._perm)
 
     def exemptions_of(self, model: type) -> dict[Source, Exemption]:
@@ -199,7 +199,7 @@ class UserCheck(PermissionCheck[T]):
     def ask_form(
         self, source: Source, form: Callable[[Any], object], *, blocking: bool = True
     ) -> Flow[tuple[bool | Alternatives, Entries]]:
-        """Ask the query form of an access method for its condition.
+        """Get the condition of the query form of an access method.
 
         Args:
             source: Whether it is asked about the user or the groups.
@@ -214,7 +214,7 @@ class UserCheck(PermissionCheck[T]):
         return condition if isinstance(condition, bool) else (condition,), entries
 
     def argument(self, source: Source) -> object:
-        """Return what an access method is given."""
+        """Return the argument for an access method."""
         return self._user if source == "user" else groups_of(self._user)
 
     def ask_method(
@@ -245,7 +245,7 @@ class UserCheck(PermissionCheck[T]):
         return answer, entries
 
     def write(self, entries: Entries) -> None:
-        """Write what access methods logged into the log of the check."""
+        """Write the lines of access methods to the log of the check."""
         if entries:
             write(innermost(self._logs, self._check.logs), entries)
 
@@ -268,7 +268,7 @@ class _ObjectCheck(UserCheck[bool], MethodsCheck[bool]):
 
     def exempt_sources(self) -> Flow[Sequence[Source]]:
         obj = self._obj
-        # What an instance has in place of a method is not marked.
+        # Attributes of the instance have no marks.
         is_own = has_own_methods(obj, self._perm)
         return self.sources_among({} if is_own else self.exemptions_of(type_of(obj)))
 
@@ -287,7 +287,7 @@ class _ObjectCheck(UserCheck[bool], MethodsCheck[bool]):
             return decided
         finally:
             key = self._key
-            # Not if a method gave the object another identity: it decided about the one before.
+            # Not if a method has changed the primary key: the decision is about the old one.
             if key is not None and object_key(self._obj) == key:
                 self._keep(key, granted)
 
@@ -304,14 +304,14 @@ class _ObjectCheck(UserCheck[bool], MethodsCheck[bool]):
                     found[place] = names
             self._methods = {each.source: each.bound_to(obj) for each in names}
         except PermissionDenied:
-            # A property of this object has said so, whatever is remembered of others.
+            # A property of this object has denied, whatever is cached for other objects.
             self._methods = dict.fromkeys(SOURCES, (_deny, None))
             self._key = None
         return [source for source in self._sources if source in self._methods]
 
     def ask(self, source: Source) -> Flow[bool]:
         slot = self._slot(source)
-        # `object_level` has looked up the decision of all methods together.
+        # `object_level` has already looked up the combined decision.
         made = None if slot is None and self._is_whole else self._recall(slot)
         is_cached = made is not None
         if made is None:
@@ -328,7 +328,7 @@ class _ObjectCheck(UserCheck[bool], MethodsCheck[bool]):
         if self._check.nested is None or reason is not Reason.NO_METHOD or self.is_open:
             return super().because(reason)
         is_foreign = self.is_foreign_to(type_of(self._obj))
-        why = "it is about other models" if is_foreign else "DJEM_OPEN_BY_DEFAULT is False"
+        why = "it belongs to other models" if is_foreign else "DJEM_OPEN_BY_DEFAULT is False"
         model = type(self._obj).__name__
         line = f"{model} has no access method for {self._perm}, and {why}."
         return self._check.because(reason, lines=(line,))
@@ -351,7 +351,7 @@ class _ObjectCheck(UserCheck[bool], MethodsCheck[bool]):
             keep(self._perm, key, None, decision(granted, self._entries(), source))
 
     def _slot(self, source: Source) -> Source | None:
-        """Return where the decision of a source is kept: with that of all if it is the only one."""
+        """Return the slot of a source's decision, None if it is the only source."""
         return source if len(self._methods) > 1 else None
 
 

@@ -1,4 +1,4 @@
-"""Stores that belong to one instance and do not travel with its copies."""
+"""Stores that belong to one instance and aren't passed on to its copies."""
 
 import threading
 import weakref
@@ -13,10 +13,10 @@ _creating = threading.RLock()
 
 
 class Owned:
-    """Data kept on an instance for that instance alone.
+    """Data of an instance that its copies don't get.
 
-    Copying an instance copies its attributes, this one included, so a store knows its owner
-    and counts for nobody else. Pickles and deep copies leave it out altogether.
+    Copying an instance copies its attributes, including this one. So a store knows its owner and is
+    ignored on other instances. Pickles and deep copies leave it out.
     """
 
     __slots__ = ("__weakref__", "owner")
@@ -25,23 +25,23 @@ class Owned:
         try:
             self.owner: Callable[[], Any] = weakref.ref(owner)
         except TypeError:
-            # Tuples and some other builtins cannot be referred to weakly, nor their subclasses.
+            # Tuples and some other built-ins, and their subclasses, don't support weak references.
             self.owner = lambda: owner
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # What is restored in its place is None, which needs nothing of this package to load.
+        # It's replaced by None, so that unpickling doesn't need this package.
         return type(None), ()
 
 
 def owned(instance: object, attribute: str, kind: type[S]) -> S:
-    """Return the store of an instance, made on first use."""
+    """Return the store of an instance. It's created on first use."""
     attributes: Any = instance.__dict__
     store: S = attributes.get(attribute)
     if type(store) is kind and store.owner() is instance:
         return store
-    made = kind(instance)  # ahead: what runs meanwhile may need a store of the same instance
+    made = kind(instance)  # first, because this may run code that needs the store
     with _creating:
-        # Another thread may have made it meanwhile, and all must use the same.
+        # Another thread may have created it meanwhile, and all must use the same one.
         store = attributes.get(attribute)
         if type(store) is not kind or store.owner() is not instance:
             store = attributes[attribute] = made

@@ -1,4 +1,4 @@
-"""A check that has not been awaited: it has no truth value yet, and says so."""
+"""Awaitable checks without a truth value."""
 
 from collections.abc import Callable, Coroutine, Generator
 from functools import wraps
@@ -14,8 +14,8 @@ AsyncFunction = TypeVar("AsyncFunction", bound=Callable[..., Coroutine[Any, Any,
 class Pending(Coroutine[Any, Any, T], Generic[T]):
     """A coroutine whose truth value is an error.
 
-    ``if user.ahas_perm(...):`` without ``await`` would be true, and grant, were it a plain
-    coroutine. What runs coroutines runs this: ``await``, ``asyncio.gather``,
+    A plain coroutine is truthy, so ``if user.ahas_perm(...):`` without ``await`` would grant. All
+    that runs coroutines accepts this class as well: ``await``, ``asyncio.gather``,
     ``create_task``, ``wait_for``, ``TaskGroup``, ``async_to_sync``.
 
     Args:
@@ -28,10 +28,10 @@ class Pending(Coroutine[Any, Any, T], Generic[T]):
         self._coroutine = coroutine
 
     def __bool__(self) -> bool:
-        """Refuse to be taken for an answer.
+        """Refuse to be used as an answer.
 
         Raises:
-            TypeError: Always, unless asyncio asks, to find out whether a task has a coroutine.
+            TypeError: Always, unless asyncio checks whether a task has a coroutine.
         """
         frame = currentframe()
         caller = None if frame is None else frame.f_back
@@ -43,7 +43,7 @@ class Pending(Coroutine[Any, Any, T], Generic[T]):
         """Compare by identity, but refuse to be compared with an answer.
 
         Raises:
-            TypeError: ``other`` is no check. ``!= False`` would be true, and grant.
+            TypeError: ``other`` isn't a check. ``!= False`` would be true and grant.
         """
         if not isinstance(other, Pending):
             raise self._refusal()
@@ -54,7 +54,7 @@ class Pending(Coroutine[Any, Any, T], Generic[T]):
     def _refusal(self) -> TypeError:
         name = getattr(self._coroutine, "__qualname__", "The check")
         if iscoroutine(self._coroutine) and getcoroutinestate(self._coroutine) == CORO_CREATED:
-            self._coroutine.close()  # no need to warn as well that it was never awaited
+            self._coroutine.close()  # don't also warn that it was never awaited
         return TypeError(f"{name}() was not awaited. Write `await` in front of it.")
 
     def __await__(self) -> Generator[Any, Any, T]:
@@ -70,7 +70,7 @@ class Pending(Coroutine[Any, Any, T], Generic[T]):
         try:
             return self._coroutine.throw(typ, *rest)
         finally:
-            # The traceback of what comes out refers to this frame, which must not refer to it.
+            # The traceback of the exception refers to this frame. Avoid a cycle.
             del typ, rest
 
     def close(self) -> None:
@@ -93,18 +93,18 @@ class Pending(Coroutine[Any, Any, T], Generic[T]):
 
 
 def pending(function: AsyncFunction) -> AsyncFunction:
-    """Make what an async function returns refuse to be a truth value."""
+    """Make an async function return awaitables without a truth value."""
 
     @wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Pending[Any]:
         return Pending(function(*args, **kwargs))
 
-    # It returns an awaitable, but is no `async def`: say so to whoever asks.
+    # It isn't an `async def`, but has to be recognized as a coroutine function.
     return cast("AsyncFunction", markcoroutinefunction(wrapper))
 
 
 def close(*awaitables: Any) -> None:
-    """Close awaitables that nobody will await, so that they don't warn of that."""
+    """Close awaitables that nobody will await, so that they don't cause warnings."""
     for each in awaitables:
         function = getattr(each, "close", None)
         if function is not None:

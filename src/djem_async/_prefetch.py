@@ -35,10 +35,10 @@ def prefetch(user: object, perms: Iterable[str], objects: Iterable[Model]) -> Fl
         TypeError: A permission is not a string, or an object not a model instance.
     """
     if isinstance(perms, str):
-        raise TypeError(f"{perms!r} is one permission. Give a list: [{perms!r}].")
+        raise TypeError(f"{perms!r} is a single permission. Pass a list: [{perms!r}].")
     names = dict.fromkeys(map(checked_name, perms))
     check = Check(user)
-    # A queryset is fetched where queries may be made.
+    # Querysets are fetched where queries are allowed.
     found: list[Model] = yield Call(_fetched, None, (objects,))
     learn(check)
     left: list[Flow[bool]] = []
@@ -53,7 +53,7 @@ def prefetch(user: object, perms: Iterable[str], objects: Iterable[Model]) -> Fl
 
 def _fetched(objects: Iterable[Any]) -> list[Any]:
     if isinstance(objects, Model):
-        raise TypeError("Give the objects in a list, even a single one.")
+        raise TypeError("Pass a list of objects, even for a single one.")
     found = [unwrapped(obj) for obj in objects]
     for obj in found:
         if not issubclass(type(obj), Model):
@@ -62,7 +62,7 @@ def _fetched(objects: Iterable[Any]) -> list[Any]:
 
 
 def _saved(objects: list[Model], perm: str) -> Objects:
-    """Return the objects on which a decision can be remembered."""
+    """Return the objects on which decisions can be cached."""
     keys = ((key_for(perm, obj), obj) for obj in objects)
     return {key: obj for key, obj in keys if key is not None}
 
@@ -81,17 +81,17 @@ class _ManyCheck(UserCheck["list[Flow[bool]]"]):
         self._objects = objects
 
     def exempt_sources(self) -> Flow[Sequence[Source]]:
-        # Those of any of the objects; each is decided by its own.
+        # The methods of any of the objects. Each object is decided by its own.
         merged: dict[Source, Exemption] = {}
         for model in {key.model for key in self._objects}:
             merged |= self.exemptions_of(model)
         return self.sources_among(merged)
 
     def object_level(self, exempt: Sequence[Source] | None = None) -> Flow[bool | list[Flow[bool]]]:
-        """Decide what can be decided by queries.
+        """Decide all objects that queries can decide.
 
         Returns:
-            What is left to decide, one flow for each object.
+            A flow for each of the other objects.
         """
         kinds: dict[tuple[type[Any], str | None], Objects] = {}
         for key, obj in self._unknown():
@@ -102,7 +102,7 @@ class _ManyCheck(UserCheck["list[Flow[bool]]"]):
             try:
                 methods = find_access_methods(next(iter(objects.values())), self._perm)
             except PermissionDenied:
-                continue  # a property has said so, and may say something else of the others
+                continue  # a property has denied this object, but may not deny the others
             asked = [each for each in methods if each.query_name is not None]
             if exempt is not None:
                 marked = self.exemptions_of(model).keys() & exempt
@@ -137,17 +137,17 @@ class _ManyCheck(UserCheck["list[Flow[bool]]"]):
         keys = {key.pk: key for key in objects}
         pks = list(keys)
         params = connections[rows.db].features.max_query_params
-        # Each part of a composite key is one.
+        # Each part of a composite key is a parameter.
         most = params // len(model._meta.pk_fields) if params else len(pks)
         for start in range(0, len(pks), most):
             some = rows.filter(pk__in=pks[start : start + most])
             selected = some.values_list("pk", *(condition for _, condition, _ in answers))
             found: Any = yield Call(list, None, (selected,))
             for pk, *grants in found:
-                # One that is written differently in the database is left.
+                # Keys that the database returns in another notation are left out.
                 if pk in keys:
                     for (source, _, entries), granted in zip(answers, grants, strict=True):
                         made = decision(bool(granted), entries, source)
-                        # As a check keeps it: with that of all if it is the only one.
+                        # As in a check, see `_slot` there.
                         slot = None if is_only else source
                         self._check.generation.keep(self._perm, keys[pk], slot, made)

@@ -1,7 +1,7 @@
 """A check that is running, and the calls of user code that it makes.
 
-Code that a check calls may ask again: for something else, or for what is being decided. It
-finds what it is called for in a context variable, which is set for the time of the call alone.
+Code that a check calls may make other checks, or repeat the same check. A context variable, which
+is only set during the call, tells which check has called it.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from .explain import Explanation
 
 Kind: TypeAlias = Literal["access method", "quiet", "other"]
-"""What a call of user code is. Checks within quiet calls are quiet."""
+"""The kind of a call of user code. Checks within quiet calls are quiet, too."""
 
-_DEEP: Final = 30  # more than checks nest in practice
+_DEEP: Final = 30  # deeper than checks are nested in practice
 
 
 class _Question(NamedTuple):
-    """What a check is deciding. A user and a backend may each be asked the same."""
+    """What a check is deciding. A user and a backend may be asked the same question."""
 
     asked: str
     perm: str
@@ -53,11 +53,11 @@ class Step(NamedTuple):
 
 
 class Check:
-    """A check from its entrance on: of one user, and of what was known when it began.
+    """A running check of one user, with the generation of the cache that it began with.
 
     Args:
         user: The user.
-        generation: What was known when it began, if that has been looked up already.
+        generation: The generation, if it has been looked up already.
     """
 
     __slots__ = (
@@ -77,7 +77,7 @@ class Check:
     def __init__(self, user: Any, generation: Generation | None = None) -> None:
         self.user = user
         self.generation = known_of(user) if generation is None else generation
-        # If nothing that is remembered counts: what it and checks within it use instead.
+        # If the check has to ignore the cache: what it and nested checks use instead.
         self.fresh_cache: PermissionCache | None = None
         outer = _current()
         self.outer: _UserCode | None = outer
@@ -85,12 +85,12 @@ class Check:
         self.logs: tuple[Any, ...] = active_logs.get()
         self.is_vetoed = False  # by a backend, at the model level
         self.step = Step()
-        # The explanations of the checks within it, if it is to be explained.
+        # The explanations of nested checks, if this check is being explained.
         self.nested: list[Explanation] | None = None
         self.is_quiet: bool = outer is not None and outer.is_quiet
         self.verbosity = conf.DJEM_PERM_LOG_VERBOSITY
-        # A quiet check sends no signal. It leaves no log either, but access methods may read the
-        # logs of the checks that they make.
+        # A quiet check sends no signal and leaves no log. Access methods can still read the logs of
+        # the checks that they make.
         if outer is not None and outer.check is not None and outer.is_quiet:
             self.verbosity = self.verbosity if outer.is_access_method else outer.check.verbosity
 
@@ -102,17 +102,17 @@ class Check:
         cached: bool = False,
         lines: Iterable[str] = (),
     ) -> None:
-        """Take note of the step that decides, as far as is known. The last one has decided."""
+        """Record the step that decides, as far as is known. The last recorded one counts."""
         if self.nested is not None:
             self.step = Step(reason, by, cached, tuple(lines))
 
     @property
     def is_nested(self) -> bool:
-        """Whether an access method has asked for this check."""
+        """Whether an access method has made this check."""
         return any(call.is_access_method for call in _outwards(self.outer))
 
     def deciding(self, asked: str, perm: str, obj: object = None) -> _Deciding:
-        """Refuse what is being decided already, and let nested checks refuse this.
+        """Enter a decision, unless it is being made already. Nested checks will refuse it, too.
 
         Raises:
             PermissionRecursionError: It is being decided already.
@@ -123,11 +123,11 @@ class Check:
         return _Deciding(self, question)
 
     def calling(self, kind: Kind = "other", *logs: object) -> Callable[[], _UserCode]:
-        """Return the scope for calls of user code, with logs for what that logs."""
+        """Return the scope for calls of user code, with the logs that it writes to."""
         return lambda: _UserCode(self, (*self.logs, *logs), kind)
 
     def is_model_level_step(self, perm: str, model: str | None) -> bool:
-        """Tell whether this check is a step of a check of objects, by way of the user."""
+        """Tell whether this check is the model-level step of a check of objects."""
         call = self.outer
         outer = None if call is None or call.is_access_method else call.check
         if outer is None or model is not None or outer.user is not self.user or not outer.questions:
@@ -136,7 +136,7 @@ class Check:
         return last.perm == perm and last.asked != "user"
 
     def chain(self) -> Iterator[tuple[Check, _Question]]:
-        """Iterate over all that is being decided, from the innermost to the outermost."""
+        """Iterate over all decisions being made, from the innermost to the outermost."""
         check: Check | None = self
         while check is not None:
             for question in reversed(check.questions):
@@ -159,10 +159,10 @@ class Check:
 
 
 class _Deciding:
-    """The time in which a check decides something, as a context manager.
+    """A context manager in which a check makes a decision.
 
     Raises:
-        PermissionRecursionError: So many checks are nested that Python has no room for one more.
+        PermissionRecursionError: Python's recursion limit is reached by nested checks.
     """
 
     __slots__ = ("_check", "_question")
@@ -180,22 +180,22 @@ class _Deciding:
         if len(chain) >= _DEEP:
             ends = f"{_titles(chain[-3:])} -> ... -> {_titles(chain[:3])}"
             raise PermissionRecursionError(
-                f"Too many checks are nested in each other: {ends}. Let access methods ask for"
-                " fewer of other objects, or follow the chain in one query."
+                f"Too many checks are nested: {ends}. Let access methods check fewer other objects,"
+                " or follow the chain in one query."
             ) from error
 
 
 def _titles(chain: list[_Question]) -> str:
-    """Name what is being decided, from the outermost; the layers of one check have one title."""
+    """Name the decisions being made, from the outermost. The steps of one check have one title."""
     return " -> ".join(title for title, _ in groupby(map(str, reversed(chain))))
 
 
 class _UserCode:
     """A call of user code for a check, as a context manager.
 
-    It counts as running until the call ends: a thread cannot be stopped, so what a cancelled
-    check has called there goes on, and has to keep to the generation that the check began with.
-    A task that the call has started, and that goes on after it, is not part of it.
+    It counts as running until the call ends. A thread can't be stopped, so code that a cancelled
+    check has called there goes on, and has to use the generation that the check began with. A task
+    that the call has started and that goes on after it isn't part of it.
     """
 
     __slots__ = ("_before", "_logs", "check", "is_access_method", "is_quiet", "outer")
@@ -214,8 +214,8 @@ class _UserCode:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        # Else a coroutine that was dropped is being closed, in whatever context. A hop that was
-        # cancelled may have left its own calls here.
+        # Otherwise, an abandoned coroutine is being closed in an arbitrary context. A cancelled hop
+        # may have left its own calls here.
         if any(call is self for call in _outwards(innermost_call.get())):
             call, logs = self._before
             innermost_call.set(call)
@@ -224,7 +224,7 @@ class _UserCode:
         self._before, self._logs = (None, ()), ()
 
     def _left_active(self, before: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return the logs that stay active after the call: not those it started for the user."""
+        """Return the logs that stay active after the call, without those that it started."""
         active: tuple[Any, ...] = active_logs.get()
         if active is self._logs or self.check is None:
             return before
@@ -238,14 +238,14 @@ class _UserCode:
 
 
 def _outwards(call: _UserCode | None) -> Iterator[_UserCode]:
-    """Iterate over a call and those within which it is made."""
+    """Iterate over a call and its outer calls."""
     while call is not None:
         yield call
         call = call.outer
 
 
 def _current() -> _UserCode | None:
-    """Return the innermost call that has not ended."""
+    """Return the innermost call that hasn't ended."""
     call: _UserCode | None = innermost_call.get()
     while call is not None and call.check is None:
         call = call.outer
@@ -253,19 +253,19 @@ def _current() -> _UserCode | None:
 
 
 def is_explained() -> bool:
-    """Tell whether a check that begins in this context is a part of an explanation."""
+    """Tell whether a check that begins in this context is being explained."""
     call = _current()
     return call is not None and call.check is not None and call.check.nested is not None
 
 
 def is_in_access_method() -> bool:
-    """Tell whether an access method is what is running in this context."""
+    """Tell whether an access method is running in this context."""
     call = _current()
     return call is not None and call.is_access_method
 
 
 def known_of(user: Any) -> Generation:
-    """Return what a check of a user that begins in this context may use."""
+    """Return the generation that a check of a user that begins in this context uses."""
     for call in _outwards(innermost_call.get()):
         check = call.check
         if check is not None and check.fresh_cache is not None and check.user is user:
@@ -282,7 +282,7 @@ def generation_in_use(user: object) -> Generation:
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    """Tell whether two instances are the same question, as instances of the same row are."""
+    """Tell whether two instances are the same object or the same row."""
     if one is other:
         return True
     if not (issubclass(type(one), Model) and issubclass(type(other), Model)):

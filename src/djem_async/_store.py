@@ -1,8 +1,8 @@
-"""What is remembered on a user instance, and how that is safe to forget.
+"""The permission cache of a user instance.
 
-Everything known about a user in one scope, until the next clear, is one `Generation`. A check
-takes the current one when it begins, and reads and writes no other. Clearing puts a new one in
-place, so what a check still in flight stores goes where nobody looks.
+A `Generation` has everything that is cached about a user in one scope between two clears. A check
+takes the current generation when it begins, and only reads and writes this one. A clear installs a
+new generation, so checks in flight write to one that nobody reads any more.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ T = TypeVar("T")
 
 
 class Decision(NamedTuple):
-    """What access methods decided, and what they logged meanwhile."""
+    """What access methods decided, and the lines that they logged."""
 
     granted: bool
     entries: Entries = ()
     source: str | None = None
-    """Of the method that was asked last, and so decided."""
+    """The source of the method that decided, which was called last."""
 
 
 def decision(granted: bool, entries: Entries, source: str | None) -> Decision:
-    """Make a decision; those of methods that logged nothing are shared."""
+    """Make a decision. Decisions without log lines are shared."""
     return Decision(granted, entries, source) if entries else SILENT[source][granted]
 
 
@@ -44,14 +44,14 @@ SILENT: Final = {
     source: {granted: Decision(granted, (), source) for granted in (True, False)}
     for source in (None, "user", "group")
 }
-"""The decisions of methods that logged nothing. All objects share them, so they take no memory."""
+"""Decisions without log lines. All objects share them, so they take no memory."""
 
 
 class ObjectKey(NamedTuple):
-    """What identifies a saved object, whatever instance it is.
+    """The identity of a saved object, which all its instances share.
 
-    The type of the primary key is a part of it, because ``1 == True == 1.0``, while in a text
-    column these are three rows.
+    The type of the primary key is a part of it, because ``1 == True == 1.0``, but in a text column
+    these are three rows.
     """
 
     model: type
@@ -64,8 +64,8 @@ def object_key(obj: Any) -> ObjectKey | None:
     """Identify a saved object across instances.
 
     Returns:
-        Its key, or None where it has no identity: unsaved, or with no primary key (or one that
-        cannot be hashed, or of a type whose equal values may be different rows).
+        Its key. None if it's unsaved, or if its primary key is missing, can't be hashed, or has a
+        type whose equal values may be different rows.
     """
     pk: object = obj.pk
     pk_type = _pk_type(pk)
@@ -79,7 +79,7 @@ def object_key(obj: Any) -> ObjectKey | None:
 
 
 def _pk_type(pk: object) -> object:
-    """Return the type of a primary key, None for one that does not tell rows apart."""
+    """Return the type of a primary key, None if its equal values may be different rows."""
     kind = type(pk)
     if kind in _EXACT:
         return kind
@@ -103,7 +103,7 @@ type_of: Final[Callable[[object], Any]] = type
 
 
 Decisions: TypeAlias = "dict[Hashable, dict[Hashable, Decision]]"
-"""By permission, model, database, type of primary key and source; then by primary key."""
+"""Decisions by permission, model, database, type of primary key and source, then by key."""
 
 
 DJANGO_CACHES: Final = ("_perm_cache", "_user_perm_cache", "_group_perm_cache")
@@ -114,14 +114,14 @@ Caches: TypeAlias = "dict[str, set[str]]"
 
 
 class Generation:
-    """What is known about one user between two clears.
+    """What is cached about one user between two clears.
 
-    Two things with two lives: what access methods decided depends on nothing but a clear, while
-    Django's own caches can also be dropped one by one.
+    Decisions of access methods stay until a clear. Django's own caches can also be deleted one by
+    one.
 
     Args:
-        decisions: What access methods decided.
-        caches: Django's own caches, those of the user without and with the flag of a superuser.
+        decisions: The decisions of access methods.
+        caches: Django's own caches, for the user without and with the superuser flag.
     """
 
     __slots__ = ("caches", "classes", "decisions", "stock_in")
@@ -129,16 +129,16 @@ class Generation:
     def __init__(
         self, decisions: Decisions | None = None, caches: tuple[Caches, ...] | None = None
     ) -> None:
-        # A dict for each permission and model: a decision costs one entry with the primary key.
+        # There is a dict for each permission and model, so a decision costs one entry.
         self.decisions: Decisions = {} if decisions is None else decisions
         self.caches: tuple[Caches, ...] = ({}, {}) if caches is None else caches
-        # What was found out about classes: their access methods for a permission, say.
+        # Facts about classes, such as their access methods for a permission.
         self.classes: dict[Hashable, Any] = {}
-        # The epoch of the settings in which answers were found to follow from the two alone.
+        # The epoch of the settings in which answers only depend on this generation.
         self.stock_in: object = None
 
     def once(self, function: Callable[[Any, str], T], kind: type, perm: str) -> T:
-        """Return what a function says about a class and a permission, asking it once."""
+        """Return the result of a function for a class and a permission, calling it once."""
         place = function, kind, perm
         found: T | None = self.classes.get(place)
         if found is None:
@@ -146,8 +146,8 @@ class Generation:
         return found
 
     def without(self, name: str) -> Generation:
-        """Return the next generation, which has the decisions, but not one of Django's caches."""
-        # Nor `_perm_cache`, which is made of the others.
+        """Return a new generation with the decisions, but without one of Django's caches."""
+        # Also without `_perm_cache`, which is made from the others.
         caches = tuple(
             {key: held for key, held in each.copy().items() if key not in (name, "_perm_cache")}
             for each in self.caches
@@ -155,17 +155,17 @@ class Generation:
         return Generation(self.decisions, caches)
 
     def caches_of(self, user: Any) -> Caches:
-        """Return Django's caches of a user: a superuser's have every permission."""
+        """Return Django's caches of a user. Those of a superuser have every permission."""
         return self.caches[bool(getattr(user, "is_superuser", False))]
 
     def recall(self, perm: str, key: ObjectKey | None, source: str | None) -> Decision | None:
-        """Return a remembered decision, None if there is none."""
+        """Return a cached decision, None if there is none."""
         if key is None:
             return None
         return self.decisions.get((perm, *key[:3], source), {}).get(key.pk)
 
     def keep(self, perm: str, key: ObjectKey, source: str | None, decision: Decision) -> None:
-        """Keep a decision on an object, see `recall`."""
+        """Cache a decision on an object, see `recall`."""
         self.decisions.setdefault((perm, *key[:3], source), {})[key.pk] = decision
 
 
@@ -179,14 +179,14 @@ class PermissionCache(Owned):
         self._generations: dict[Hashable, Generation] = {}
 
     def generation(self, scope: Hashable) -> Generation:
-        """Return what is known in a scope, see `djem_async.models.OLPMixin.perm_cache_scope`."""
-        # By its type as well, because 1 == True == 1.0.
+        """Return the generation of a scope, see `djem_async.models.OLPMixin.perm_cache_scope`."""
+        # The type is a part of the key, because 1 == True == 1.0.
         key = None if scope is None else (type(scope), scope)
         found = self._generations.get(key)
         if found is None:
             if isawaitable(scope):
                 close(scope)
-                raise TypeError("`perm_cache_scope` must be `def`: it is not awaited.")
+                raise TypeError("`perm_cache_scope` must be `def`, because it is never awaited.")
             found = self._begin(key)
         return found
 
@@ -202,25 +202,25 @@ class PermissionCache(Owned):
         return self._generations
 
     def adopt(self, found: PermissionCache, since: object) -> None:
-        """Put what a check has found, in its scopes, in place of what was known before."""
+        """Replace what is cached in the scopes of a check by what the check has found."""
         with _replacing:
             is_current = self._generations is since
             self._generations = {**self._generations, **found._generations} if is_current else {}
 
     def clear(self) -> None:
-        """Forget everything, also what checks in flight are about to store."""
+        """Clear everything, including what checks in flight are about to store."""
         with _replacing:
             self._generations = {}
 
     def drop_model_level(self, name: str) -> None:
-        """Forget one of Django's caches, also where a check in flight is about to fill it."""
+        """Clear one of Django's caches, also if a check in flight is about to fill it."""
         with _replacing:
             self._generations = {
                 scope: generation.without(name) for scope, generation in self._generations.items()
             }
 
 
-# Re-entrant: a signal handler or a finalizer may clear wherever this thread is.
+# Re-entrant, because a signal handler or a finalizer may clear at any point.
 _replacing = threading.RLock()
 
 
@@ -230,13 +230,13 @@ def permission_cache(user: object) -> PermissionCache:
 
 
 def drop_django_caches(user: Any) -> None:
-    """Forget the model level of a user without `OLPMixin`, who keeps it in attributes."""
+    """Clear the model level of a user without `OLPMixin`, which is cached in attributes."""
     for name in DJANGO_CACHES:
         user.__dict__.pop(name, None)
 
 
 def generation_of(user: Any, cache: PermissionCache | None = None) -> Generation:
-    """Return what is known about a user in the scope of now, or what another cache knows."""
+    """Return the user's generation in the current scope, or that of another cache."""
     scope: Callable[[], Hashable] | None = getattr(user, "perm_cache_scope", None)
     cache = permission_cache(user) if cache is None else cache
     return cache.generation(None if scope is None else scope())

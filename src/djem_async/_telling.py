@@ -1,4 +1,4 @@
-"""Telling how checks came out: the checks that asked for them, and receivers of the signal."""
+"""Reports the results of checks to explanations and to receivers of the signal."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _LOGGER: Final = logging.getLogger("djem_async")
 
 
 def is_told() -> bool:
-    """Tell whether anybody wants to know how a check that begins in this context comes out."""
+    """Tell whether the result of a check that begins in this context has to be reported."""
     return bool(permission_checked.receivers) or is_explained()
 
 
 def traced(check: Check, perm: str, obj: object, flow: Flow[T]) -> Flow[T]:
-    """Make a check, and if anybody wants to know, tell how it came out.
+    """Make a check, and report its result if somebody needs it.
 
     Args:
         check: The check.
@@ -59,12 +59,12 @@ def _traced(check: Check, perm: str, obj: object, flow: Flow[T]) -> Flow[T]:
 def explanation_of(
     check: Check, perm: str, obj: Any, *, granted: bool = False, error: Exception | None = None
 ) -> Explanation:
-    """Make the explanation of a check that has ended."""
+    """Build the explanation of a check that has ended."""
     step, nested = check.step, check.nested or []
     found, name = unwrapped(obj), plain_text(perm)
     is_list = isinstance(found, type)
     model: Any = found if is_list else type(found)
-    # What nested checks say is in their own explanations, if these are here.
+    # Leave out the lines of nested checks that have explanations of their own.
     said = set(_lines_of(nested))
     lines = [line for line in step.lines if not (isinstance(line, Nested) and str(line) in said)]
     return Explanation(
@@ -89,14 +89,14 @@ def _lines_of(explanations: Iterable[Explanation]) -> Iterator[str]:
 
 
 def nest(check: Check, explanation: Explanation) -> None:
-    """Make an explanation a part of that of the check that has asked for it."""
+    """Add an explanation to that of the outer check."""
     outer = None if check.outer is None else check.outer.check
     if outer is not None and outer.nested is not None:
         outer.nested.append(explanation)
 
 
 def tell(check: Check, explanation: Explanation) -> Flow[None]:
-    """Tell how a check came out: the check that has asked for it, and receivers."""
+    """Report the result of a check to its outer check and to receivers of the signal."""
     if check.is_model_level_step(explanation.perm, explanation.model):
         return
     nest(check, explanation)
@@ -106,9 +106,9 @@ def tell(check: Check, explanation: Explanation) -> Flow[None]:
         send = partial(permission_checked.send_robust, sender, **told)
         asend = partial(permission_checked.asend_robust, sender, **told)
         try:
-            # The log of the check itself stays the last one, and gets no lines of receivers.
+            # Receivers don't write to the log of the check, which stays the last one.
             with leaving_no_logs(), unlogged(check, is_void=True):
                 yield Call(send, asend, scope=check.calling("quiet"))
         except Exception:
-            # Such as async receivers of a sync check, where an event loop runs in this thread.
+            # For example, a sync check on the event loop can't call async receivers.
             _LOGGER.exception("permission_checked could not be sent to all of its receivers.")

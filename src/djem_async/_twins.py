@@ -1,7 +1,7 @@
-"""Which of a method's two forms to trust, the sync or the async one.
+"""Chooses between the sync and the async form of a method.
 
-A subclass that overrides one form and not the other leaves the inherited form out of date:
-asking it would give the answer of the parent. The form defined nearest to the class wins.
+If a subclass only overrides one form, the inherited other form is out of date, because it gives the
+answer of the parent. The form that is defined nearest to the class wins.
 """
 
 from collections.abc import Awaitable, Callable
@@ -17,8 +17,8 @@ Forms: TypeAlias = tuple[Callable[..., Any] | None, Callable[..., Awaitable[Any]
 
 
 def is_async(function: Any) -> bool:
-    """Tell whether a function is ``async def``, or marked as good as that."""
-    # asgiref's, because the standard library's knows of marks from Python 3.12 only.
+    """Tell whether a function is ``async def`` or marked as a coroutine function."""
+    # asgiref's, because the standard library's only supports marks since Python 3.12.
     return iscoroutinefunction(function)  # pyright: ignore[reportDeprecated]
 
 
@@ -26,7 +26,7 @@ _MISSING: Final = object()
 
 
 def _distance(instance: object, name: str) -> int | None:
-    """Count the classes between an instance and its definition of a name; None if there is none."""
+    """Count the classes between an instance and the definition of a name, None if undefined."""
     if name in getattr(instance, "__dict__", ()):
         return -1
     for distance, base in enumerate(type(instance).__mro__):
@@ -37,7 +37,7 @@ def _distance(instance: object, name: str) -> int | None:
 
 def definer(kind: type, *names: str) -> type | None:
     """Return the nearest class that defines one of several names, None if there is none."""
-    # Not `hasattr`: what a descriptor returns for the class may differ from what an object has.
+    # Not `hasattr`: a descriptor may return something else for the class than for an object.
     return next((base for base in kind.__mro__ if not vars(base).keys().isdisjoint(names)), None)
 
 
@@ -45,7 +45,7 @@ def attribute(instance: object, name: str, default: object) -> Any:
     """Look up an attribute.
 
     Raises:
-        AttributeError: It is defined, but fails, say a property with a mistake in it.
+        AttributeError: It's defined but fails, such as a property with a mistake.
     """
     found: object = getattr(instance, name, default)
     if found is default and _distance(instance, name) is not None:
@@ -66,10 +66,10 @@ def _method(instance: object, name: str) -> Callable[..., Any] | None:
 
 
 def forms(instance: object, name: str, async_name: str) -> Forms:
-    """Find both forms of a method, leaving out one that is out of date.
+    """Find both forms of a method, without one that is out of date.
 
     Returns:
-        The bound sync and async form, each None where it is undefined or out of date.
+        The bound sync and async form, each None if it's undefined or out of date.
 
     Raises:
         TypeError: An attribute of that name is not callable.
@@ -77,7 +77,7 @@ def forms(instance: object, name: str, async_name: str) -> Forms:
     function, async_function = _method(instance, name), _method(instance, async_name)
     if function is not None and async_function is not None:
         near, async_near = _distance(instance, name), _distance(instance, async_name)
-        # What `__getattr__` made up has no place, and counts.
+        # Methods that `__getattr__` returns are in no class, but count.
         if near is not None and async_near is not None and near != async_near:
             if near < async_near:
                 async_function = None
@@ -88,7 +88,7 @@ def forms(instance: object, name: str, async_name: str) -> Forms:
 
 def is_defined(found: Forms) -> bool:
     """Tell whether a method has any form."""
-    # By identity: what a method equals is up to the method.
+    # By identity, because a method may override equality.
     return found[0] is not None or found[1] is not None
 
 
@@ -98,7 +98,7 @@ def required_forms(instance: object, name: str) -> Forms:
     Raises:
         AttributeError: It has neither.
     """
-    # A lazy object, such as `request.user`, has no classes to go by.
+    # The classes of a lazy object, such as `request.user`, don't define the methods.
     instance = unwrapped(instance)
     found = forms(instance, name, f"a{name}")
     if not is_defined(found):
@@ -107,7 +107,7 @@ def required_forms(instance: object, name: str) -> Forms:
 
 
 def follows_sync(instance: object, name: str) -> bool:
-    """Tell whether an async method of ours has to follow an override of its sync form.
+    """Tell whether an async method of ours has to call an override of its sync form.
 
     Returns:
         Whether the object, or a class ahead of ours in its MRO, defines the sync form alone.
@@ -126,14 +126,14 @@ _ours: Final[dict[int, object]] = {}
 
 
 def ours(method: Method) -> Method:
-    """Register a method of the library, so that overrides of it can be told from it."""
-    # By the function itself: an attribute would be copied to what `functools.wraps` makes of it.
+    """Register a method of the library, so that overrides can be recognized."""
+    # Not by an attribute, because `functools.wraps` copies attributes to wrappers.
     _ours[id(method)] = method
     return method
 
 
 def are_ours(instance: object, *names: str) -> bool:
-    """Tell whether methods are the library's own, and nobody has overridden them."""
+    """Tell whether methods are the library's own and aren't overridden."""
     kind, own = type(instance), getattr(instance, "__dict__", {})
     return all(is_ours(getattr(kind, name, None)) and name not in own for name in names)
 

@@ -1,4 +1,4 @@
-"""What is known of a user ahead of a check: the flags, the groups, and who decides."""
+"""Facts about a user that checks need: flags, groups, and overridden methods."""
 
 from importlib import import_module
 from typing import Any
@@ -12,7 +12,7 @@ from .conf import conf
 
 
 def asks_backends(user: object) -> bool:
-    """Tell whether a user decides as the library or Django does: by asking all backends."""
+    """Tell whether a user's checks are the library's or Django's, which ask all backends."""
     return are_ours(user, "has_perm", "ahas_perm") or has_djangos_methods(user)
 
 
@@ -33,10 +33,10 @@ def checked_user(user: Any) -> Any:
     """Return a user.
 
     Raises:
-        TypeError: It is something else.
+        TypeError: It isn't a user.
     """
     if not hasattr(user, "has_perm"):
-        raise TypeError(f"The user must be a user, not {type(user).__name__}.")
+        raise TypeError(f"The user must be a user instance, not {type(user).__name__}.")
     return user
 
 
@@ -65,7 +65,7 @@ def exemption_needed(user: Any) -> Exemption | None:
     """Return the exemption by which an access method may grant without the model level.
 
     Returns:
-        The least that suffices, None if nothing does.
+        The weakest one that is enough, None if none is.
     """
     if user.is_anonymous:
         return Exemption.EVERYBODY
@@ -73,7 +73,7 @@ def exemption_needed(user: Any) -> Exemption | None:
 
 
 def is_universal(user: object) -> bool:
-    """Tell whether access methods concern a user even as a superuser."""
+    """Tell whether access methods decide about a user even as a superuser."""
     return conf.DJEM_UNIVERSAL_OLP and any(
         is_ours(vars(base).get("has_perm")) for base in type(user).__mro__
     )

@@ -59,8 +59,8 @@ def nonblocking(method: F) -> F:
     """
     if iscoroutinefunction(method):  # pyright: ignore[reportDeprecated]
         raise TypeError(
-            f"{method.__qualname__} is async, so it cannot be marked `nonblocking`:"
-            " the event loop awaits it as it is. Remove the mark."
+            f"{method.__qualname__} is async, so it runs on the event loop anyway. Remove"
+            " `@nonblocking`."
         )
     setattr(method, _NONBLOCKING, True)
     return method

@@ -28,7 +28,7 @@ def setting_problems() -> list[str]:
     problems: list[str] = []
     for name, (default, allowed) in _SETTINGS.items():
         value: Any = getattr(settings, name, default)
-        # By type as well: "False" is truthy, and True == 1.
+        # Compare types as well: "False" is truthy, and True == 1.
         if not any(type(value) is type(choice) and value == choice for choice in allowed):
             choices = ", ".join(repr(choice) for choice in allowed)
             problems.append(f"{name} is {value!r}. It must be one of: {choices}.")

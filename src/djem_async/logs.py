@@ -142,7 +142,7 @@ class Loggable:
         log = innermost(store, active_logs.get())
         if log is not None:
             log.lines.extend(entries)
-        # An access method that goes on after its check was cancelled has logs that have ended.
+        # After its check was cancelled, an access method may go on with logs that have ended.
         elif all(ended.store() is not store for ended in active_logs.get()):
             raise KeyError("No active log to append to. Has one been started?")
 

@@ -41,7 +41,7 @@ M = TypeVar("M", bound=Model)
 
 
 def _check(user: Any, generation: Generation, perm: str, obj: Any) -> Flow[bool]:
-    # In the thread, other checks may have been first.
+    # Another check may have filled the cache before the thread got here.
     known = look_up(user, generation, perm, obj)
     if known is True or known is False:
         return known
@@ -81,7 +81,7 @@ def _module_perms(check: Check, app_label: str) -> Flow[bool]:
 def _checked(perm_list: Iterable[str]) -> Iterable[str]:
     if isinstance(perm_list, str) or not hasattr(perm_list, "__iter__"):
         # As in Django, a `ValueError`.
-        raise ValueError("`perm_list` must be an iterable of permissions, not one.")
+        raise ValueError("`perm_list` must be an iterable of permissions, not a single one.")
     return perm_list
 
 
@@ -152,8 +152,8 @@ class OLPMixin(Loggable):
         known = look_up(self, generation, perm, obj)
         if known is True or known is False:
             return known
-        # Fetching permissions needs the thread, and so do most access methods. With logs, a
-        # cancelled check has to end its log in this context.
+        # Fetching permissions needs the thread, and so do most access methods. With logs, the check
+        # stays here, because it has to end its log in this context if it is cancelled.
         if known is None and _will_fetch(self, generation) and not conf.DJEM_PERM_LOG_VERBOSITY:
             return await arun_in_thread(_check(self, generation, perm, obj))
         return await arun(_rest(self, generation, perm, obj, known))
@@ -297,7 +297,7 @@ class OLPMixin(Loggable):
             from_queryset: A queryset to load them with.
         """
         fields = None if fields is None else list(fields)
-        # Django loads a deferred field in this way as soon as somebody reads it.
+        # Django calls this to load a deferred field when it is read.
         deferred = cast("Model", self).get_deferred_fields()
         is_loading = fields is not None and deferred.issuperset(fields)
         try:

@@ -164,7 +164,7 @@ def _object_for(user: object, perm: str, klass: Any, *args: Any, **kwargs: Any) 
     )
     if not isinstance(found, Model):
         raise TypeError(f"`klass` selects values, not objects: it found {type(found).__name__}.")
-    # What is remembered may be older than the object: a lock may have been waited for.
+    # Cached decisions may be older than the object, which may have waited for a lock.
     denial = yield from denial_to(user, perm, found, is_anew=True)
     if denial is not None:
         raise denial

@@ -3,7 +3,9 @@
 A page is a Django project: blocks that begin with a file name (``# inventory/models.py``) are its
 files, added to those of the tutorial; all other Python runs in one session, where ``await`` works
 as in ``python -m asyncio``. Shell blocks run the commands of the library alone. The next ``text``
-block has to be what the code prints. Directives of the site (```{eval-rst}```) are left to it.
+block has to be what the code prints. A ``text`` block that is the message of one of our system
+checks has to be what ``manage.py check`` finds at this point of the page. Directives of the site
+(```{eval-rst}```) are left to it.
 
 Sybil, pytest-examples and pytest-markdown-docs don't replace this. Their Python evaluators neither
 await at the top level nor compare printed output with a block of its own, and they run all pages in
@@ -32,6 +34,7 @@ from typing import Any, NamedTuple
 
 import django
 from django.core.checks import INFO, run_checks
+from django.core.checks.registry import registry
 from django.core.management import CommandError, call_command, get_commands
 from django.test import override_settings
 from django.test.signals import template_rendered
@@ -65,6 +68,8 @@ FILE = re.compile(
     r"# (?P<python>(?:mysite/)?(?P<module>\S+\.py))\n"
     r"|{# (?P<html>(?:inventory/templates/)?(?P<template>\S+\.html)) #}\n"
 )
+# A block with the message of a system check, as Django prints it.
+MESSAGE = re.compile(r"\S+: \((?P<id>djem_async\.\w+)\) ")
 
 
 class Block(NamedTuple):
@@ -179,6 +184,10 @@ class Session:
 
     def _run_block(self, block: Block) -> None:
         printed, self._printed = self._printed, ""
+        if block.language == "text" and (message := MESSAGE.match(block.code)):
+            compare("", printed)
+            compare_message(block.code, message["id"])
+            return
         compare(block.code if block.language == "text" else "", printed)
         if block.language == "python" and block.file:
             changed: dict[str, Any] = {}
@@ -233,6 +242,17 @@ class Session:
 def compare(want: str, found: str) -> None:
     if not doctest.OutputChecker().check_output(want, found, doctest.ELLIPSIS):
         raise AssertionError(f"The page says:\n{want}\nand the code prints:\n{found}")
+
+
+def compare_message(want: str, number: str) -> None:
+    """Compare a message with what is found, but for line breaks and the place in a file."""
+    # Those of Django can't run with the user models and settings of some examples.
+    ours = [each for each in registry.get_checks() if each.__module__.startswith("djem_async.")]
+    messages = [each for check in ours for each in check(app_configs=None, databases=["default"])]
+    found = [str(each) for each in messages if each.id == number]
+    places = re.compile(r" It is defined in .*?:\d+\.")
+    texts = [" ".join(places.sub("", each).split()) for each in found]
+    compare(" ".join(want.split()), "\n".join(texts))
 
 
 if __name__ == "__main__":

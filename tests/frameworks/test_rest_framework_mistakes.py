@@ -190,7 +190,7 @@ def test_async_override_is_refused(name):
     async def method(self: Any, *args: Any) -> bool:
         return False
 
-    with pytest.raises(TypeError, match=rf"Async.{name} is `async def`.*Write it with `def`"):
+    with pytest.raises(TypeError, match=rf"Async.{name} is `async def`.*Declare it with `def`"):
         type("Async", (ObjectPermissions,), {name: method})
 
 

@@ -244,7 +244,7 @@ def test_list_without_a_query_form_is_an_error(execute, owner):
     [
         ("{ text }", "HasObjectPermission can't check str. Let the field return objects"),
         ("{ mixed { pk } }", "HasObjectPermission can't check object. Let the field return"),
-        ("{ withoutSource }", "Use it on a field of a type of a model, and HasObjectPermission"),
+        ("{ withoutSource }", "To check what the field returns, use HasObjectPermission"),
         ("mutation { late(pk: 1) { pk } }", "Check in its function: `get_object_for_user"),
     ],
 )

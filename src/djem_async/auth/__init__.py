@@ -24,8 +24,8 @@ __all__ = [
     "permission_required",
 ]
 
-# Imported when asked for: they bring Django's decorators, mixins, forms and views for signing in,
-# which would take as long to load as the rest of this package.
+# Imported lazily, because they import Django's decorators, mixins, forms and views for signing in.
+# These take as long to load as the rest of this package.
 _MODULES: Final = {
     "Lookup": "lookup",
     "ObjectPermissionRequiredMixin": "mixins",

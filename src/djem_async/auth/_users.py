@@ -13,14 +13,14 @@ _MISSING: Final = object()
 
 
 def user_of(request: Any) -> Flow[Any]:
-    """Return the user of a request: `request.user`, whoever has set it.
+    """Return the user of a request: `request.user`, no matter what has set it.
 
     From then on, ``await request.auser()`` returns the same user.
 
     Returns:
         The user, loaded; anonymous if the request has none.
     """
-    # Not `getattr` alone: a property that fails must not lead to the user of the session.
+    # Not only `getattr`: a property that fails must not fall back to the user of the session.
     user: Any = attribute(request, "user", _MISSING)
     if user is not _MISSING:
         user = yield from loaded(user)
@@ -31,7 +31,7 @@ def user_of(request: Any) -> Flow[Any]:
 
 
 def complete(request: Any) -> Flow[None]:
-    """Set `request.user` where it is missing or None, because Django's redirects read it."""
+    """Set `request.user` if it's missing or None, because Django's redirects read it."""
     user = yield from user_of(request)
     if attribute(request, "user", None) != user:
         request.user = user
@@ -39,7 +39,7 @@ def complete(request: Any) -> Flow[None]:
 
 
 def share_user(request: Any) -> None:
-    """Make ``await request.auser()`` return what `request.user` is at that time."""
+    """Make ``await request.auser()`` return the value that `request.user` then has."""
 
     async def auser() -> Any:
         return await arun(loaded(request.user))

@@ -1,4 +1,4 @@
-"""Deciding whether a view may run, for the decorator and the mixins."""
+"""Decides whether a view may run, for the decorator and the mixins."""
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -18,19 +18,19 @@ from ._users import user_of
 from .lookup import Lookup, fetch
 
 ViewPermission: TypeAlias = str | tuple[str, str | Lookup]
-"""The name of a permission; or that and how to find the object: a `Lookup`, or the view argument
-with its primary key."""
+"""The name of a permission; or a pair of the name and a `Lookup` or the view argument that has the
+primary key of the object."""
 
 
 LATE: Final = (
     "{} authenticates after its permissions would be checked, so another user might be checked. Use"
     " djem_async.contrib.rest_framework.ObjectPermissions, or a permission class of your own that"
-    " asks `request.user.has_perm(perm, obj)`."
+    " calls `request.user.has_perm(perm, obj)`."
 )
 
 
 def authenticates_late(kind: object) -> bool:
-    """Tell whether a class is a view that authenticates by itself, as in Django REST framework."""
+    """Tell whether a view class authenticates by itself, as in Django REST framework."""
     return hasattr(kind, "perform_authentication")
 
 
@@ -42,11 +42,11 @@ def validated(perms: Iterable[Any]) -> tuple[ViewPermission, ...]:
 
     Raises:
         ImproperlyConfigured: There are none, one is neither a string nor such a pair, or two
-            different objects are to be passed in one argument.
+            different objects would be passed in the same argument.
     """
     if isinstance(perms, (str, Mapping)):
         raise ImproperlyConfigured(
-            f"The required permissions are given as {perms!r}. Give a sequence of names and pairs."
+            f"The required permissions must be a sequence of names and pairs, not {perms!r}."
         )
     checked: list[ViewPermission] = []
     into: dict[str, str | Lookup] = {}
@@ -63,9 +63,9 @@ def validated(perms: Iterable[Any]) -> tuple[ViewPermission, ...]:
                 checked.append((name, lookup))
             case _:
                 raise ImproperlyConfigured(
-                    f"{perm!r} is not a permission that a view can require. Give the name of a"
-                    " permission, or a pair: that name and the view argument that holds the"
-                    " primary key of the object, or a Lookup that finds it."
+                    f"{perm!r} is not a permission that a view can require. Pass the name of a"
+                    " permission, or a pair of the name and either a Lookup or the view argument"
+                    " with the primary key of the object."
                 )
     if not checked:
         raise ImproperlyConfigured("No permission is required. Name at least one.")
@@ -75,8 +75,8 @@ def validated(perms: Iterable[Any]) -> tuple[ViewPermission, ...]:
 def _take(into: dict[str, str | Lookup], argument: str, where: str | Lookup) -> None:
     if into.setdefault(argument, where) != where:
         raise ImproperlyConfigured(
-            f"Two different objects are to be passed to the view as {argument!r}. Use an argument"
-            " for each. For several permissions on one object, use the same Lookup."
+            f"The view would get two different objects as {argument!r}. Use an argument for each."
+            " For several permissions on one object, use the same Lookup."
         )
 
 
@@ -87,8 +87,8 @@ def authorize(
 
     Args:
         request: The request.
-        perms: What the view requires; all of it must be granted.
-        view_kwargs: The arguments of the view. If all is granted, the objects take the place of
+        perms: The permissions that the view requires, all of them.
+        view_kwargs: The arguments of the view. If all permissions are granted, the objects replace
             the arguments that found them.
 
     Returns:
@@ -131,7 +131,7 @@ def denied(
         user: The user.
         perm: The permission. A malformed name is denied, and so is one that does not exist.
         obj: The object, left out for the model level.
-        is_anew: Whether to use nothing that is remembered.
+        is_anew: Whether to ignore the cache.
 
     Returns:
         What to raise if it is denied, None if it is granted.
@@ -139,7 +139,7 @@ def denied(
     name = plain_text(perm)
     app_label, _, codename = name.partition(".")
     is_known = bool(app_label and codename)
-    # Superusers have every permission, even one that does not exist.
+    # Superusers have every permission, even one that doesn't exist.
     if is_known and (yield from where_allowed(getattr, user, "is_superuser", False)):
         is_known = bool((yield from _models_of(name)))
     if not is_known:
@@ -153,32 +153,32 @@ def _unknown(user: Any, perm: str) -> Flow[PermissionDenied]:
 
 
 def _by_key(perm: str, argument: str) -> Flow[Lookup | None]:
-    """Return how to find the object of a pair: in the permission's own model, by primary key."""
+    """Return the lookup for a pair: by primary key, in the model that has the permission."""
     perm = plain_text(perm)
-    # Without what a model that is no more has left behind.
+    # Without permissions of models that have been removed.
     found = [model for model in (yield from _models_of(perm)) if model is not None]
     if not found:
         return None
     if len(found) > 1:
         models = ", ".join(sorted(model.__name__ for model in found))
         raise ImproperlyConfigured(
-            f"The permission {perm} belongs to more than one model ({models}), so the object"
-            " cannot be found by it. Give the permissions different codenames, or use a Lookup."
+            f"The permission {perm} belongs to more than one model ({models}), so it doesn't say"
+            " which of them the object is from. Rename the permissions, or use a Lookup."
         )
     (model,) = found
     other = decider(perm, model)
     if other is not None:
         raise ImproperlyConfigured(
-            f"The view requires {perm} on the {model.__name__} given by {argument!r}, but its"
-            f" access method is one of {other.__name__}. If {argument!r} is the primary key of"
-            f" such an object, give Lookup({other.__name__}, {argument!r}, pk={argument!r}) in"
-            f" place of {argument!r}."
+            f"The view requires {perm} on the {model.__name__} given by {argument!r}, but"
+            f" {other.__name__} has the access method. If {argument!r} is the primary key of a"
+            f" {other.__name__}, pass Lookup({other.__name__}, {argument!r}, pk={argument!r})"
+            f" instead of {argument!r}."
         )
     return Lookup(model, argument, pk=argument)
 
 
 def _models_of(perm: str) -> Flow[list[type[Model] | None]]:
-    """Return the models that have a permission; None is one that has been removed."""
+    """Return the models that have a permission. None stands for a removed model."""
     # A permission that has been created by hand may be deleted or moved by hand.
     return _declaring(perm, conf.epoch) or (yield Call(stored_models, None, (perm,)))
 
@@ -198,23 +198,23 @@ def _check_arguments(lookup: Lookup, perm: str, view_kwargs: Mapping[str, object
     if lookup.into in view_kwargs and lookup.into not in lookup.arguments:
         raise ImproperlyConfigured(
             f"{lookup!r} passes the object as {lookup.into!r}, but the URL of the view passes"
-            " another argument of that name, which it does not use. Choose another name."
+            " another argument with that name. Choose another name."
         )
 
 
 def _object(
     lookup: Lookup, perm: str, arguments: Mapping[str, Any], passed: Mapping[str, Any]
 ) -> Flow[Model]:
-    # It may be there already: from another permission, another decorator, a path converter.
+    # Another permission, another decorator or a path converter may have fetched it.
     found: object = passed.get(lookup.into, arguments.get(lookup.into))
     if isinstance(found, lookup.model):
         return found
     _check_arguments(lookup, perm, arguments)
     for argument, value in {**arguments, lookup.into: found}.items():
-        # Compared with a text field, an object would be what its `__str__` returns.
+        # In a query on a text field, an object would be converted by its `__str__`.
         if isinstance(value, Model) and argument in {lookup.into, *lookup.arguments}:
             raise ImproperlyConfigured(
                 f"The view argument {argument!r} already holds a {type(value).__name__}, so it"
-                f" cannot also name a {lookup.model.__name__}. Use an argument for each."
+                f" can't be used to find a {lookup.model.__name__}. Use an argument for each."
             )
     return (yield from fetch(lookup, arguments))

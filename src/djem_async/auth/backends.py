@@ -44,7 +44,7 @@ def _permissions(user_obj: object, given: object, sources: Sequence[Source]) -> 
     check = Check(user)
     granted: set[str] = set()
     for perm in sorted(perms):
-        # What the access methods log is dropped: these are questions, not checks.
+        # Discard the lines of access methods, because this isn't a check.
         with dropped(check, perm):
             if (yield from check_of_object(check, perm, obj, sources)):
                 granted.add(perm)
@@ -375,7 +375,7 @@ def _who_may(
     for user, is_held in users:
         has_all = is_implicit(user)
         if not are_ours(user, "has_perm", "ahas_perm"):
-            # It may have a say of its own.
+            # The user model may override the check.
             is_granted = yield from ask_user(user, perm, obj, is_quiet=True)
         elif has_all or not is_active(user):
             is_granted = has_all

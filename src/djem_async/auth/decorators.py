@@ -57,7 +57,7 @@ def permission_required(
     def check(request: HttpRequest, view_kwargs: dict[str, Any]) -> Flow[bool]:
         if isinstance(request, ClassBasedView):
             raise ImproperlyConfigured(
-                f"`permission_required` got a {type(request).__name__} in place of a request. To"
+                f"`permission_required` got a {type(request).__name__} instead of a request. To"
                 " decorate a method, write `@method_decorator(permission_required(...))`."
             )
         denial = yield from authorize(request, required, view_kwargs)
@@ -105,9 +105,9 @@ def _refuse_class(view: Any, *, finds_objects: bool) -> None:
         raise ImproperlyConfigured(LATE.format(kind.__name__))
     if finds_objects and not is_dispatch and hasattr(kind, "get_object"):
         raise ImproperlyConfigured(
-            f"{kind.__name__} finds its object by itself, by the arguments that the checked object"
-            " would replace. List djem_async.auth.ObjectPermissionRequiredMixin first among its"
-            " bases instead of decorating it."
+            f"{kind.__name__} fetches its object itself, with arguments that the decorator would"
+            " replace with the checked object. Instead of decorating it, list"
+            " djem_async.auth.ObjectPermissionRequiredMixin first among its bases."
         )
 
 

@@ -41,7 +41,7 @@ class Lookup:
             def edit(request, post): ...
     """
 
-    klass: Any  # to type checkers, a manager would be a descriptor
+    klass: Any  # for type checkers, a manager would be a descriptor
     into: str
     lookups: tuple[tuple[str, str], ...]
 
@@ -52,25 +52,25 @@ class Lookup:
         kind = given if isinstance(given, type) else type(given)
         if not issubclass(kind, Model if kind is given else (BaseManager, QuerySet)):
             raise ImproperlyConfigured(
-                f"A Lookup can't find objects in {klass!r}. Give a model, a manager or a queryset."
+                f"A Lookup can't find objects in {klass!r}. Pass a model, a manager or a queryset."
             )
         if isinstance(klass, QuerySet) and klass.query.is_sliced:
             raise ImproperlyConfigured(
-                "A Lookup can't find objects in a queryset that has been sliced. Give it as it was"
-                " before that."
+                "A Lookup can't find objects in a queryset that has been sliced. Pass it without"
+                " the slice."
             )
         names: tuple[Any, ...] = (into, *lookups.values())
         if not lookups or not all(isinstance(name, str) and name.isidentifier() for name in names):
             raise ImproperlyConfigured(
-                f"Lookup(..., {into!r}, **{lookups!r}) has to name the keyword argument in which"
-                " the view gets the object, and a view argument for each of one or more lookups:"
+                f"Lookup(..., {into!r}, **{lookups!r}) has to name the view argument for the"
+                " object, and at least one field with the view argument that has its value:"
                 ' Lookup(Post, "post", slug="slug").'
             )
         object.__setattr__(self, "klass", klass)
         object.__setattr__(self, "into", into)
         object.__setattr__(self, "lookups", tuple(sorted(lookups.items())))
 
-    # By identity of the class: managers of two models may be equal to each other.
+    # By identity, because managers of two models may be equal.
     def _key(self) -> tuple[object, ...]:
         return id(self.klass), self.into, self.lookups
 
@@ -111,8 +111,8 @@ def fetch(lookup: Lookup, arguments: Mapping[str, object]) -> Flow[Model]:
         ImproperlyConfigured: The lookup doesn't find objects.
     """
     values = {name: arguments[argument] for name, argument in lookup.lookups}
-    missing = Http404(f"No {lookup.model.__name__} is found by {values!r}.")
-    # None would find rows without a value, which the URL has not named.
+    missing = Http404(f"No {lookup.model.__name__} matches {values!r}.")
+    # None would find rows without a value, which the URL doesn't name.
     if any(value is None or not is_storable(value) for value in values.values()):
         raise missing
     klass = lookup.klass
@@ -126,5 +126,5 @@ def fetch(lookup: Lookup, arguments: Mapping[str, object]) -> Flow[Model]:
     except (ValueError, OverflowError, InvalidOperation, ValidationError, DataError) as error:
         raise missing from error
     if not isinstance(found, Model):
-        raise ImproperlyConfigured(f"{lookup!r} selects values. Give it a queryset of objects.")
+        raise ImproperlyConfigured(f"{lookup!r} selects values. Pass it a queryset of objects.")
     return found

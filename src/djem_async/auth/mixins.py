@@ -21,7 +21,7 @@ from ..conf import conf
 from ._users import complete, user_of
 from ._views import LATE, ViewPermission, authenticates_late, authorize, denied, validated
 
-# Their `dispatch` loads the user of the request, which Django refuses on an event loop.
+# Their `dispatch` loads the user, which Django doesn't allow on an event loop.
 _SYNC_MIXINS: Final = (LoginRequiredMixin, UserPassesTestMixin, DjangoPermissionRequiredMixin)
 
 
@@ -66,16 +66,16 @@ class _Mixin(AccessMixin):
         callers = (PermissionRequiredMixin, DjangoPermissionRequiredMixin)
         if hasattr(cls, "has_permission") and not issubclass(cls, callers):
             raise ImproperlyConfigured(
-                f"{cls.__name__}.has_permission is never called. Only PermissionRequiredMixin asks"
+                f"{cls.__name__}.has_permission is never called. Only PermissionRequiredMixin calls"
                 " it. Override get_object or get_queryset, or use that mixin."
             )
         sync = [base.__name__ for base in _SYNC_MIXINS if base in order]
         if sync and cast("type[_View]", cls).view_is_async:
             raise ImproperlyConfigured(
-                f"{cls.__name__} has async handlers, with which Django's {sync[0]} does not work."
-                " Remove it. The mixins of djem_async.auth send visitors to the login page by"
-                " themselves. For a test of your own, override `ahas_permission` of its"
-                " PermissionRequiredMixin."
+                f"{cls.__name__} has async handlers, which Django's {sync[0]} doesn't support."
+                " Remove that mixin. The mixins of djem_async.auth already send visitors to the"
+                " login page. For a test of your own, override `ahas_permission` of"
+                " djem_async.auth.PermissionRequiredMixin."
             )
 
     def get_permission_required(self) -> Iterable[ViewPermission]:
@@ -137,7 +137,7 @@ class _Mixin(AccessMixin):
             return True, None
         yield from complete(self.request)
         try:
-            # In the thread: it reads `request.user`, which loads the session.
+            # In the thread, because it reads `request.user`, which loads the session.
             response = yield Call(self.handle_no_permission)
         except PermissionDenied as error:
             if self._denial is not None:
@@ -164,8 +164,8 @@ class _Mixin(AccessMixin):
         names = [perm for perm in perms if isinstance(perm, str)]
         if len(names) != len(perms):
             raise ImproperlyConfigured(
-                f"{type(self).__name__} finds its objects by itself. Require permissions by name,"
-                " and not with a view argument or a Lookup."
+                f"{type(self).__name__} fetches its objects itself. Require permissions by name"
+                " only, without a view argument or a Lookup."
             )
         return names
 
@@ -274,16 +274,16 @@ class PermissionListMixin(_Mixin):
         names = yield from self._required_names()
         if len(names) != 1:
             raise ImproperlyConfigured(
-                f"{type(self).__name__} lists objects by one permission, not by {len(names)}."
+                f"{type(self).__name__} can only filter by one permission, not by {len(names)}."
             )
         user, perm = (yield from user_of(self.request)), names[0]
         known: dict[type[Model], Granted] = {}
         if view.view_is_async:
-            # What takes queries is done here: a handler calls `get_queryset` on the event loop.
+            # Make queries here, because handlers call `get_queryset` on the event loop.
             queryset: Any = getattr(view, "queryset", None)
             model = getattr(view, "model", None) if queryset is None else queryset.model
             if model is None:
-                # The sync form, because it is what fills Django's caches for all users.
+                # The sync form, because only that fills Django's caches for all users.
                 yield Call(user.has_perm, None, (perm,))
             else:
                 known[model] = yield from granted_rows(user, perm, model)
@@ -293,7 +293,7 @@ class PermissionListMixin(_Mixin):
             if not issubclass(type(found), QuerySet):
                 raise ImproperlyConfigured(
                     f"{type(self).__name__}.get_queryset() returned a {type(found).__name__}."
-                    " Return a queryset: nothing else can be filtered by permissions."
+                    " Return a queryset, because nothing else can be filtered by permissions."
                 )
             return run(queryset_for(user, perm, found, known))
 

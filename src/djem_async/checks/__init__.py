@@ -40,7 +40,7 @@ _PERMISSION_METHODS: Final = (
     "get_user_permissions",
     "get_group_permissions",
 )
-# What `OLPMixin` answers without the classes behind it.
+# The methods of `OLPMixin` that don't call `super()`.
 _HIDDEN: Final = tuple(form for name in _PERMISSION_METHODS for form in (name, f"a{name}"))
 
 
@@ -121,7 +121,7 @@ def _half_overrides(model: type[Model]) -> Iterator[CheckMessage]:
                 yield CheckWarning(
                     f"{base.__name__} overrides a{name}() but not {name}(), so sync and async"
                     " checks may differ.",
-                    hint=f"Override {name}() as well, or {name}() alone: a{name}() follows it.",
+                    hint=f"Override both, or only {name}(), which a{name}() then calls.",
                     obj=model,
                     id="djem_async.W006",
                 )
@@ -154,11 +154,11 @@ def _overrides_with_none(model: type[Model]) -> Iterator[CheckMessage]:
             if obj is not None and obj.default is None:
                 first = "perm_list" if name.endswith("s") else "perm"
                 yield CheckWarning(
-                    f"{base.__name__}.{name}() has the parameter `obj=None`, so it may pass an"
-                    " explicit None on. Inside access methods that is denied, even if the caller"
-                    " left the object out.",
+                    f"{base.__name__}.{name}() has the parameter `obj=None`. If it passes None on,"
+                    " checks inside access methods are denied, even if the caller left the object"
+                    " out.",
                     hint=f"Write `def {name}(self, {first}, *args, **kwargs)` and pass both on, or"
-                    " pass obj on only if the caller gave it.",
+                    " only pass obj on if the caller gave it.",
                     obj=model,
                     id="djem_async.W015",
                 )
@@ -182,9 +182,9 @@ def check_backends(
         messages.append(
             CheckWarning(
                 "djem_async.auth.ObjectPermissionsBackend is listed in AUTHENTICATION_BACKENDS"
-                " before every backend that can load users. Code that signs users in with the first"
-                " backend, as tests and session tools do, then signs in nobody.",
-                hint=f"Use {_BOTH}, which can, or list {_DJANGOS} first.",
+                " before every backend that can load users. Code that uses the first backend to"
+                " sign users in, such as force_login() in tests, then signs in nobody.",
+                hint=f"Use {_BOTH}, which can load users, or list {_DJANGOS} first.",
                 id="djem_async.W003",
             )
         )
@@ -206,7 +206,7 @@ def _missing_backend(app_configs: Sequence[AppConfig] | None) -> Iterator[CheckM
     if models or issubclass(get_user_model(), OLPMixin):
         unused = f"the access methods of {', '.join(models)}" if models else "access methods"
         yield CheckWarning(
-            f"No backend in AUTHENTICATION_BACKENDS asks {unused}: only superusers have"
+            f"No backend in AUTHENTICATION_BACKENDS calls {unused}, so only superusers have"
             " permissions on objects.",
             hint=f"Use {_BOTH} in place of {_DJANGOS}.",
             id="djem_async.W002",
@@ -215,7 +215,7 @@ def _missing_backend(app_configs: Sequence[AppConfig] | None) -> Iterator[CheckM
 
 def _half_backends(backends: Sequence[type]) -> Iterator[CheckMessage]:
     if issubclass(get_user_model(), OLPMixin):
-        return  # whose users ask a backend in the form that it has
+        return  # its users call a backend through the form that it defines
     for path, backend in zip(settings.AUTHENTICATION_BACKENDS, backends, strict=True):
         only = {name: overridden_form(backend, name) for name in _PERMISSION_METHODS}
         if issubclass(backend, ObjectPermissionsBackend):
@@ -224,10 +224,10 @@ def _half_backends(backends: Sequence[type]) -> Iterator[CheckMessage]:
         alone = [f"{'a' if form == 'async' else ''}{name}()" for name, form in only.items() if form]
         if alone:
             yield CheckWarning(
-                f"{path} has {', '.join(alone)} in one form only, sync or async, so has_perm()"
-                " and ahas_perm() may differ.",
-                hint="Let the user model inherit OLPMixin, which asks a backend in the form that it"
-                " has, or add the other form in a subclass of the backend.",
+                f"{path} defines {', '.join(alone)} in one form only, sync or async, so has_perm()"
+                " and ahas_perm() may give different answers.",
+                hint="Let the user model inherit OLPMixin, whose users call a backend through the"
+                " form that it defines, or add the other form in a subclass of the backend.",
                 id="djem_async.W005",
             )
 

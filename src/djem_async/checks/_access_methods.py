@@ -29,7 +29,7 @@ PREFIXES: Final[dict[str, tuple[Source, Form]]] = {
 
 
 class AccessMethod(NamedTuple):
-    """What a model has under the name of an access method."""
+    """An attribute of a model with the name of an access method."""
 
     model: type[Model]
     name: str
@@ -84,7 +84,7 @@ def models_of(app_configs: Sequence[AppConfig] | None) -> Iterator[type[Model]]:
 
 
 def access_methods(model: type[Model]) -> Iterator[AccessMethod]:
-    """Return the access methods of a model, and what is named as if it were one.
+    """Return the attributes of a model that are named like access methods.
 
     Args:
         model: The model.
@@ -94,7 +94,7 @@ def access_methods(model: type[Model]) -> Iterator[AccessMethod]:
         for prefix, (source, form) in PREFIXES.items():
             if name.startswith(prefix):
                 attribute: object = getattr_static(model, name)
-                # What a property returns is only known for an instance. A query form has none.
+                # The value of a property is only known for an instance.
                 if form == "query" or not isinstance(attribute, (property, cached_property)):
                     method = bound(attribute, model)
                     codename = name.removeprefix(prefix)
@@ -105,7 +105,7 @@ def _check_access_method(access: AccessMethod) -> Iterator[CheckMessage]:
     if not callable(access.method):
         kind = "class method" if access.form == "query" else "method"
         yield Error(
-            f"{access} is {access.method!r}, which is not a method.",
+            f"{access} is {access.method!r} instead of a method.",
             hint=f"Write it as a {kind} that takes the {access.argument}, or remove it.",
             obj=access.model,
             id="djem_async.E005",
@@ -114,7 +114,7 @@ def _check_access_method(access: AccessMethod) -> Iterator[CheckMessage]:
         yield Error(
             f"{access} is not a class method, so it cannot select rows of the model.{access.place}",
             hint=f"Write `@classmethod` above `def {access.name}(cls, {access.argument})`. To use"
-            " the form of another class, call it there.",
+            " the query form of another class, call it in the body.",
             obj=access.model,
             id="djem_async.E006",
         )
@@ -138,7 +138,7 @@ def _check_signature(access: AccessMethod) -> Iterator[CheckMessage]:
         return
     for problem in annotation_problems(access.method, access.source, is_query=is_query):
         yield CheckWarning(
-            f"{access} {problem}, going by its annotations.{access.place}",
+            f"According to its annotations, {access} {problem}.{access.place}",
             hint="Correct the annotation, or the method.",
             obj=access.model,
             id="djem_async.W008",
@@ -149,17 +149,17 @@ def _check_async(access: AccessMethod) -> Iterator[CheckMessage]:
     awaits = is_async(access.method) or is_async(unwrap(access.method))
     if access.form == "async" and not awaits:
         yield Error(
-            f"{access} is not `async def`, although its name says so.{access.place}",
+            f"{access} has the name of an async access method, but isn't `async def`."
+            f"{access.place}",
             hint=f"Declare it with `async def`, or name it {access.name.replace('_a', '_', 1)}.",
             obj=access.model,
             id="djem_async.E003",
         )
     if access.form == "query" and awaits:
         yield Error(
-            f"{access} is `async def`, but a query form only builds a condition, and is never"
-            f" awaited.{access.place}",
-            hint="Declare it with `def`, and make what it awaits a part of the condition, for"
-            " example with `Exists(...)`.",
+            f"{access} is `async def`, but query forms are never awaited.{access.place}",
+            hint="Declare it with `def`, and put what it awaits into the condition, for example"
+            " with `Exists(...)`.",
             obj=access.model,
             id="djem_async.E007",
         )
@@ -171,7 +171,7 @@ def _check_hidden(access: AccessMethod) -> Iterator[CheckMessage]:
     if access.name not in vars(nearest):
         nearer = next(name for name in names if name in vars(nearest))
         yield CheckWarning(
-            f"{access} is out of date, because {nearest.__name__} overrides {nearer} alone. Lists"
+            f"{access} isn't used, because {nearest.__name__} overrides {nearer} without it. Lists"
             f" of {access.model.__name__} for this permission raise an error.{access.place}",
             hint=f"Define {access.name} in {nearest.__name__} as well.",
             obj=access.model,
@@ -188,14 +188,15 @@ def _check_marks(model: type[Model], methods: list[AccessMethod]) -> Iterator[Ch
         except ImproperlyConfigured as error:
             yield Error(
                 str(error),
-                hint="Write `@without_model_level`, with the same arguments, above each of them.",
+                hint="Write `@without_model_level`, with the same arguments, above each of them, or"
+                " remove it from all of them.",
                 obj=model,
                 id="djem_async.E008",
             )
             continue
         for access in methods:
             mark = found.get(access.source) if access.codename == codename else None
-            # A form further away than the marked one is not called.
+            # A form that a parent of the marked one's class defines isn't called.
             if mark and exemption_of(access.attribute) is mark and not _is_inherited(access):
                 end = " (also to visitors)" if mark is Exemption.EVERYBODY else ""
                 marked.append(f"{access.name}{end}")
@@ -210,7 +211,7 @@ def _check_marks(model: type[Model], methods: list[AccessMethod]) -> Iterator[Ch
 
 
 def _is_inherited(access: AccessMethod) -> bool:
-    """Tell whether a method is one of a parent model, where it is reported."""
+    """Tell whether a method is reported for a parent model."""
     definer: Any = next(base for base in access.model.__mro__ if access.name in vars(base))
     return definer is not access.model and hasattr(definer, "_meta") and not definer._meta.abstract
 
@@ -231,15 +232,15 @@ def takes_one_argument(method: Any) -> bool:
     except TypeError:
         return False
     except ValueError:
-        return True  # written in C, and tells nothing
+        return True  # written in C, so the signature is unknown
     return True
 
 
 def signature_of(method: Any) -> Signature:
-    """Return the signature of a method, whose annotations need not resolve."""
+    """Return the signature of a method, also if its annotations can't be resolved."""
     if sys.version_info >= (3, 14):  # pragma: no cover - measured on one Python only
         from annotationlib import Format
 
-        # By default it evaluates annotations, of which some are for type checkers only.
+        # By default it evaluates annotations, which may only exist for type checkers.
         return signature(method, annotation_format=Format.FORWARDREF)
     return signature(method)

@@ -1,7 +1,8 @@
-"""Judges the annotations of access methods when the project starts.
+"""Checks the annotations of access methods when the project starts.
 
-For people who run no type checker, by the same rules as `djem_async.protocols`. An annotation that
-cannot be resolved, say of a name that is imported for type checkers only, is left alone.
+This helps projects without a type checker. The rules are those of `djem_async.protocols`.
+Annotations that can't be resolved, such as names that are only imported for type checkers, are
+ignored.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Container, Iterator
@@ -40,7 +41,7 @@ def place_of(method: Callable[..., object]) -> str:
         return ""
     try:
         line = getsourcelines(function)[1]
-    except OSError:  # it was not read from a file
+    except OSError:  # it wasn't read from a file
         return ""
     return f" It is defined in {getsourcefile(function)}:{line}."
 
@@ -48,11 +49,11 @@ def place_of(method: Callable[..., object]) -> str:
 def annotation_problems(
     method: Callable[..., object], source: Source, *, is_query: bool = False
 ) -> Iterator[str]:
-    """Find annotations of an access method that are not of what it is given, or has to answer.
+    """Find annotations of an access method that don't fit its argument or its answer.
 
     Args:
         method: The access method, bound, that can be called with one argument.
-        source: Whether the user or the user's groups are asked about.
+        source: Whether the method is for the user or the user's groups.
         is_query: Whether it is a query form.
     """
     function = _function(method)
@@ -77,7 +78,7 @@ def _function(method: Callable[..., object]) -> FunctionType | None:
 
 
 def _resolve(function: FunctionType, name: str) -> Any:
-    # One by one: those that can be resolved are judged, although others cannot.
+    # One by one, because others may fail to resolve.
     try:
         annotation = function.__annotations__.get(name, Any)
         hints = SimpleNamespace(__annotations__={name: annotation})
@@ -98,7 +99,7 @@ def _group_model(user_model: type[AbstractBaseUser]) -> type[Model]:
 
 
 def _alternatives(annotation: Any) -> tuple[Any, ...] | None:
-    """Return the types that a union or a type variable stands for, None for any other."""
+    """Return the types that a union or a type variable allows, None for other annotations."""
     if isinstance(annotation, TypeVar):
         return annotation.__constraints__ or (annotation.__bound__,)
     return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else None
@@ -127,7 +128,7 @@ def _takes_groups(annotation: Any, group_model: type[Model]) -> bool:
     declared = get_origin(annotation) or annotation
     if not _is_class(declared):
         return True
-    # A queryset has what these two ask for, but does not inherit them.
+    # A queryset supports these two, but doesn't inherit them.
     is_queryset = declared in (Collection, Container) or _takes(annotation, QuerySet)
     is_special = issubclass(declared, (QuerySet, Manager))
     return (is_queryset or is_special) and all(
@@ -136,7 +137,7 @@ def _takes_groups(annotation: Any, group_model: type[Model]) -> bool:
 
 
 def _answers(annotation: Any) -> bool:
-    """Tell whether an annotation is of a bool, or of an awaitable of one."""
+    """Tell whether an annotation is a bool or an awaitable of one."""
     alternatives = _alternatives(annotation)
     if alternatives is not None:
         return all(_answers(each) for each in alternatives)
@@ -152,7 +153,7 @@ def _answers(annotation: Any) -> bool:
 
 
 def _selects(annotation: Any) -> bool:
-    """Tell whether an annotation is of what a query form may return."""
+    """Tell whether an annotation is a type that a query form may return."""
     alternatives = _alternatives(annotation)
     if alternatives is not None:
         return all(_selects(each) for each in alternatives)

@@ -47,9 +47,9 @@ def check_databases(
         if names and caches_by_collation(connections[alias]):
             messages.append(
                 CheckWarning(
-                    f"MariaDB caches subqueries by collation in the database {alias!r}. Conditions"
-                    " that tell 'staff' from 'Staff' may then list objects that a check denies."
-                    f" Models with query forms: {', '.join(names)}.",
+                    f"MariaDB caches subqueries by collation in the database {alias!r}. If a"
+                    " condition distinguishes 'staff' from 'Staff', a list may contain objects on"
+                    f" which a check denies. Models with query forms: {', '.join(names)}.",
                     hint="Add \"SET SESSION optimizer_switch='subquery_cache=off'\" to the"
                     " init_command in the OPTIONS of the database, or give the database and its"
                     " columns a _bin collation.",

@@ -1,4 +1,4 @@
-"""Finds permissions that no access method decides about, though one was meant to."""
+"""Finds permissions without an access method that were probably meant to have one."""
 
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
@@ -27,7 +27,7 @@ from ._annotations import place_of
 def check_permissions(
     *, app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """Find permissions that no access method decides about, though one was meant to.
+    """Find permissions without an access method that were probably meant to have one.
 
     Args:
         app_configs: The apps that are checked, None for all.
@@ -42,9 +42,9 @@ def check_permissions(
 
 
 def _check_codenames(model: type[Model]) -> Iterator[CheckMessage]:
-    """Find access methods for permissions that nothing declares.
+    """Find access methods for permissions that no model declares.
 
-    A model may decide about a permission of another one: a parent object about ``add_child``.
+    Access methods for permissions of other models are fine: parents decide about ``add_child``.
     """
     known = _named(all_codenames(model))
     others = model._meta.apps.get_models()
@@ -63,10 +63,10 @@ def _check_codenames(model: type[Model]) -> Iterator[CheckMessage]:
 
 
 def _check_names(model: type[Model]) -> Iterator[CheckMessage]:
-    """Find methods whose names are nearly those of access methods.
+    """Find methods with a misspelt name of an access method.
 
-    Public methods may be helpers, for example for templates. One counts as a mistake if its name
-    says "query form", or if it takes an argument and nothing else decides about the permission.
+    Public methods may be helpers, for example for templates. They're reported if their names begin
+    like those of query forms, or if they take an argument and the permission has no access method.
     """
     decided = {access.codename for access in access_methods(model)}
     known = _named(all_codenames(model))
@@ -82,7 +82,7 @@ def _check_names(model: type[Model]) -> Iterator[CheckMessage]:
         is_private = spelling.startswith(("_", "q"))
         if guess and (is_private or (codename not in decided and takes_one_argument(method))):
             yield CheckWarning(
-                f"{model.__name__}.{name} is not the name of an access method, so no check asks"
+                f"{model.__name__}.{name} is not the name of an access method, so no check calls"
                 f" it, and the permission {codename!r} may be open on every object."
                 f"{place_of(method)} Did you mean {guess}{codename}?",
                 hint=f"Rename it to `{guess}{codename}`. If it isn't meant to decide about the"
@@ -93,7 +93,7 @@ def _check_names(model: type[Model]) -> Iterator[CheckMessage]:
 
 
 def _guess_prefix(prefix: str) -> str | None:
-    """Return the prefix of access methods that another one is nearly, but not quite."""
+    """Return the prefix of access methods that a misspelt one resembles."""
     if any(map(prefix.startswith, PREFIXES)):
         return None
     short = prefix.replace("async_", "a").replace("query_", "q")
@@ -101,7 +101,7 @@ def _guess_prefix(prefix: str) -> str | None:
 
 
 def _check_inherited(model: type[Model]) -> Iterator[CheckMessage]:
-    """Find permissions of children and proxies that are guarded in the parent's form alone."""
+    """Find permissions of children and proxies of which only the parent's have access methods."""
     own, *parents = lineage(model)
     decided = {access.codename for access in access_methods(model)}
     pairs: dict[str, str] = {}
@@ -136,5 +136,5 @@ def _check_identifiers(model: type[Model]) -> Iterator[CheckMessage]:
 
 
 def _named(codenames: set[str]) -> set[str]:
-    """Return codenames as they are in the names of methods, which Python normalizes."""
+    """Normalize codenames as Python normalizes the names of methods."""
     return {normalize("NFKC", codename) for codename in codenames}

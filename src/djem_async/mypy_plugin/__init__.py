@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from mypy.semanal import SemanticAnalyzer
     from mypy.types import CallableType, FunctionLike
 
-# `AnonymousUser` is left out: it is half of the type of `request.user`, whose other half is here,
-# and one mistake is one error.
+# Without `AnonymousUser`: the type of `request.user` is a union of it and the user model, and each
+# mistake should be reported once.
 _USERS: Final = (
     "django.contrib.auth.models.PermissionsMixin",
     "djem_async.models.OLPMixin",
@@ -215,7 +215,7 @@ class DjemPlugin(Plugin):
         return narrowed
 
     def _takes_truth_value(self, ctx: MethodSigContext) -> bool:
-        # The answer is kept for the file that is being checked. The daemon changes the tree of a
+        # The result is cached for the file that is being checked. The daemon changes the tree of a
         # file in place, but gives it a new list of statements.
         tree = cast("TypeChecker", ctx.api).tree
         if self._truth_values[0] is not tree.defs:

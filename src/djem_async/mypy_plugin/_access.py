@@ -1,7 +1,7 @@
-"""Judges the access methods of a model.
+"""Checks the access methods of a model.
 
-Types are judged by the names of classes alone. mypy's own test for subtypes would remember
-answers that it gets before all types are complete. What is not known to be wrong is right.
+Types are only compared by the names of classes. mypy's own test for subtypes would cache answers
+from before all types are complete. Only methods that are certainly wrong are reported.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def _access_methods(info: TypeInfo) -> dict[str, tuple[TypeInfo, SymbolNode]]:
 
 
 def _report_hidden(info: TypeInfo, query: str, report: Report) -> None:
-    """Report a query form that is out of date, at the class that makes it so."""
+    """Report a query form that is out of date, at the class that overrides the other form."""
     hiding = _hiding(info, query)
     parents = [base for base in info.mro[1:] if base.has_base(MODEL)]
     if hiding is None or any(_hiding(base, query) for base in parents):
@@ -130,7 +130,7 @@ def _report_hidden(info: TypeInfo, query: str, report: Report) -> None:
 
 
 def _hiding(info: TypeInfo, query: str) -> tuple[TypeInfo, SymbolNode] | None:
-    """Find what makes a query form out of date: a form in Python that is nearer to the class."""
+    """Find the Python form that makes a query form out of date: one nearer to the class."""
     methods = _access_methods(info)
     if query not in methods:
         return None
@@ -152,7 +152,7 @@ def _signature_problem(
     project: Project,
     options: Options,
 ) -> str | None:
-    """Say what is wrong with the signature of an access method, and how it should be."""
+    """Describe mistakes in the signature of an access method, and the right signature."""
     form, source, _ = cast("re.Match[str]", ACCESS_METHOD.fullmatch(name)).groups()
     problems = [list(_problems(each, source, form, project, options)) for each in signatures]
     if form == "q" and not _may_be_class_method(node, signatures):
@@ -170,9 +170,9 @@ def _signature_problem(
 
 
 def _may_be_class_method(node: SymbolNode, signatures: list[_Signature]) -> bool:
-    """Tell whether a query form is a class method, or something that is not understood."""
+    """Tell whether a query form is a class method, or may be one."""
     if isinstance(node, Decorator):
-        # Any other decorator than a property may return one.
+        # Any decorator but a property may return a class method.
         return node.func.is_class or not (signatures or node.var.is_property)
     return not isinstance(node, (FuncDef, OverloadedFuncDef)) or node.is_class
 
@@ -229,7 +229,7 @@ def _problems(
         answer = _awaited(result) or result
         yield f'returns {format_type(answer, options)}, not "bool"'
     elif form == "a" and _is_known(result) and _awaited(result) is None:
-        yield 'is not "async def", although its name says so'
+        yield 'is not "async def", which its name requires'
 
 
 def _may_be(typ: Type, names: Sequence[str]) -> bool:

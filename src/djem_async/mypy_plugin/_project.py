@@ -1,4 +1,4 @@
-"""What the plugin has to know of the Django project."""
+"""What the plugin has to know about the Django project."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ACCESS_METHOD: Final = re.compile(r"_(a|q|)(user|group)_can_(.*)")
 
 @dataclass(frozen=True)
 class Project:
-    """What only the running Django project knows. Classes are given by their full names."""
+    """Data that only the running Django project has. Classes are given by their full names."""
 
     owners: dict[str, list[str]]
     """The models that own each permission: they declare it, or have an access method for it."""
@@ -111,11 +111,11 @@ class Project:
         return {model for model in owners if owners.isdisjoint(self.lineages[model][1:])}
 
     def digest(self) -> str:
-        """Return a hash of all of it."""
+        """Return a hash of all data."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
     def problem_of(self, perm: str) -> str | None:
-        """Say what is wrong with the name of a permission.
+        """Describe the mistake in the name of a permission.
 
         Args:
             perm: The name.
@@ -136,7 +136,7 @@ def _ancestors(cls: Any) -> list[str]:
 
 
 def _has_types(module: str) -> bool:
-    """Tell whether mypy can import a module: asking for any other is an error of its own."""
+    """Tell whether mypy can import a module. Requesting any other is an error."""
     path = Path(getattr(sys.modules[module], "__file__", None) or "")
     if module.startswith("django.") or not {"site-packages", "dist-packages"} & set(path.parts):
         return True

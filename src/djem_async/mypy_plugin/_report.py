@@ -17,7 +17,7 @@ AWAIT: Final = ErrorCode("djem-await", "Check that permission checks are awaited
 
 
 class Report:
-    """Reports errors in the file that is being analysed, also when it no longer is."""
+    """Reports errors in a file, also after its analysis."""
 
     def __init__(self, errors: Errors) -> None:
         self._errors = errors

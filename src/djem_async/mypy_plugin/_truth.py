@@ -1,4 +1,4 @@
-"""Finds the calls in a file whose truth value is taken."""
+"""Finds the calls in a file that are used as a truth value."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ Position: TypeAlias = tuple[int, int, int | None, int | None]
 
 
 def truth_values(source: bytes) -> set[Position]:
-    """Find the calls of which Python takes the truth value.
+    """Find the calls that are used as a truth value.
 
-    Python's own syntax tree is asked, as mypy's does not let plugins define visitors.
+    This uses Python's syntax tree, because mypy doesn't let plugins visit its own.
 
     Args:
         source: The text of the file.

@@ -1,4 +1,4 @@
-"""System checks: what would make the admin show too much, or fail on a request."""
+"""System checks for options with which the admin shows too much or fails."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from django.db.models import Model
 
-# An override has to call these; what else is overridden is meant to decide otherwise.
+# Overrides have to call these. Overrides of other methods may decide as they like.
 _LIMITING: Final = (
     "formfield_for_foreignkey",
     "get_actions",
@@ -50,7 +50,7 @@ def check_options(options: Any, *, inlines: Any = (), actions: Any = ()) -> Iter
         if not _is_ours(inline):
             yield CheckWarning(
                 f"{inline.__name__} isn't an ObjectPermissionsInline, so it shows and edits rows"
-                " without asking for permissions on them.",
+                " without checking permissions on them.",
                 hint=f"Inherit {_INLINE} in it.",
                 obj=type(options),
                 id="djem_async.W104",
@@ -69,7 +69,7 @@ def _is_theirs(cls: type) -> bool:
 
 
 def _check_overrides(options: Any) -> Iterator[CheckMessage]:
-    """Find overrides that leave out what this package does."""
+    """Find overrides that bypass this package."""
     for each, name in overrides(options.__class__):
         yield CheckWarning(
             f"{each.__name__}.{name} doesn't call super(), so permissions on objects don't limit"
@@ -81,7 +81,7 @@ def _check_overrides(options: Any) -> Iterator[CheckMessage]:
 
 
 def overrides(kind: type) -> Iterator[tuple[type, str]]:
-    """Find methods of classes ahead of those of this package that don't call super()."""
+    """Find methods that don't call super(), in classes ahead of those of this package."""
     for each in takewhile(_is_theirs, kind.__mro__):
         for name in _LIMITING:
             method: Any = vars(each).get(name)
@@ -130,7 +130,7 @@ def _check_lists(options: Any) -> Iterator[CheckMessage]:
 
 
 def _check_pages(options: Any) -> Iterator[CheckMessage]:
-    """Find fields that let the user choose on pages that show all objects."""
+    """Find fields that let users choose objects on pages that show all of them."""
     for name, model in _related(options):
         if name in (*options.autocomplete_fields, *options.raw_id_fields):
             site = options.admin_site
@@ -145,14 +145,14 @@ def _check_pages(options: Any) -> Iterator[CheckMessage]:
 
 
 def _check_permissions(options: Any, names: Any) -> Iterator[CheckMessage]:
-    """Find permissions of actions that can't be asked for on an object."""
+    """Find permissions of actions that can't be checked on an object."""
     for name in names:
         method: Callable[..., Any] = getattr(options, f"has_{name}_permission", lambda *_: None)
         try:
             signature(method).bind(None, None)
         except TypeError:
             yield Error(
-                f"has_{name}_permission takes no object, so an action can't ask for it on each.",
+                f"has_{name}_permission takes no object, so an action can't check each of them.",
                 hint=f"Write it as `def has_{name}_permission(self, request, obj=None)`.",
                 obj=type(options),
                 id="djem_async.E102",

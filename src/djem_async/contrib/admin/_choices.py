@@ -1,4 +1,4 @@
-"""What forms and filters offer, and which rows of a formset may be edited."""
+"""Limits the choices of forms and filters, and the rows of formsets that can be edited."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ else:
 
 
 class PermittedRawIdWidget(ForeignKeyRawIdWidget):
-    """Names the chosen object if the field may offer it, whoever chose it."""
+    """Shows the chosen object only if the field may offer it."""
 
     choices: Any
     """Set by the field."""
@@ -49,7 +49,7 @@ class PermittedRawIdWidget(ForeignKeyRawIdWidget):
 
 
 class Limits:
-    """What the user of a request may choose and edit."""
+    """The objects that the user of a request may choose and edit."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Limits:
         self._offered: dict[tuple[type[Model], str], QuerySet[Any]] = {}
 
     def limit(self, form: Any) -> None:
-        """Limit what the fields of a form offer and accept."""
+        """Limit the objects that the fields of a form offer and accept."""
         for name, field in form.fields.items():
             queryset: Any = getattr(field, "queryset", None)
             if isinstance(field, ModelChoiceField) and queryset is not None:
@@ -79,7 +79,7 @@ class Limits:
                 field.queryset = queryset.filter(offered | _current(form.instance, name))
 
     def _offered_of(self, model: type[Model], alias: str) -> QuerySet[Any]:
-        """Return the primary keys that may be offered, decided once for all forms."""
+        """Return the primary keys that may be offered. They're decided once for all forms."""
         key = model, alias
         if key not in self._offered:
             objects = model._default_manager.using(alias)
@@ -88,7 +88,7 @@ class Limits:
 
 
 def _current(obj: Model, name: str) -> Q:
-    """Return the condition for what a field of a saved object refers to.
+    """Return the condition for the objects that a field of a saved object refers to.
 
     Without it, saving the form would change a reference to an object that the user may not view.
     """
@@ -104,7 +104,7 @@ def _current(obj: Model, name: str) -> Q:
 
 
 class LimitedForm(BaseForm):
-    """A form that offers and accepts what the user may view."""
+    """A form that offers and accepts only objects that the user may view."""
 
     limits: Limits
 
@@ -122,12 +122,12 @@ class LimitedRow(BaseForm):
 
     @cached_property
     def changed_data(self) -> list[str]:
-        """Name the fields that have changed, none of a row that the user may not change."""
+        """Return the changed fields, none if the user may not change the row."""
         names: list[str] = super().changed_data
         return [name for name in names if self.may_change or name == DELETION_FIELD_NAME]
 
     def hand_clean_DELETE(self) -> None:  # noqa: N802 - Django's name
-        """Say that a row can't be deleted, without objects that the user may not view."""
+        """Explain why a row can't be deleted, without naming objects the user may not view."""
         form: Any = super()
         row = self.instance
         try:
@@ -140,7 +140,7 @@ class LimitedRow(BaseForm):
 
 
 class LimitedFormSet(_FormSet):
-    """A formset that edits and deletes what the user may."""
+    """A formset that only edits and deletes rows that the user may edit and delete."""
 
     limits: Limits
 
@@ -157,7 +157,7 @@ class LimitedFormSet(_FormSet):
             return
         form.may_change = self.limits.may("change", row)
         if not form.may_change:
-            # What is sent for disabled fields is ignored, and the row isn't validated.
+            # Django ignores submitted values of disabled fields, and the row isn't validated.
             form.empty_permitted, form.use_required_attribute = True, False
             for field in form.fields.values():
                 field.disabled = True
@@ -177,7 +177,7 @@ class LimitedFormSet(_FormSet):
 
 
 def limited_form(base: Any, limits: Limits, kind: type = LimitedForm) -> Any:
-    """Make a form class that keeps to limits.
+    """Make a form class with limits.
 
     Args:
         base: The class from Django's options.
@@ -190,7 +190,7 @@ def limited_form(base: Any, limits: Limits, kind: type = LimitedForm) -> Any:
 
 
 def limited_formset(base: Any, limits: Limits) -> Any:
-    """Make a formset class that keeps to limits, see `limited_form`."""
+    """Make a formset class with limits, see `limited_form`."""
     form = limited_form(base.form, limits, LimitedRow)
     return type(base)(base.__name__, (LimitedFormSet, base), {"limits": limits, "form": form})
 
@@ -215,7 +215,7 @@ def limited_filter(item: Any, choices: Choices) -> Any:
             values = set(offered.values_list(target.attname, flat=True))
             made.lookup_choices = [each for each in made.lookup_choices if each[0] in values]
         elif isinstance(made, AllValuesFieldListFilter):
-            # Those of another model, if the path leads there.
+            # The choices of another model, if the path leads to one.
             found: Any = made.lookup_choices
             offered = choices(request, found.model._default_manager.all())
             made.lookup_choices = found.filter(pk__in=offered.values("pk"))

@@ -36,7 +36,7 @@ else:
 
 
 class _ObjectPermissions(_Base):
-    """What `ObjectPermissionsAdmin` and `ObjectPermissionsInline` have in common."""
+    """The common parts of `ObjectPermissionsAdmin` and `ObjectPermissionsInline`."""
 
     max_checked_rows = 1000
     """How many objects are checked one by one if an access method has no query form.
@@ -49,7 +49,7 @@ class _ObjectPermissions(_Base):
         for each, name in overrides(cls):
             if each.__module__.startswith("django."):
                 raise TypeError(
-                    f"{cls.__name__} lists {each.__name__} first, whose {name} doesn't ask for"
+                    f"{cls.__name__} lists {each.__name__} first, whose {name} doesn't check"
                     " permissions on objects. List the class of djem_async.contrib.admin first."
                 )
 
@@ -66,7 +66,7 @@ class _ObjectPermissions(_Base):
         return visible(request.user, super().get_queryset(request), self.max_checked_rows)
 
     def get_permitted_choices(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Return what fields and filters may offer: the objects that the user may view or change.
+        """Return the objects that fields and filters offer: those the user may view or change.
 
         Override it to offer objects of models without access methods.
 
@@ -164,7 +164,7 @@ class ObjectPermissionsAdmin(_ObjectPermissions, _ModelAdmin):
         """
         formset = super().get_changelist_formset(request, **kwargs)
         made = limited_formset(formset, self._limits(request))
-        made.edit_only = True  # early releases of Django 5.2 add rows that are forged
+        made.edit_only = True  # early releases of Django 5.2 add forged rows
         return made
 
     def _limits(self, request: HttpRequest) -> Limits:
@@ -221,13 +221,13 @@ class ObjectPermissionsAdmin(_ObjectPermissions, _ModelAdmin):
                     messages.ERROR,
                 )
                 return None
-            # Not those that have come to match meanwhile.
+            # Not objects that match only since the check.
             return func(modeladmin, request, queryset.filter(pk__in=granted))
 
         return asking
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Return what is deleted along with objects, and what the user may not delete of it.
+        """Return the objects deleted along with others, and those the user may not delete.
 
         Args:
             objs: The objects.

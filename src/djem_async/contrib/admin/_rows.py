@@ -1,4 +1,4 @@
-"""What a user may do with the rows of a model; the answers are those of checks and lists."""
+"""Decides what a user may do with the rows of a model, as checks and lists do."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
 SEEING: Final = ("view", "change")
-"""The actions of which one lets a user see an object, as in Django's admin."""
+"""The actions that let a user see an object, as in Django's admin: one is enough."""
 
 
 def perms_of(model: type[Model], actions: Iterable[str]) -> list[str]:
@@ -32,17 +32,17 @@ def perms_of(model: type[Model], actions: Iterable[str]) -> list[str]:
 
 
 def may(user: Any, obj: Model, *actions: str) -> bool:
-    """Tell whether a user may do one of several actions with an object that is stored."""
+    """Tell whether a user may do one of several actions with a saved object."""
     if obj._state.adding:
-        return False  # it is made of what was sent, perhaps with the key of another object
+        return False  # it was built from the request, maybe with the key of another object
     return any(user.has_perm(perm, obj) for perm in perms_of(type(obj), actions))
 
 
 def require_add(user: Any, obj: Model) -> None:
-    """Refuse an object that is about to be added, if an access method denies it.
+    """Raise an error if an access method denies adding an object.
 
     Raises:
-        PermissionDenied: It does. Without such a method, the model level decides.
+        PermissionDenied: It denies. Without an access method, the model level decides.
     """
     (perm,) = perms_of(type(obj), ["add"])
     if has_access_method(type(obj), perm):
@@ -52,7 +52,7 @@ def require_add(user: Any, obj: Model) -> None:
 
 
 def prefetch_rows(user: Any, rows: Collection[Model], *actions: str) -> None:
-    """Decide actions on all rows with few queries, so that `may` finds the answers."""
+    """Decide actions on all rows with few queries, so that `may` finds the answers cached."""
     perms = {perm for model in set(map(type, rows)) for perm in perms_of(model, actions)}
     run(prefetch(unwrapped(user), sorted(perms), rows))
 
@@ -63,7 +63,7 @@ def visible(user: Any, queryset: QuerySet[Any], most: int) -> QuerySet[Any]:
     Args:
         user: The user.
         queryset: The rows.
-        most: How many rows are checked one by one where there is no query form.
+        most: How many rows are checked one by one if there is no query form.
 
     Raises:
         NoQueryFormError: There is none, and there are more rows.
@@ -80,13 +80,13 @@ def visible(user: Any, queryset: QuerySet[Any], most: int) -> QuerySet[Any]:
         seen = queryset.model._base_manager.using(queryset.db).filter(
             pk__in=[row.pk for row in rows if may(user, row, *SEEING)]
         )
-        # As a query, it can't be used with another database, whose rows would have the same keys.
+        # A query can't be used with another database, where other rows have the same keys.
         return queryset.filter(pk__in=seen.values("pk"))
     return queryset.filter(Q(view) | Q(change))
 
 
 class Deletion:
-    """What is deleted along with objects, and what stands in the way."""
+    """The objects that are deleted along with others, and those that prevent it."""
 
     def __init__(self, user: Any, objs: Any, alias: str) -> None:
         collector = NestedObjects(using=alias, origin=objs)
@@ -99,15 +99,15 @@ class Deletion:
         prefetch_rows(user, [*self._deleted, *self._protected], "delete", *SEEING)
 
     def denied(self) -> list[Model]:
-        """Return what the user may not delete."""
+        """Return the objects that the user may not delete."""
         return [row for row in self._deleted if not may(self._user, row, "delete")]
 
     def hides_protected(self) -> bool:
-        """Tell whether the user may not view an object that stands in the way."""
+        """Tell whether there is an object in the way that the user may not view."""
         return not all(may(self._user, row, *SEEING) for row in self._protected)
 
     def texts(self, deleted: list[str], protected: list[str]) -> tuple[list[str], list[str]]:
-        """Return the texts for the page, with no object that the user may not view."""
+        """Return the texts for the page, without objects that the user may not view."""
         return self._shown(self._deleted, deleted), self._shown(self._protected, protected)
 
     def _shown(self, rows: list[Model], texts: list[str]) -> list[str]:

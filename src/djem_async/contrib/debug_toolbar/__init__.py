@@ -41,7 +41,7 @@ else:
 
 __all__ = ["PermissionsPanel"]
 
-# From so many objects on, checking one at a time is worth a hint.
+# From this number of objects on, the panel suggests to check them together.
 _MANY: Final = 5
 
 
@@ -50,7 +50,7 @@ class _Told(NamedTuple):
     milliseconds: float
 
 
-# The panel of the request that this context belongs to: its tasks and threads inherit it.
+# The panel of this context's request. Tasks and threads of the request inherit it.
 _panel_of_request: ContextVar[PermissionsPanel | None] = ContextVar(
     "djem_async_permissions_panel", default=None
 )
@@ -111,7 +111,7 @@ class PermissionsPanel(Panel):
             _panel_of_request.reset(token)
 
     def _hear(self, explanation: Explanation, **_kwargs: Any) -> None:
-        # Each request that is being answered has its panel, and each panel hears all checks.
+        # Each running request has its own panel, and each panel receives all checks.
         if _panel_of_request.get() is self:
             self._told.append(_Told(explanation, (perf_counter() - self._start) * 1000))
 

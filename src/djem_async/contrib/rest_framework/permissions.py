@@ -25,7 +25,7 @@ from .filters import ObjectPermissionsFilter
 from .serializers import AddPermissionMixin
 
 _READ: Final = ["%(app_label)s.view_%(model_name)s"]
-# Of viewsets, also with adrf. Generic views name none.
+# The actions of viewsets, also with adrf. Generic views have none.
 _OWN_ACTIONS: Final = (None, "list", "alist", "create", "acreate", "metadata")
 
 
@@ -34,14 +34,14 @@ class _Metaclass(BasePermissionMetaclass):
 
     def __or__(self, other: Any) -> NoReturn:
         raise TypeError(
-            f"{self.__name__} raises an error where it denies, so what stands to the right of it"
-            f" is never asked. Write it last: `... | {self.__name__}`."
+            f"{self.__name__} raises an exception when it denies, so a class to the right of it is"
+            f" never called. Write it last: `... | {self.__name__}`."
         )
 
     def __invert__(self) -> NoReturn:
         raise TypeError(
-            f"{self.__name__} raises an error where it denies, so `~{self.__name__}` would deny"
-            " everybody. Write a permission class that says what you mean."
+            f"{self.__name__} raises an exception when it denies, so `~{self.__name__}` would deny"
+            " everybody. Write a permission class of your own instead."
         )
 
 
@@ -70,8 +70,8 @@ class ObjectPermissions(DjangoObjectPermissions, metaclass=_Metaclass):
         for name in ("has_permission", "has_object_permission"):
             if iscoroutinefunction(getattr(cls, name)):
                 raise TypeError(
-                    f"{cls.__name__}.{name} is `async def`, and Django REST framework would take"
-                    " the coroutine for a yes. Write it with `def`: adrf calls it in a thread."
+                    f"{cls.__name__}.{name} is `async def`, and Django REST framework would treat"
+                    " the coroutine as a grant. Declare it with `def`: adrf calls it in a thread."
                 )
 
     def has_permission(self, request: Any, view: Any) -> bool:
@@ -94,7 +94,7 @@ class ObjectPermissions(DjangoObjectPermissions, metaclass=_Metaclass):
                 the access methods for that.
         """
         user = run(user_of(request))
-        # Lists of links, such as the root of a router, say so by this attribute.
+        # Lists of links, such as the root of a router, have this attribute.
         if getattr(view, "_ignore_model_permissions", False):
             return bool(user.is_authenticated)
         model = _queryset_of(view).model
@@ -103,7 +103,7 @@ class ObjectPermissions(DjangoObjectPermissions, metaclass=_Metaclass):
             denial = run(denied(user, perm))
             if denial is None:
                 continue
-            # Objects deny inactive users.
+            # On objects, inactive users are denied.
             needed = exemption_needed(user) or Exemption.ACTIVE_USERS
             exemption = max(exemptions(model, perm).values(), default=Exemption.NOBODY)
             if exemption < needed or not _asks_objects(request, view, perm):
@@ -130,7 +130,7 @@ class ObjectPermissions(DjangoObjectPermissions, metaclass=_Metaclass):
             return True
         if request.method in SAFE_METHODS or self._denial_on(request, view, obj, "GET"):
             try:
-                # Raises what a view raises for an object that doesn't exist.
+                # Raises the same exception as for an object that doesn't exist.
                 get_object_or_404(_queryset_of(view).none())
             except Http404 as missing:
                 raise _explained(NotFound(*missing.args), denial) from None
@@ -156,7 +156,7 @@ def _queryset_of(view: Any) -> Any:
 
 def _gets_object(view: Any) -> bool:
     """Tell whether a generic view, or a route of a viewset, is about one object."""
-    is_detail: bool | None = getattr(view, "detail", None)  # which routers say
+    is_detail: bool | None = getattr(view, "detail", None)  # which routers set
     if is_detail is not None:
         return is_detail
     # In the URL of these, the argument may name a parent.
@@ -180,7 +180,7 @@ def _require_checked_creation(request: Any, view: Any, model: type[Model], perm:
     if not _creates_checked(view, perm):
         raise ImproperlyConfigured(
             f"{model.__name__} has an access method for {perm}, which {type(view).__name__} doesn't"
-            " ask about what it creates. List AddPermissionMixin first among the bases of its"
+            " call for the objects it creates. List AddPermissionMixin first among the bases of its"
             ' serializer. If the view checks by itself, set "POST": [] in the `perms_map` of a'
             " subclass of ObjectPermissions."
         )
@@ -208,7 +208,7 @@ def _refusal(request: Any, view: Any, denial: PermissionDenied) -> Exception:
         view.permission_denied(request, message=str(denial) or None)
     except APIException as error:
         return _explained(error, denial)
-    return denial  # the view has its own way, which must not grant
+    return denial  # the view gets its queryset in another way, which must not grant
 
 
 def _explained(error: APIException, denial: PermissionDenied) -> APIException:

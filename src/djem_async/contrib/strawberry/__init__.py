@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HasObjectPermission", "HasSourceObjectPermission"]
 
-# Its types are partly unknown.
+# Its types are partly unknown to type checkers.
 _is_prefetched: Final[Callable[[Any], bool]] = cast("Any", optimizer).is_optimized_by_prefetching
 _WRITES: Final = {
     DjangoCreateMutation: "create",
@@ -95,7 +95,7 @@ class _Extension(FieldExtension):
         user = yield from _user(info)
         denial = yield from denied(user, self.perm, obj, is_anew=is_anew)
         if denial is not None:
-            # Clients would read "An unknown error occurred." in place of an empty text.
+            # Clients would see "An unknown error occurred." instead of an empty text.
             denial.args = denial.args or ("Permission denied.",)
         return denial
 
@@ -119,8 +119,8 @@ class HasSourceObjectPermission(_Extension):
         if not isinstance(source, Model):
             raise ImproperlyConfigured(
                 f"{info.field_name}: HasSourceObjectPermission checks the object that the field"
-                f" belongs to, and that is {type(source).__name__}. Use it on a field of a type of"
-                " a model, and HasObjectPermission for what a field returns."
+                f" belongs to, which is {type(source).__name__} instead of a model instance. To"
+                " check what the field returns, use HasObjectPermission."
             )
         return (yield from self._is_granted(source, info))
 
@@ -155,14 +155,14 @@ class HasObjectPermission(_Extension):
                 if isinstance(field, kind):
                     check = self._create if kind is DjangoCreateMutation else self._write
                     setattr(field, name, partial(check, getattr(field, name)))
-                    # Nothing is left to do when it is resolved.
+                    # Nothing is left to do when the field is resolved.
                     field.extensions = [each for each in field.extensions if each is not self]
                     return
             raise ImproperlyConfigured(_late(field.name))
         if isinstance(field, StrawberryDjangoField) and (
             field.is_list or field.is_connection or field.is_paginated
         ):
-            # The only place ahead of filters, slices and the optimizer's prefetching.
+            # The only place before filters, slices and the optimizer's prefetching.
             to_hook: Any = field
             to_hook.get_queryset = partial(self._filtered, to_hook.get_queryset)
 
@@ -183,7 +183,7 @@ class HasObjectPermission(_Extension):
     def _write(
         self, write: Callable[..., Any], info: Info[Any, Any], found: Any, *args: Any, **kw: Any
     ) -> Any:
-        # What is checked is what is written, even if other rows match meanwhile.
+        # Write the rows that were checked, even if other rows match meanwhile.
         if isinstance(found, Model):
             self._require(found, info)
         else:
@@ -200,7 +200,7 @@ class HasObjectPermission(_Extension):
         return created
 
     def _require(self, obj: Model, info: Info[Any, Any]) -> None:
-        # Another mutation of the request may have changed what has been decided.
+        # Another mutation of the request may have changed what decisions depend on.
         denial = run(self._denial(obj, info, is_anew=True))
         if denial is not None:
             raise denial
@@ -225,7 +225,7 @@ class HasObjectPermission(_Extension):
     def _rows(self, queryset: QuerySet[Any], info: Info[Any, Any]) -> Flow[Any]:
         is_list = isinstance(_unwrapped(info.return_type), StrawberryList)
         if _is_prefetched(queryset):
-            # Where a query has two fields for one relation, the optimizer keeps the filter of one.
+            # If a query has two fields for one relation, the optimizer keeps the filter of one.
             rows = yield Call(list, None, (queryset,))
             granted = yield from self._granted(rows, info)
             if len(granted) == len(rows):
@@ -239,7 +239,7 @@ class HasObjectPermission(_Extension):
             )
         user = yield from _user(info)
         if self._mark(user) in queryset.query.annotations:
-            return queryset  # by the hook
+            return queryset  # filtered by the hook
         forms = get_objects_for_user, aget_objects_for_user
         queryset = yield Call(*forms, (user, self.perm, queryset))
         return (yield Call(list, None, (queryset,))) if is_list else queryset
@@ -263,7 +263,7 @@ class HasObjectPermission(_Extension):
 
     def _mark(self, user: Any) -> str:
         """Name the annotation that carries the database's decision about a row for a user."""
-        # Names of permissions have characters that it can't have.
+        # Names of permissions contain characters that aren't allowed in annotations.
         about = f"{self.perm} {type(user).__name__} {user.pk}"
         return f"_may_{blake2s(about.encode(), digest_size=8).hexdigest()}"
 
@@ -281,7 +281,7 @@ def _unchecked(name: str, value: object) -> str:
     return (
         f"{name}: HasObjectPermission can't check {type(value).__name__}. Let the field return"
         " objects of a model, or a list or a queryset of them, and list this extension before those"
-        " that turn them into something else."
+        " that convert them."
     )
 
 

@@ -48,7 +48,7 @@ class Command(BaseCommand):
         "Explain why a user has a permission, or doesn't. Exit codes: 0 granted, 1 denied,"
         " 2 unknown user, permission or object, 3 the check raised an error."
     )
-    # A project with mistakes is one to be debugged.
+    # The command has to work in projects with mistakes.
     requires_system_checks: list[str] | tuple[str, ...] | Literal["__all__"] = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -168,7 +168,7 @@ def _model_named(label: str, perm: str) -> type[Model]:
 
 
 def _find_object(model: type[Model], pk: str) -> Model:
-    # As views do, with what the manager adds: an async access method may need it.
+    # As in views, with the manager's annotations and joins, which access methods may need.
     objects = model._default_manager.all()
     found: Model | None = _first(objects, pk=pk)
     if found is None:
