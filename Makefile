@@ -28,7 +28,7 @@ ALL_PYTHONS = pythons=$$(pyenv versions --bare 2>/dev/null \
 # The tests are about the wheel, so nothing may lead Python to the source tree.
 unexport PYTHONPATH
 
-.PHONY: demo docs test lint types pytest setup coverage matrix frameworks browser bench soak oracle mutation wheel format clean
+.PHONY: demo docs test lint types pytest setup coverage matrix frameworks browser bench soak oracle mutation wheel dist format clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.demo
@@ -37,10 +37,10 @@ demo: .venv/.demo
 test:
 	@$(PYTHON) .ci/parts.py lint types pytest
 
-# In an environment of its own. INTERSPHINX=1 makes names of Python and Django links.
+# The documentation site, in an environment of its own. docs/conf.py says what needs the network.
 docs: .venv/docs/.made
 	.venv/docs/bin/python -m sphinx --builder html --fail-on-warning --keep-going --fresh-env \
-		--quiet docs docs/_build
+		--quiet --doctree-dir .venv/docs/doctrees docs docs/_build
 	@echo "Open docs/_build/index.html"
 
 # The tests on all databases that are named, with a coverage report of those on SQLite.
@@ -109,6 +109,11 @@ mutation: .venv/.mutation
 		$(BIN)/mutmut show $$mutant; done
 
 wheel: $(WHEEL)
+
+# Builds the sdist and the wheel, checks both, and does the tutorial with the wheel on every Python.
+dist: .venv/.dev
+	rm -rf dist
+	$(ALL_PYTHONS); $(BIN)/nox --no-error-on-missing-interpreters --session build dist
 
 format: .venv/.dev
 	$(BIN)/ruff check --fix .

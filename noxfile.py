@@ -1,9 +1,10 @@
 """The matrix: the built wheel under every supported pair of Python and Django.
 
 `make matrix` builds the wheel and runs this; `make frameworks` runs the tests with other packages,
-and `make browser` those in a browser.
+`make browser` those in a browser, and `make dist` prepares a release.
 """
 
+import shutil
 from pathlib import Path
 
 import nox
@@ -97,6 +98,31 @@ def browser(session: nox.Session) -> None:
     # Selenium's trio warns when Hypothesis is imported, which these tests don't use.
     options = ["-p", "no:hypothesispytest"]
     session.run("python", "-m", "pytest", *options, "tests/browser", env=environment)
+
+
+@nox.session(default=False)
+def build(session: nox.Session) -> None:
+    """Build the sdist, and the wheel from it, check both, and run tests in the unpacked sdist."""
+    session.install("--group", "dist", "--group", "test")
+    session.run("python", "-m", "build", "--installer", "uv", "--outdir", "dist")
+    session.run("twine", "check", "--strict", *map(str, Path("dist").iterdir()))
+    session.run("python", ".ci/dist.py")
+    install(session)
+    (sdist,) = Path("dist").glob("*.tar.gz")
+    unpacked = Path(session.create_tmp()) / sdist.name.removesuffix(".tar.gz")
+    shutil.rmtree(unpacked, ignore_errors=True)
+    shutil.unpack_archive(sdist, unpacked.parent, filter="data")
+    with session.chdir(unpacked):
+        tests = ("tests/test_public_api.py", "tests/test_decision_matrix.py", "tests/test_docs.py")
+        options = ("-q", "-n", "auto", "-k", "not code_prints")
+        session.run("python", "-m", "pytest", *options, *tests, env={"PYTHONPATH": None})
+
+
+@nox.session(python=list(DJANGO), default=False)
+def dist(session: nox.Session) -> None:
+    """Do the tutorial with the installed wheel, in an environment that has nothing else."""
+    install(session)
+    session.run("python", "-m", "tests.docs_app.tutorial", env={"PYTHONPATH": None})
 
 
 def install(session: nox.Session, *arguments: str) -> None:

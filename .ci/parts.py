@@ -27,7 +27,7 @@ SECONDS = {
     "tests-on-postgresql": 110,
     "tests-on-mariadb": 105,
     "coverage": 3,
-    "docs": 30,
+    "docs": 40,
     "matrix": 370,
     "frameworks": 160,
     "demo": 15,

@@ -1,6 +1,7 @@
 """Starts the demo: a walk through the features in the terminal, then a site to click through.
 
-    python demo/run.py          walk, then serve at http://127.0.0.1:8000 (or at $PORT)
+    python demo/run.py          walk, then serve at http://127.0.0.1:8000 (or at $PORT);
+                                OPEN=1 opens a browser
     python demo/run.py --once   walk, visit every page with an HTTP client, and exit: 0 if
                                 everything was as expected, else 1
 
@@ -14,6 +15,7 @@ import os
 import socket
 import sys
 import tempfile
+import webbrowser
 from pathlib import Path
 
 
@@ -80,12 +82,17 @@ def _interactive() -> int:
 
 
 async def _walk_and_serve(listener: socket.socket) -> int:
+    from inventory import data
     from server import address, serve
     from walk import walk
 
     if not await walk():
         return 1
-    print(f"\nServing at {address(listener)} - press Ctrl+C to stop", flush=True)
+    url = f"{address(listener)}/sign-in/?next=/products/{data.EXAMPLE_PRODUCT}/"
+    print("\nNow sign in as user.name, and try to delete PROD123. Ctrl+C stops the server.")
+    print(url, flush=True)
+    if os.environ.get("OPEN") == "1":
+        webbrowser.open(url)
     await serve(listener)
     return 0
 

@@ -38,20 +38,20 @@ def address(listener: socket.socket) -> str:
     return f"http://{HOST}:{listener.getsockname()[1]}"
 
 
-def _server() -> uvicorn.Server:
+def _server(log_level: str) -> uvicorn.Server:
     # Django has no lifespan events.
-    return uvicorn.Server(uvicorn.Config(application, lifespan="off", log_level="warning"))
+    return uvicorn.Server(uvicorn.Config(application, lifespan="off", log_level=log_level))
 
 
 async def serve(listener: socket.socket) -> None:
-    """Serve until somebody presses Ctrl+C."""
-    await _server().serve(sockets=[listener])
+    """Serve, and log requests, until somebody presses Ctrl+C."""
+    await _server("info").serve(sockets=[listener])
 
 
 @contextlib.asynccontextmanager
 async def serving() -> AsyncIterator[str]:
     """Serve on a free port as long as the block runs, and give it the address."""
-    server = _server()
+    server = _server("warning")
     listener = bind(0)
     # Connections wait until the server has started.
     task = asyncio.create_task(server.serve(sockets=[listener]))

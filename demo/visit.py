@@ -2,16 +2,20 @@
 
 import asyncio
 import html
+import json
 import re
 import textwrap
 from collections.abc import Iterable
 from typing import Any, Final
 
 import httpx
+from django.db.models import Q, QuerySet
 from inventory import data
-from inventory.models import Product
+from inventory.models import Product, Supplier
 from terminal import title, verdict
+from websockets import ConnectionClosed, Origin, connect
 
+AS_JSON: Final = {"accept": "application/json"}
 TOKEN: Final = re.compile(r'name="csrfmiddlewaretoken" value="(\w+)"')
 
 
@@ -41,6 +45,11 @@ class Browser:
         self.visits += 1
         self.failures += not is_right
         verdict(is_right, text)
+
+    def headers(self) -> dict[str, str]:
+        """Return what a WebSocket needs to be of the same session."""
+        cookies = "; ".join(f"{name}={value}" for name, value in self._client.cookies.items())
+        return {"cookie": cookies}
 
     async def get_at_once(self, paths: Iterable[str]) -> list[httpx.Response]:
         """Get several pages at the same time."""
@@ -82,6 +91,10 @@ async def visit(address: str) -> bool:
         await _not_found(browser)
         await _granted(browser)
         await _at_once(browser)
+        await _reasons(browser)
+        await _admin(browser)
+        await _api(browser)
+        await _live(browser, address)
         await _other_users(browser)
     print()
     right = browser.visits - browser.failures
@@ -104,10 +117,13 @@ async def _sign_in(browser: Browser) -> None:
 
 
 async def _refused(browser: Browser) -> None:
-    page = await browser.get("/products/", 200, "480 products", "user.name", "Page 1 of 24")
+    visible = await _visible().acount()
+    page = await browser.get("/products/", 200, f"{visible} products", "user.name", "Page 1 of ")
     rows = page.text.count('<th scope="row">')
     browser.expect(rows == 20, f"{rows} rows, each with what user.name may do")
-    await browser.get("/products/?page=24&q=", 200, "Page 24 of 24")
+    granted, denied = page.text.count(">Delete</button>"), page.text.count("#delete_product")
+    browser.expect(granted + denied == 20 > denied, f"{granted} to delete, and {denied} not")
+    await browser.get("/products/?page=2&q=", 200, "Page 2 of ")
     await browser.get(
         "/products/?list=delete_product&q=radiator", 200, "No product is in this list"
     )
@@ -122,7 +138,7 @@ async def _refused(browser: Browser) -> None:
     )
     await browser.post("/products/1375/delete/", 403, log)
     await browser.post("/products/1375/delete/by-class/", 403, log)
-    answer: Any = (await browser.get("/api/products/1375/", 200)).json()
+    answer: Any = (await browser.get("/products/1375/permissions/", 200)).json()
     decision = answer.get("permissions", {}).get("inventory.delete_product", {})
     granted, lines = decision.get("granted"), decision.get("log", [])
     said = " | ".join(line for line in lines if line)
@@ -141,22 +157,24 @@ async def _lists(browser: Browser) -> None:
     buttons = page.text.count(">Delete</button>")
     browser.expect(buttons == gone, f"{buttons} of {gone} rows have a button for deleting")
 
-    # One product or twenty on a page, of one supplier or many, out of 480 or of 1480.
+    # One product or twenty on a page, of one supplier or many, of few or of 1,000 more.
     took = "This page took 6 database queries."
     await browser.get("/products/?q=PROD123", 200, "1 product,", took)
-    await browser.get("/products/?page=24", 200, "Page 24 of 24", took)
+    await browser.get("/products/?page=2", 200, "Page 2 of ", took)
     await Product.objects.abulk_create(
-        Product(code=f"MORE-{number}", name="Spare", active=False, supplier_id=number % 16 + 1)
+        Product(code=f"MORE-{number}", name="Spare", supplier_id=number % 16 + 1)
         for number in range(1000)
     )
-    await browser.get("/products/?page=50", 200, "1480 products", "Page 50 of 74", took)
+    visible = await _visible().acount()
+    await browser.get("/products/?page=50", 200, f"{visible} products", "Page 50 of ", took)
     await Product.objects.filter(name="Spare").adelete()
 
 
 async def _not_found(browser: Browser) -> None:
     await browser.get("/products/999999/", 404, "No Product matches the given query.")
     await browser.get("/nowhere/", 404, "There is no page at /nowhere/.")
-    await browser.get("/api/products/999999/", 404, '"error": "Not Found"')
+    await browser.get("/products/999999/permissions/", 404, '"error": "Not Found"', **AS_JSON)
+    await browser.get("/nowhere/", 404, "Signed in as user.name")
 
 
 async def _granted(browser: Browser) -> None:
@@ -168,10 +186,13 @@ async def _granted(browser: Browser) -> None:
 
     await browser.get(f"/products/{first}/", 200, "Product can be deleted")
     await browser.post(f"/products/{first}/delete/", 302, "/products/")
-    await browser.get("/products/", 200, "is deleted (by the view function).", "479 products")
+    left = await _visible().acount()
+    seen = "is deleted (by the view function)."
+    await browser.get("/products/", 200, seen, f"{left} products")
     await browser.get(f"/products/{first}/", 404)
     await browser.post(f"/products/{second}/delete/by-class/", 302, "/products/")
-    await browser.get("/products/", 200, "is deleted (by the view class).", "478 products")
+    seen = "is deleted (by the view class)."
+    await browser.get("/products/", 200, seen, f"{left - 1} products")
     await browser.get(f"/products/{second}/", 404)
 
     await browser.post(f"/products/{on_sale}/delete/", 403, "Cannot delete active product lines")
@@ -185,11 +206,11 @@ async def _granted(browser: Browser) -> None:
     await browser.post(f"/products/{on_sale}/discontinue/", 403, why)
 
     await browser.post("/reset/", 302, "/products/")
-    await browser.get("/products/", 200, "All data is as it was", "480 products", "user.name")
+    await browser.get("/products/", 200, "All data is as it was", f"{left + 1} products")
 
 
 async def _at_once(browser: Browser) -> None:
-    paths = [f"/products/{pk}/" for pk in range(data.FIRST_PRODUCT, data.FIRST_PRODUCT + 50)]
+    paths = [f"/products/{pk}/" async for pk in _visible().values_list("pk", flat=True)[:50]]
     pages = await browser.get_at_once(paths)
     own = [f"({path.split('/')[2]})" in page.text for path, page in zip(paths, pages, strict=True)]
     statuses = {page.status_code for page in pages}
@@ -199,8 +220,7 @@ async def _at_once(browser: Browser) -> None:
 async def _other_users(browser: Browser) -> None:
     await browser.post("/sign-in/", 302, username="guest.visitor")
     await browser.get("/products/", 403, "Permission: inventory.view_product")
-    json = {"accept": "application/json"}
-    await browser.get("/products/1375/", 403, "Model-level Result: Denied", **json)
+    await browser.get("/products/1375/", 403, "Model-level Result: Denied", **AS_JSON)
     await browser.get("/sign-in/", 200)
     await browser.post("/sign-in/", 302, username="olga.petrova", next="/products/1375/")
     await browser.get("/products/1375/", 200, "olga.petrova")
@@ -212,3 +232,62 @@ async def _other_users(browser: Browser) -> None:
     await browser.get("/sign-in/", 200)
     where = "/sign-in/?next=/products/1375/delete/by-class/"
     await browser.post("/products/1375/delete/by-class/", 302, where)
+
+
+async def _reasons(browser: Browser) -> None:
+    asked = "user=user.name&perm=inventory.delete_product&object="
+    why = "Cannot delete active product lines"
+    await browser.get("/explain/", 200, "Explain a permission")
+    await browser.get(f"/explain/?{asked}PROD123", 200, "The answer denied", why)
+    await browser.get(f"/explain/?{asked}", 200, "The answer granted")
+    await browser.get(f"/explain/?{asked}PROD999", 200, "There is no product 'PROD999'.")
+
+
+async def _admin(browser: Browser) -> None:
+    visible = await _visible().acount()
+    await browser.get("/admin/inventory/product/", 200, f"{visible} products")
+    hidden = await Product.objects.exclude(pk__in=_visible()).afirst()
+    assert hidden
+    await browser.get(f"/admin/inventory/product/?q={hidden.code}", 200, "0 products")
+    await browser.get(f"/admin/inventory/product/{hidden.pk}/change/", 302, "/admin/")
+    await browser.get("/admin/inventory/product/1375/change/", 200, "Change product")
+    await browser.get("/admin/inventory/product/1375/delete/", 403)
+
+
+async def _api(browser: Browser) -> None:
+    answer: Any = (await browser.get("/api/products/", 200, **AS_JSON)).json()
+    visible = await _visible().acount()
+    browser.expect(answer["count"] == visible, f"JSON: {visible} products")
+    hidden = await Product.objects.exclude(pk__in=_visible()).afirst()
+    assert hidden
+    await browser.get(f"/api/products/{hidden.pk}/", 404, **AS_JSON)
+    page = await browser.get("/api/products/1375/", 200, "PROD123", accept="text/html")
+    browser.expect("btn-danger" not in page.text, "No button for deleting it")
+
+
+def _visible() -> "QuerySet[Product]":
+    """Return what user.name may see, asked of the database, not of the library."""
+    own = Supplier.objects.filter(managers=data.EXAMPLE_USER)
+    return Product.objects.filter(Q(active=True) | Q(supplier__in=own))
+
+
+async def _live(browser: Browser, address: str) -> None:
+    path = "/products/1375/stock/"
+    await browser.get(path, 200, "The stock of PROD123, live")
+    url = f"{address.replace('http', 'ws', 1)}{path}"
+    async with connect(url, additional_headers=browser.headers(), origin=Origin(address)) as socket:
+        stock = json.loads(await socket.recv())["stock"]
+        await browser.post(f"{path}sell/", 204)
+        left = json.loads(await socket.recv())["stock"]
+        browser.expect(left == stock - 1, f"WebSocket: the stock falls from {stock} to {left}")
+        await browser.post(f"{path}step-down/", 204)
+        reason = json.loads(await socket.recv())["denied"]
+        browser.expect("does not manage" in reason, f"WebSocket: closed, because {reason}")
+        try:
+            await socket.recv()
+        except ConnectionClosed as closed:
+            code = closed.rcvd and closed.rcvd.code
+            browser.expect(code == 4403, f"WebSocket: closed with {code}")
+    await browser.post(f"{path}sell/", 403, "does not manage")
+    await browser.get("/products/", 200)
+    await browser.post("/reset/", 302, "/products/")

@@ -13,15 +13,21 @@ import traceback
 from pathlib import Path
 from typing import Any, Final
 
-from django.test.utils import override_settings
-from terminal import styled, title, verdict
+from inventory.models import Product, User
+from terminal import styled, verdict
+
+from djem_async.shortcuts import aget_objects_for_user
 
 GUIDE: Final = Path(__file__).with_name("walk.md")
 
 
 async def walk() -> bool:
     """Run the walk, and tell whether everything was as expected."""
-    namespace: dict[str, Any] = {"__name__": "__main__", "override_settings": override_settings}
+    namespace: dict[str, Any] = {
+        "Product": Product,
+        "User": User,
+        "aget_objects_for_user": aget_objects_for_user,
+    }
     examples = failures = 0
     for part in doctest.DocTestParser().parse(GUIDE.read_text(encoding="utf-8")):
         if isinstance(part, str):
@@ -35,8 +41,9 @@ async def walk() -> bool:
             failures += 1
             verdict(False, f"Not as expected. {GUIDE.name}, line {part.lineno + 1}, says:")
             print(part.want or "(nothing)\n", end="")
-    print()
-    verdict(not failures, f"Walk: {examples - failures} of {examples} steps are as expected.")
+    if failures:
+        print()
+        verdict(False, f"Walk: {failures} of {examples} steps are not as expected.")
     return not failures
 
 
@@ -68,13 +75,7 @@ def _is_expected(example: doctest.Example, output: str, error: str) -> bool:
 def _show_text(text: str) -> None:
     if not text.strip():
         return
-    print()
-    for line in text.strip().splitlines():
-        if line.startswith("# "):
-            title(line.removeprefix("# "))
-        else:
-            print(styled(line, "dim"))
-    print()
+    print(f"\n{styled(text.strip(), 'dim')}\n")
 
 
 def _show_source(source: str) -> None:

@@ -1,109 +1,266 @@
-"""The documentation site, which `make docs` builds with Sphinx from the Markdown pages."""
+"""The documentation site: Sphinx builds it from the Markdown pages, `make docs`.
+
+The API reference comes from the docstrings. Links between pages, their anchors, and references to
+public names are checked; a wrong one fails the build. Links to the documentation of Python, Django
+and asgiref are only made if their inventories can be downloaded, and never decide whether the build
+passes. ``DOCS_OFFLINE=1`` doesn't try.
+"""
 
 import os
 import re
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
-import django
-from django.conf import settings
+from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.writers.text import TextTranslator
 
-DOCS = Path(__file__).parent
+DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 sys.path.insert(0, str(ROOT / "src"))
 
+import django  # noqa: E402
+from django.conf import settings  # noqa: E402
+
 import djem_async  # noqa: E402
 
-# Django's own modules and ours need settings when they are imported.
+# The only place that names the addresses.
+REPOSITORY = "https://github.com/djem-async/djem_async"
+SITE = "https://djem-async.github.io/djem_async/"
+
 settings.configure(
     INSTALLED_APPS=[
-        "django.contrib.admin",
         "django.contrib.auth",
         "django.contrib.contenttypes",
+        "django.contrib.admin",
         "django.contrib.messages",
-        "django.contrib.sessions",
         "djem_async",
     ],
+    USE_TZ=True,
 )
 django.setup()
 
-SITE = "https://djem-async.github.io/djem_async/"
-REPOSITORY = "https://github.com/djem-async/djem_async"
-
 project = "djem_async"
-author = "The djem_async maintainers"
-project_copyright = author
+author = "the djem_async developers"
+copyright = author  # noqa: A001 - Sphinx's name
 version = release = djem_async.__version__
-language = "en"
 
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.intersphinx",
     "sphinx.ext.napoleon",
-    "sphinx_llms_txt",
+    "sphinx_copybutton",
 ]
 exclude_patterns = ["_build"]
+nitpicky = True
+# Names of other packages are links if their inventory has them. Ours have to exist.
+nitpick_ignore_regex = [
+    (r"py:.*", r"(?!djem_async\b).*"),
+    (r"py:class", r"djem_async\.[\w.]+\.([A-Z]|View|UserT_contra)"),  # type variables
+]
+suppress_warnings = ["myst.header"]  # a page of the reference is cut by directives
 
-# Markdown as on a forge: alerts, and anchors of headings.
+# Markdown, as GitHub has it.
 myst_enable_extensions = ["alert"]
 myst_heading_anchors = 4
 
-# Docstrings have names in single backticks, and parameters as Google's style has them.
-default_role = "code"
-napoleon_numpy_docstring = False
-autodoc_member_order = "bysource"
-autodoc_typehints = "signature"
-autodoc_typehints_format = "short"
+# Docstrings.
+default_role = "py:obj"
+autodoc_default_options = {"members": True, "member-order": "bysource"}
+autodoc_class_signature = "mixed"
 autodoc_preserve_defaults = True
-python_use_unqualified_type_names = True
-python_maximum_signature_line_length = 88
+autodoc_typehints_format = "short"
+add_module_names = False
+toc_object_entries = False  # headings name the objects
+napoleon_numpy_docstring = False
+napoleon_use_rtype = False
+python_maximum_signature_line_length = 110
 
-# Links from names of Python and Django to their docs, whose inventories are fetched. They are
-# optional, so that the site can be built without a network.
-if "INTERSPHINX" in os.environ:
-    DJANGO = "https://docs.djangoproject.com/en/stable/"
-    intersphinx_mapping = {
-        "python": ("https://docs.python.org/3", None),
-        "django": (DJANGO, f"{DJANGO}_objects/"),
-        "asgiref": ("https://asgi.readthedocs.io/en/latest/", None),
-    }
-
+# HTML.
 html_theme = "furo"
 html_title = f"djem_async {release}"
 html_baseurl = SITE
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_copy_source = False
+html_show_sphinx = False
+html_show_copyright = False
 html_theme_options = {
     "source_repository": REPOSITORY,
     "source_branch": "main",
     "source_directory": "docs/",
+    "footer_icons": [{"name": "GitHub", "url": REPOSITORY, "html": "GitHub", "class": ""}],
+}
+pygments_style = "friendly"
+pygments_dark_style = "monokai"
+copybutton_exclude = ".linenos, .gp, .go"
+
+INVENTORIES = {
+    "python": "https://docs.python.org/3/",
+    "django": "https://docs.djangoproject.com/en/stable/",
+    "asgiref": "https://asgi.readthedocs.io/en/latest/",
 }
 
-llms_txt_title = project
-llms_txt_summary = (
-    "Object-level permissions for async Django. Methods of a model decide who may do what to one"
-    " object, in checks, lists, views, templates, the admin and APIs, sync and async."
-)
 
-LINK = re.compile(r"(?<=\]\()([^)#\s:]+)(?=[)#])")
+def find_inventories() -> dict[str, tuple[str, str | None]]:
+    """Download the inventories, and say which ones can't be."""
+    found: dict[str, tuple[str, str | None]] = {}
+    directory = ROOT / ".venv" / "inventories"
+    for name, url in INVENTORIES.items():
+        path = directory / f"{name}.inv"
+        # Django's objects.inv redirects to this name.
+        address = f"{url}{'_objects/' if name == 'django' else 'objects.inv'}"
+        problem = download(address, path)
+        if problem:
+            result = "an earlier copy is used" if path.exists() else "its names won't be links"
+            print(f"{address}: {problem}; {result}.", file=sys.stderr)
+        if path.exists():
+            found[name] = (url, str(path))
+    return found
 
 
-def link_to_repository(_app: Sphinx, docname: str, source: list[str]) -> None:
-    """Lead links to files outside of the docs to the repository."""
-    folder = (DOCS / docname).parent
+def download(address: str, path: Path) -> str | None:
+    """Download an inventory, or say why not."""
+    if os.environ.get("DOCS_OFFLINE"):
+        return "not downloaded, because DOCS_OFFLINE is set"
+    try:
+        with urlopen(address, timeout=5) as response:
+            content: bytes = response.read()
+    except OSError as error:
+        return str(error)
+    if not content.startswith(b"# Sphinx inventory"):
+        return "not an inventory"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return None
 
-    def absolute(match: re.Match[str]) -> str:
-        target = (folder / match[0]).resolve()
-        if target.is_relative_to(DOCS):
+
+intersphinx_mapping = find_inventories()
+
+
+# Pages in the order of the navigation; those that aren't named follow by name.
+NAVIGATION = {
+    "index": {
+        "Tutorial": ["tutorial"],
+        "How-to guides": [
+            "howto/access-methods",
+            "howto/views",
+            "howto/templates",
+            "howto/lists",
+            "howto/admin",
+            "howto/testing",
+            "howto/debugging",
+            "howto/logging",
+            "howto/signals",
+            "howto/static-checking",
+            "howto/deploying",
+            "howto/*",
+            "frameworks/index",
+        ],
+        "Reference": ["reference/api", "reference/settings", "reference/*"],
+        "Explanation": ["explanation/how-a-check-works", "explanation/async", "explanation/*"],
+        "Releases": ["releases/*"],
+    },
+    "frameworks/index": {"": ["frameworks/rest-framework", "frameworks/*"]},
+    "reference/api": {
+        "": [
+            *(f"reference/api/{name}" for name in ("auth", "models", "shortcuts", "access")),
+            "reference/api/[!ct]*",
+            "reference/api/test",
+            "reference/api/contrib-*",
+            "reference/api/*",
+        ]
+    },
+}
+LINK = re.compile(r"\]\((?!\w+:)([^)\s#]+)(#[^)\s]*)?\)")
+
+
+def add_navigation(_app: Sphinx, docname: str, source: list[str]) -> None:
+    """Add the tables of contents, which a forge would show as code."""
+    for caption, patterns in NAVIGATION.get(docname, {}).items():
+        found = {docname: None}
+        for pattern in patterns:
+            pages = sorted(DOCS.glob(f"{pattern}.md"))
+            found |= dict.fromkeys(page.relative_to(DOCS).as_posix()[:-3] for page in pages)
+        lines = [entry(name) for name in found if name != docname]
+        if lines:
+            options = f":hidden:\n:caption: {caption}" if caption else ":hidden:"
+            source[0] += f"\n```{{toctree}}\n{options}\n\n{chr(10).join(lines)}\n```\n"
+
+
+def entry(name: str) -> str:
+    """Name a page in the navigation: modules without the package, which takes half of the width."""
+    title = (DOCS / f"{name}.md").read_text(encoding="utf-8").partition("\n")[0]
+    module = re.fullmatch(r"# `djem_async\.(.*)`", title)
+    return f"{module[1]} </{name}>" if module else f"/{name}"
+
+
+def link_to_repository(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Turn links to files that aren't pages into links to the repository."""
+    directory = Path(app.env.doc2path(docname)).parent
+
+    def replace(match: re.Match[str]) -> str:
+        target = (directory / match[1]).resolve()
+        if target.is_relative_to(DOCS) or not target.exists():
             return match[0]
-        return f"{REPOSITORY}/blob/main/{target.relative_to(ROOT).as_posix()}"
+        kind = "tree" if target.is_dir() else "blob"
+        path = target.relative_to(ROOT).as_posix()
+        return f"]({REPOSITORY}/{kind}/main/{path}{match[2] or ''})"
 
-    source[0] = LINK.sub(absolute, source[0])
+    source[0] = LINK.sub(replace, source[0])
 
 
-def setup(app: Sphinx) -> dict[str, Any]:
+def show_default(
+    _app: Sphinx, _what: str, _name: str, _obj: Any, _options: Any, args: str | None, result: str
+) -> tuple[str | None, str]:
+    """Show a default that stands for no value as Python does."""
+    return args and args.replace("NOT_GIVEN", "..."), result
+
+
+def pages_in_order(app: Sphinx, docname: str = "index") -> list[str]:
+    below = app.env.toctree_includes.get(docname, [])
+    return [docname, *(page for name in below for page in pages_in_order(app, name))]
+
+
+def plain_text(app: Sphinx, docname: str) -> str:
+    """Return a page as Markdown; one that comes from docstrings as text."""
+    source = Path(app.env.doc2path(docname)).read_text(encoding="utf-8")
+    if "```{eval-rst}" not in source:
+        return source
+    document = app.env.get_and_resolve_doctree(docname, app.builder)
+    writer: Any = TextTranslator(document, app.builder)
+    document.walkabout(writer)
+    return str(writer.body)
+
+
+def write_llms_txt(app: Sphinx, error: Exception | None) -> None:
+    """Write what language models read: each page as text, an index of them, and all in one."""
+    if error is not None or app.builder.format != "html":
+        return
+    index, full = [f"# {project}"], []
+    for docname in pages_in_order(app):
+        document = app.env.get_doctree(docname)
+        first = next(document.findall(nodes.paragraph)).astext().replace("\n", " ")
+        sentence = re.split(r"(?<=[.?!:])\s", first)[0].rstrip(":")
+        title = app.env.titles[docname].astext()
+        if docname == "index":
+            index += [f"> {first}", "## Pages"]
+        else:
+            index.append(f"- [{title}]({SITE}{docname}.md): {sentence}")
+        text = plain_text(app, docname)
+        path = Path(app.outdir, f"{docname}.md")
+        path.write_text(text, encoding="utf-8")
+        full.append(f"<!-- {SITE}{docname}.html -->\n\n{text}")
+    head, items = "\n\n".join(index[:3]), "\n".join(index[3:])
+    Path(app.outdir, "llms.txt").write_text(f"{head}\n\n{items}\n", encoding="utf-8")
+    Path(app.outdir, "llms-full.txt").write_text("\n\n".join(full), encoding="utf-8")
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("source-read", add_navigation)
     app.connect("source-read", link_to_repository)
-    return {"parallel_read_safe": True}
+    app.connect("autodoc-process-signature", show_default)
+    app.connect("build-finished", write_llms_txt)

@@ -1,11 +1,8 @@
 """The commands `explain_perm` and `list_access`."""
 
 import json
-import os
-import subprocess
 import sys
 from io import StringIO
-from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import Group, Permission
@@ -13,7 +10,6 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.management import CommandError, call_command
 from django.db.models import Q
 
-import djem_async
 from djem_async.access import nonblocking, without_model_level
 from djem_async.models import OLPMixin
 from tests.conftest import PERM, aallow, allow, deny, grant
@@ -25,8 +21,6 @@ from tests.testapp.models import (
     SpecialThing,
     Thing,
 )
-
-DEMO = Path(__file__).parents[1] / "demo"
 
 
 def run(command, *arguments, **options):
@@ -304,43 +298,3 @@ def test_list_of_what_cannot_be_listed(access_methods):
     code, _, err = run("list_access")
     assert code == 2
     assert "_user_can_use_thing and _auser_can_use_thing of Thing are forms of one" in err
-
-
-def manage(*arguments, database):
-    path = os.pathsep.join([str(Path(djem_async.__file__).parents[1]), *sys.path])
-    environment = {name: os.environ[name] for name in os.environ if name[:7] != "DJANGO_"}
-    given = {"PYTHONPATH": path, "PYTHONUTF8": "1", "DEMO_DATABASE": str(database)}
-    return subprocess.run(
-        [sys.executable, str(DEMO / "manage.py"), *arguments],
-        env={**environment, **given},
-        capture_output=True,
-        encoding="utf-8",
-        timeout=120,
-        check=False,
-    )
-
-
-def test_commands_in_the_demo(tmp_path):
-    database = tmp_path / "db.sqlite3"
-    load = "from inventory import data; data.load()"
-    for arguments in (["migrate"], ["shell", "-c", load]):
-        assert manage(*arguments, database=database).returncode == 0
-    perm = "inventory.delete_product"
-    done = manage("explain_perm", "user.name", perm, "prod123", database=database)
-    assert done.returncode == 2
-    assert done.stderr == (
-        "CommandError: There is no inventory.Product with the primary key 'prod123'."
-        " Did you mean 1375 (PROD123)?\n"
-    )
-    done = manage("explain_perm", "user.name", perm, "1375", database=database)
-    assert done.returncode == 1
-    assert done.stdout == (
-        "Denied to user.name (54) on PROD123 (1375)\n"
-        "inventory.delete_product on inventory.Product 1375, user 54: denied\n"
-        "    user_method: inventory.models.Product._user_can_delete_product\n"
-        "    | Cannot delete active product lines\n"
-    )
-    assert manage("explain_perm", "user.name", perm, database=database).returncode == 0
-    done = manage("list_access", "--fail-on-open", database=database)
-    assert done.returncode == 1
-    assert "  inventory.delete_product       user   async, query\n" in done.stdout

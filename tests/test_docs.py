@@ -2,6 +2,7 @@
 
 import re
 import sys
+import tomllib
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ import pytest
 import djem_async
 from djem_async.conf import conf
 from tests.docs_app.page import (
+    API_PAGES,
     FRAMEWORK_PAGES,
     MESSAGE,
     PAGES,
     README,
     ROOT,
+    TUTORIAL,
     read_blocks,
     run_in_process,
 )
@@ -24,10 +27,14 @@ DOCS = ROOT / "docs"
 MARKDOWN = [
     *PAGES,
     *FRAMEWORK_PAGES,
+    *API_PAGES,
     ROOT / "CHANGELOG.md",
     ROOT / "benchmarks" / "README.md",
 ]
 CHECKS = Path(djem_async.__file__).parent / "checks"
+# README.md is shown elsewhere too, so its links are absolute.
+REPOSITORY = "https://github.com/djem-async/djem_async/"
+SITE = "https://djem-async.github.io/djem_async/"
 COMPARISON = ROOT / "benchmarks" / "compare_ahas_perm.py"
 
 
@@ -35,7 +42,8 @@ def page_name(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=page_name)
+# The tutorial isn't run, but typed: in test_tutorial.py.
+@pytest.mark.parametrize("page", [page for page in PAGES if page != TUTORIAL], ids=page_name)
 def test_code_prints_what_the_page_shows(page: Path) -> None:
     result = run_in_process(page)
     assert result.returncode == 0, result.stderr
@@ -99,9 +107,22 @@ def anchor(heading: str) -> str:
 
 
 def links(page: Path) -> list[tuple[Path, str]]:
-    """Return the file and the anchor that each link to the repository leads to."""
-    found = re.findall(r"\]\((?!https://)([^)#\s]*)#?([^)\s]*)\)", prose(page))
-    return [((page.parent / path).resolve() if path else page, name) for path, name in found]
+    """Return the file and the anchor that each link to the repository or the site leads to."""
+    found = re.findall(r"\]\(([^)#\s]*)#?([^)\s]*)\)", prose(page))
+    targets = [(local(page, address), name) for address, name in found]
+    return [(target, name) for target, name in targets if target]
+
+
+def local(page: Path, address: str) -> Path | None:
+    if address.startswith(SITE):
+        path = address.removeprefix(SITE)
+        return DOCS / re.sub(r"\.html$", ".md", path or "index.html")
+    if address.startswith(REPOSITORY):
+        path = address.removeprefix(REPOSITORY).removeprefix("blob/main/")
+        return ROOT / re.sub("^actions/(workflows/[^/]*).*", r".github/\1", path)
+    if "://" in address:
+        return None
+    return (page.parent / address).resolve() if address else page
 
 
 @pytest.mark.parametrize("page", MARKDOWN, ids=page_name)
@@ -119,6 +140,10 @@ def test_every_page_is_linked(start: Path) -> None:
 def test_every_framework_page_is_linked() -> None:
     index = DOCS / "frameworks" / "index.md"
     assert set(FRAMEWORK_PAGES) - {index} <= {target for target, _ in links(index)}
+
+
+def test_every_page_of_the_reference_is_linked() -> None:
+    assert set(API_PAGES) <= {target for target, _ in links(DOCS / "reference" / "api.md")}
 
 
 def source(module: str) -> str:
@@ -145,6 +170,29 @@ def test_settings_are_documented_with_their_defaults() -> None:
     assert set(found) == set(re.findall(r'"(DJEM_\w+)"', source("djem_async.conf")))
     for name, text in found.items():
         assert f"the default is `{getattr(conf, name)!r}`" in text
+
+
+def test_readme_is_right_wherever_it_is_shown() -> None:
+    text = README.read_text(encoding="utf-8")
+    found = re.findall(r"\]\((.*?)\)", prose(README))
+    assert [address for address in found if not address.startswith("https://")] == []
+    assert "> [!" not in text  # only a forge renders alerts
+
+
+def test_badges_are_true() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    badges = re.findall(r"^!\[(.*?)\]", README.read_text(encoding="utf-8"), re.MULTILINE)
+    for name, prefix in [
+        ("Python", "Programming Language :: Python"),
+        ("Django", "Framework :: Django"),
+    ]:
+        versions = [
+            each.rpartition(" ")[2]
+            for each in project["classifiers"]
+            if re.fullmatch(rf"{prefix} :: [\d.]+", each)
+        ]
+        assert f"{name}: {versions[0]} to {versions[-1]}" in badges
+    assert f"License: {project['license']}" in badges
 
 
 def test_readme_compares_libraries() -> None:

@@ -3,12 +3,17 @@
 import ast
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib import import_module, metadata
 from inspect import Parameter, Signature, getdoc, isclass, isfunction, signature
+from operator import attrgetter
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import pytest
+from django.core.management import load_command_class
+from django.core.management.base import BaseCommand
 from django.db.models import NOT_PROVIDED
 
 import djem_async
@@ -158,6 +163,8 @@ MODULES = [
     *("access", "auth", "exceptions", "logs", "middleware", "models", "protocols", "shortcuts"),
     *("contrib.admin", "contrib.logging", "explain", "test"),
 ]
+SEE = r"\b[Ss]ee\s+`([\w.]+)`"
+COMMON = {each.dest for each in BaseCommand().create_parser("manage.py", "any")._actions}
 
 
 def shape(function: Any) -> str:
@@ -206,31 +213,71 @@ def undocumented(member: Any) -> set[str]:
     text = getdoc(member) or ""
     own = member if isfunction(member) else vars(member).get("__init__")
     is_made = getattr(own, "__name__", "").startswith("_no_init")  # of a protocol
-    if own is None or is_made or re.search(r"\b[Ss]ee\s+`", text):
+    if own is None or is_made or re.search(SEE, text):
         return set()
     given = set(signature(member).parameters) - {"self", "_kwargs"}
     return given - set(re.findall(r"^ +\*{0,2}(\w+): ", text, re.MULTILINE))
 
 
+def referred(name: str, *places: Any) -> Any:
+    """Find what a docstring refers to: in its class, its module or Django, or by a dotted name."""
+    for place in (*places, import_module("django.contrib.admin.options")):
+        with suppress(AttributeError):
+            return attrgetter(name)(place)
+    return resolve_name(name)
+
+
 def test_parameters_are_documented():
     for module in MODULES:
+        found = import_module(f"djem_async.{module}")
         for name, member in public_in(module):
-            assert not undocumented(member), name
-            for method, function in methods_of(member) if isclass(member) else ():
-                assert not undocumented(function), f"{name}.{method}"
+            methods = dict(methods_of(member)) if isclass(member) else {}
+            for function in (member, *methods.values()):
+                assert not undocumented(function), f"{name}: {function}"
+                for each in re.findall(SEE, getdoc(function) or ""):
+                    assert callable(referred(each, member, found)), each
+
+
+def reference_of(module: str) -> str:
+    page = f"{module.replace('.', '-').replace('_', '-')}.md"
+    return (ROOT / "docs" / "reference" / "api" / page).read_text(encoding="utf-8")
 
 
 def test_reference_shows_every_docstring():
-    page = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
-    shown = set(re.findall(r"^\.\. auto\w+:: djem_async\.([\w.]+)$", page, re.MULTILINE))
-    names = {name for module in MODULES for name, _ in public_in(module)} - {"logs.Loggable"}
+    names = {name for module in MODULES for name, _ in public_in(module)} - {"models.Loggable"}
     contrib = Path(djem_async.__file__).parent / "contrib"
     for path in contrib.glob("*/__init__.py"):  # some need other packages
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
                 listed = ast.literal_eval(node.value)
                 names |= {f"contrib.{path.parent.name}.{name}" for name in listed}
-    assert shown == names | {"signals.permission_checked"}
+    names.add("signals.permission_checked")
+
+    shown = set()
+    index = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
+    for module in {name.rpartition(".")[0] for name in names}:
+        blocks = r"^## (\w+)\n\n```{eval-rst}\n\.\. auto\w+:: djem_async\.([\w.]+)$"
+        for heading, name in re.findall(blocks, reference_of(module), re.MULTILINE):
+            assert name == f"{module}.{heading}"
+            assert f"#{heading.lower()})" in index or f"`{heading}`" in index, f"api.md: {name}"
+            shown.add(name)
+    assert shown == names
+
+
+def test_reference_has_commands_and_template_tags():
+    package = Path(djem_async.__file__).parent
+    commands = {path.stem for path in package.glob("management/commands/[a-z]*.py")}
+    tags = set(import_module("djem_async.templatetags.djem_async").register.tags)
+    for module, names in (("commands", commands), ("template-tags", tags)):
+        assert set(re.findall(r"^## (\w+)$", reference_of(module), re.MULTILINE)) == names
+    for command in commands:
+        parser = load_command_class("djem_async", command).create_parser("manage.py", command)
+        for each in parser._actions:
+            shown = each.option_strings[-1] if each.option_strings else (each.metavar or each.dest)
+            if each.dest not in COMMON:
+                assert re.search(
+                    rf"^\| `{shown}\b", reference_of("commands"), re.MULTILINE | re.IGNORECASE
+                ), shown
 
 
 def files_of_the_distribution() -> set[Path]:

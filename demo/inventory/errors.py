@@ -1,23 +1,29 @@
 """The error pages, which say why.
 
-Django calls these in a thread of their own, so they fetch nothing.
+Django calls these in a thread of their own, where queries are possible.
 """
 
 from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.utils.http import url_has_allowed_host_and_scheme
 
-from .models import User
+from djem_async.explain import Explanation
+
+from .models import Product, User
 
 
 def refused(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer a request that was denied, with the log of the check that denied it."""
-    # The check has loaded the user already.
-    user = request.user if isinstance(request.user, User) else None
-    log = user.get_last_log() if user else ""
-    reason = "You may not do this."
-    return _answer(request, HTTPStatus.FORBIDDEN, reason, log=log, user=user)
+    """Answer a request that was denied, with the reason."""
+    # Visitors have no log, and exceptions that no check has raised no explanation.
+    explanation: Explanation | None = getattr(exception, "explanation", None)
+    user = request.user
+    log = user.get_last_log() if explanation is not None and isinstance(user, User) else ""
+    reason = str(exception) or "You may not do this."
+    return _answer(request, HTTPStatus.FORBIDDEN, reason, log=log, explanation=explanation)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -35,11 +41,24 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def _answer(
-    request: HttpRequest, status: HTTPStatus, reason: str, log: str = "", user: User | None = None
+    request: HttpRequest,
+    status: HTTPStatus,
+    reason: str,
+    log: str = "",
+    explanation: Explanation | None = None,
 ) -> HttpResponse:
-    wants = request.get_preferred_type(["text/html", "application/json"])
-    if request.path.startswith("/api/") or wants == "application/json":
+    if request.get_preferred_type(["text/html", "application/json"]) == "application/json":
         content = {"error": status.phrase, "reason": reason, "log": log.split("\n") if log else []}
         return JsonResponse(content, status=status)
-    context = {"status": status, "reason": reason, "log": log, "user": user}
+    context: dict[str, Any] = {"status": status, "reason": reason, "log": log}
+    context |= {"user": request.user, "explanation": explanation, "back": _back(request)}
+    if explanation is not None and explanation.model == "inventory.Product":
+        context["product"] = Product.objects.filter(pk=explanation.object).first()
     return render(request, "inventory/error.html", context, status=status)
+
+
+def _back(request: HttpRequest) -> str:
+    """Return the page of ours that the request came from, if there is one."""
+    came_from = request.headers.get("referer", "")
+    is_ours = url_has_allowed_host_and_scheme(came_from, allowed_hosts={request.get_host()})
+    return came_from if is_ours and urlsplit(came_from).path != request.path else ""

@@ -1,13 +1,13 @@
 """Suppliers, their managers and their products, and who may do what with them.
 
 There is one access method of each kind. `Product` has one that is ``async def``, a plain one, which
-the async API runs in a thread, and one that does no I/O. Each has a query form as well, for lists.
-`Supplier` only has a query form, which decides both checks and lists.
+the async API runs in a thread, and one that does no I/O. These have query forms as well, for lists.
+Other permissions only have query forms, which decide both checks and lists.
 """
 
-from django.contrib.auth.models import AbstractUser
+from django.contrib.auth.models import AbstractUser, Group
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, Q, QuerySet
 
 from djem_async.access import nonblocking
 from djem_async.models import OLPMixin, PermittedQuerySet
@@ -35,8 +35,12 @@ class Supplier(models.Model):
         user.log("Only for managers of the supplier")
         return Q(managers=user)
 
+    @classmethod
+    def _quser_can_view_supplier(cls, user: User) -> Q:
+        return Q(managers=user)
 
-def suppliers_of(user: User) -> "models.QuerySet[Supplier]":
+
+def suppliers_of(user: User) -> "QuerySet[Supplier]":
     """Return the suppliers that a user may manage, for the rules of products."""
     return get_objects_for_user(user, "inventory.manage_supplier", Supplier)
 
@@ -67,6 +71,15 @@ class Product(models.Model):
 
     def __str__(self) -> str:
         return self.code
+
+    @classmethod
+    def _quser_can_view_product(cls, user: User) -> Q:
+        user.log("Only managers of the supplier and auditors see discontinued products")
+        return Q(active=True) | Q(supplier__in=suppliers_of(user))
+
+    @classmethod
+    def _qgroup_can_view_product(cls, groups: "QuerySet[Group]") -> Exists:
+        return Exists(groups.filter(name="Auditors"))
 
     async def _user_can_delete_product(self, user: User) -> bool:
         if self.active:

@@ -1,7 +1,7 @@
 """The pages. Every view is ``async def``, and awaits the checks that it makes."""
 
 import asyncio
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth import alogin, alogout
@@ -9,17 +9,16 @@ from django.contrib.auth.decorators import login_required
 from django.core.paginator import Page, Paginator
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import aget_object_or_404, redirect, render
+from django.shortcuts import aget_object_or_404, redirect
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views import View
 from django.views.decorators.http import require_POST, require_safe
 
 from djem_async.auth import PermissionRequiredMixin, permission_required
-from djem_async.conf import conf
 
 from . import data
 from .models import Product, User
-from .queries import number_of_queries
+from .pages import back_to_list, current_user, page
 
 PAGE_SIZE: Final = 20
 # Each list has the products on which the user has a permission.
@@ -73,40 +72,16 @@ async def decide_all(user: User, product: Product) -> list[Decision]:
     return await asyncio.gather(*(decide(user, perm, obj) for perm, obj in wanted))
 
 
-async def current_user(request: HttpRequest) -> User:
-    """Return the user of a view that nobody else gets into."""
-    user = await request.auser()
-    assert isinstance(user, User)
-    return user
-
-
-async def page(request: HttpRequest, template: str, **context: Any) -> HttpResponse:
-    context["user"] = await request.auser()
-    context["notice"] = await request.session.apop("notice", "")
-    context["is_universal"] = conf.DJEM_UNIVERSAL_OLP
-    context["queries"] = number_of_queries()
-    # Rendering is sync, but it fetches nothing, so it needs no thread.
-    return render(request, f"inventory/{template}", context)
-
-
-async def back_to_list(request: HttpRequest, notice: str) -> HttpResponse:
-    await request.session.aset("notice", notice)
-    return redirect("product_list")
-
-
 async def home(request: HttpRequest) -> HttpResponse:
     return redirect("product_list")
 
 
 async def sign_in(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
-        users = User.objects.prefetch_related("groups", "suppliers").order_by("pk")
-        return await page(
-            request,
-            "sign_in.html",
-            users=[user async for user in users],
-            next=request.GET.get("next", ""),
-        )
+        order = [person.pk for person in data.PEOPLE]
+        users = [user async for user in User.objects.prefetch_related("groups", "suppliers")]
+        users.sort(key=lambda user: order.index(user.pk))
+        return await page(request, "sign_in.html", users=users, next=request.GET.get("next", ""))
     username = request.POST.get("username", "")
     user = await aget_object_or_404(User, username=username, is_active=True)
     await alogin(request, user)

@@ -11,10 +11,13 @@ DEBUG = os.environ.get("DEBUG") == "1"
 ALLOWED_HOSTS = ["127.0.0.1", "localhost"]
 
 INSTALLED_APPS = [
+    "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
+    "django.contrib.messages",
     "django.contrib.sessions",
     "django.contrib.staticfiles",
+    "rest_framework",
     "djem_async",
     "inventory",
 ]
@@ -24,6 +27,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "djem_async.middleware.SharedUserMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "project.urls"
@@ -33,8 +37,15 @@ TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
         "APP_DIRS": True,
-        # What a page shows is passed by its view, so that nothing is fetched while rendering.
-        "OPTIONS": {"context_processors": []},
+        # The admin needs these. Our pages show what their views pass to them, so that nothing is
+        # fetched while they are rendered.
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
     }
 ]
 
@@ -54,8 +65,29 @@ AUTHENTICATION_BACKENDS = ["djem_async.auth.ModelBackend"]
 LOGIN_URL = "sign_in"
 CSRF_FAILURE_VIEW = "inventory.errors.csrf_failure"
 
+DJEM_OPEN_BY_DEFAULT = False
 DJEM_PERM_LOG_VERBOSITY = 2
 DJEM_UNIVERSAL_OLP = os.environ.get("UNIVERSAL_OLP") == "1"
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
+    "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.PageNumberPagination",
+    "PAGE_SIZE": 20,
+}
+
+# One process needs no server for its messages.
+CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+
+if DEBUG:
+    from debug_toolbar.settings import PANELS_DEFAULTS
+
+    INSTALLED_APPS += ["debug_toolbar"]
+    MIDDLEWARE.insert(0, "debug_toolbar.middleware.DebugToolbarMiddleware")
+    DEBUG_TOOLBAR_PANELS = [
+        "djem_async.contrib.debug_toolbar.PermissionsPanel",
+        *PANELS_DEFAULTS,
+    ]
+    INTERNAL_IPS = ["127.0.0.1"]
 
 LOGGING = {
     "version": 1,

@@ -80,26 +80,27 @@ def without_model_level(method: A, /) -> A: ...
 @overload
 def without_model_level(*, anonymous: bool = False) -> Callable[[A], A]: ...
 def without_model_level(method: Any = None, /, *, anonymous: bool = False) -> Any:
-    """Mark an access method whose grant suffices, whatever the model level says.
+    """Mark an access method that can grant a permission without the model level.
 
-    Users without the permission at the model level are denied, unless a marked access method of
-    the object grants it: "authors may edit their own articles". The model level is still asked
-    first. If a backend vetoes there with `PermissionDenied`, or the user is inactive, the method
-    isn't called.
+    Usually, users without the permission at the model level are denied. A marked access method is
+    also called for them, and can grant it: "authors may edit their own articles". The model level
+    is still checked first. If a backend raises `PermissionDenied` there, or the user is inactive,
+    the method isn't called.
 
-    Mark all forms of one access method alike: ``def``, ``async def`` twin and query form.
+    Mark all forms of an access method alike: ``def``, ``async def`` and query form. Otherwise,
+    checks and lists raise `ImproperlyConfigured`.
 
     Args:
         method: The access method. ``@classmethod`` may be above or below this decorator.
-        anonymous: Whether visitors who aren't signed in may be granted as well. The method is then
-            called with `django.contrib.auth.models.AnonymousUser`, or with no groups.
+        anonymous: Whether the method is also called for visitors who aren't signed in, with
+            `django.contrib.auth.models.AnonymousUser` or with no groups.
 
     Returns:
         A copy of the method, because another access method may use the same function unmarked; or
         a decorator.
 
     Raises:
-        TypeError: It marks something else than a method.
+        TypeError: It's used on something other than a method.
 
     Example:
         ::

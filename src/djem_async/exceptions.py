@@ -4,29 +4,33 @@ from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperatio
 
 
 class PermissionRecursionError(RecursionError):
-    """A check has entered itself: same user, permission and object, same context.
+    """A check led back to itself: same user, permission and object, in one task or thread.
 
-    The message names the chain of checks that led back to the first.
+    It's also raised if so many checks are nested that Python's recursion limit is reached. The
+    message shows the chain of checks.
     """
 
 
 class AsyncMethodError(SynchronousOnlyOperation):
-    """A sync check needs an async method, but this thread already runs an event loop.
+    """A sync check needs a method that is only ``async def``, and this thread runs an event loop.
 
-    The cure is to ``await`` the async form of the check.
+    Use the async form of the check: ``await user.ahas_perm(...)``.
     """
 
 
 class NotADecisionError(TypeError):
-    """A method answered a check with something that isn't a decision.
+    """A method returned something truthy that isn't an answer. Return a `bool` instead.
 
-    A `Q`, a text, a response, a function that nobody called or an awaitable in a sync check: each
-    is truthy, so reading it as an answer would grant. Return a `bool` instead.
+    Examples are text, a `Q`, a list, a response, a member of an enum, and a function that wasn't
+    called. As these are truthy, taking them for an answer would grant the permission.
+
+    It's also raised for a query form that doesn't return a condition, for a coroutine that a plain
+    method returns in a sync check, and for a method whose name says that it's async, but isn't.
     """
 
 
 class NoQueryFormError(ImproperlyConfigured):
-    """A list was asked for, but an access method only decides one object at a time.
+    """A list needs an access method that only decides about one object at a time.
 
-    The cure is to define its query form next to it. The message shows the lines to write.
+    Define its query form next to it. The message shows the lines to write.
     """

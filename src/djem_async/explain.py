@@ -36,7 +36,10 @@ class Reason(StrEnum):
 class Explanation:
     """Why a check of a permission came out as it did.
 
-    It has no truth value. Read `granted`.
+    `djem_async.models.OLPMixin.explain_perm` returns it, and receivers of
+    `djem_async.signals.permission_checked` get it. The `PermissionDenied` that a view raises has it
+    as the attribute ``explanation``. ``str(explanation)`` is a tree with nested checks as branches.
+    An explanation has no truth value: read `granted`.
 
     Attributes:
         granted: Whether the permission is granted.
@@ -45,11 +48,12 @@ class Explanation:
         object: The primary key of the object, None for the model level and for lists.
         model: The label of the object's model, such as ``inventory.Product``.
         reason: The step that decided.
-        decided_by: What decided, as a dotted name: an access method, a backend.
+        decided_by: The dotted name of what decided, such as an access method or a backend. If
+            ``error`` is set, the access method that raised it.
         lines: The reason in words: what access methods logged, or a sentence of the library.
-        cached: Whether the decision on the object was remembered from an earlier check.
-        nested: The explanations of the checks that access methods made meanwhile.
-        error: The name of the type of an exception.
+        cached: Whether the decision on the object was cached.
+        nested: The explanations of the checks that access methods made.
+        error: The name of the type of the exception that the check raised, or None.
     """
 
     granted: bool

@@ -45,11 +45,10 @@ class Loggable:
     """Create, keep and read named logs on an instance. Any class can inherit it.
 
     Logs nest: starting one suspends the active one. They stay in memory as long as the instance
-    and are written nowhere; override `end_log` to persist them.
+    does. Override `end_log` to store them.
 
-    One instance may be shared by tasks and threads. Each has its own active logs: a task begins
-    with those that were active where it was created. What it starts and ends is its own; what it
-    writes into a log that it has inherited is a line of that log.
+    Tasks and threads can share an instance. Each has its own active logs. A task inherits the logs
+    that were active where it was created, and can add lines to them.
     """
 
     def start_log(self, name: str) -> None:
@@ -167,13 +166,14 @@ class Loggable:
         """Return a finished log.
 
         Args:
-            name: Its name. If several contexts have finished one of this name, it is the latest
-                of this context, else the latest of all.
+            name: Its name. If several tasks or threads have finished a log of this name, it's the
+                latest one of this task or thread, or else the latest of all.
             tags: Keep the entries that have any of these tags; all entries if empty.
             raw: Return a list of the entries instead of text.
 
         Returns:
-            The lines joined by newlines, or a copied list of them.
+            The lines joined by newlines, or a copied list of them. An instance keeps the logs of
+            its latest 1,000 names.
 
         Raises:
             KeyError: No log of this name has been finished.
@@ -205,12 +205,12 @@ class Loggable:
     ) -> str | list[Entry]:
         """Return the log that was finished last.
 
-        It is the last one of this context, so that right after a check it is the log of that
-        check, whatever other tasks do. In a context that has finished none it is the last one
-        of the instance.
+        It's the last one of this task or thread, which keeps 64 logs. So right after a check, it's
+        the log of that check, whatever other tasks do. If this task or thread has finished no log,
+        it's the last one of the instance.
 
-        An access method that is running for a check may ask for the log of a check that it has
-        made also where automatic logs are off: without any finished log, it is empty.
+        Inside an access method, it's empty if there is no finished log. So access methods can
+        read the log of a nested check even if automatic logs are off.
 
         Args:
             tags: Keep the entries that have any of these tags; all entries if empty.

@@ -86,14 +86,15 @@ def _checked(perm_list: Iterable[str]) -> Iterable[str]:
 
 
 class OLPMixin(Loggable):
-    """Adds universal OLP, automatic permission logs and cache clearing to a user model.
+    """A mixin for the user model: checks in sync and async code, explanations, logs and a cache.
 
-    It must be listed ahead of `AbstractUser` or `PermissionsMixin`::
+    List it ahead of `AbstractUser` or `PermissionsMixin`::
 
         class User(OLPMixin, AbstractUser):
             pass
 
-    The permission methods are Django's, and give the same answers in both forms.
+    The permission methods have Django's names. The sync and the async form of each give the same
+    answer. A check that hasn't been awaited has no truth value.
     """
 
     _perm_cache = ModelLevelCache()
@@ -105,21 +106,23 @@ class OLPMixin(Loggable):
         """Tell whether the user has a permission.
 
         Args:
-            perm: The permission, ``app_label.codename``.
+            perm: The permission, ``app_label.codename``: a string or a member of an enum of
+                strings.
             obj: The object to check it on. Leave it out to check the model level. None does the
-                same, except within an access method: there it may be a null foreign key, and
+                same, except inside an access method. There it may be a null foreign key, so it
                 denies.
 
         Returns:
-            Whether any backend grants it. Active superusers have every permission; with
-            ``DJEM_UNIVERSAL_OLP`` the access methods of the object can still deny it to them.
+            Whether any backend grants it. Active superusers have every permission. With
+            ``DJEM_UNIVERSAL_OLP``, access methods can deny it to them on objects. Exceptions of
+            access methods propagate, except for `PermissionDenied`, which denies.
 
         Raises:
             TypeError: ``perm`` isn't a string, or ``obj`` is a primary key or a queryset.
             PermissionRecursionError: The check is already running in this context.
             AsyncMethodError: An async access method is needed, and this thread runs an
                 event loop.
-            NotADecisionError: An access method returned something that cannot be an answer.
+            NotADecisionError: An access method returned something that isn't an answer.
         """
         generation = known_of(self)
         known = look_up(self, generation, perm, obj)
@@ -137,13 +140,13 @@ class OLPMixin(Loggable):
             obj: The object to check it on, see `has_perm`.
 
         Returns:
-            Whether any backend grants it. Without ``await`` there is no answer yet, and taking
-            its truth value is a `TypeError`.
+            Whether any backend grants it. Using the result without ``await``, as in ``if``, raises
+            `TypeError`.
 
         Raises:
             TypeError: ``perm`` isn't a string, or ``obj`` is a primary key or a queryset.
             PermissionRecursionError: The check is already running in this context.
-            NotADecisionError: An access method returned something that cannot be an answer.
+            NotADecisionError: An access method returned something that isn't an answer.
         """
         generation = known_of(self)
         known = look_up(self, generation, perm, obj)
@@ -158,7 +161,7 @@ class OLPMixin(Loggable):
     def explain_perm(self, perm: str, obj: Model | None = NOT_GIVEN) -> Explanation:
         """Explain why a check comes out as it does.
 
-        It decides as `has_perm` does, and leaves no logs.
+        It decides as `has_perm` does. It leaves no logs and sends no signal.
 
         Args:
             perm: The permission, ``app_label.codename``.
@@ -234,10 +237,10 @@ class OLPMixin(Loggable):
         return await arun(collect(Check(self), "get_all_permissions", obj))
 
     def prefetch_perms(self, perms: Iterable[str], objects: Iterable[Model]) -> None:
-        """Decide permissions on many objects, so that checks of them find the decisions.
+        """Check permissions on many objects and cache the decisions.
 
-        It costs few queries, however many objects there are: one for each permission and kind of
-        object that has a query form, besides those that access methods in Python make.
+        It makes one query for each permission and model with a query form, however many objects
+        there are. Access methods in Python are called for each object, and may make more queries.
 
         Args:
             perms: The permissions.
@@ -247,16 +250,16 @@ class OLPMixin(Loggable):
         Raises:
             TypeError: ``perms`` is one permission instead of several, or one of ``objects`` isn't
                 a model instance.
-            NotADecisionError: An access method returned something that cannot be an answer. As
-                with any error, what was decided before is kept.
+            NotADecisionError: An access method returned something that isn't an answer. As
+                with any error, earlier decisions stay cached.
         """
         run(prefetch(self, perms, objects))
 
     @twin
     async def aprefetch_perms(self, perms: Iterable[str], objects: Iterable[Model]) -> None:
-        """Decide permissions on many objects, see `prefetch_perms`.
+        """Check permissions on many objects and cache the decisions, see `prefetch_perms`.
 
-        All that needs the thread takes one hop to it, and async access methods run concurrently.
+        All work that needs the thread is done in one hop. Async access methods run concurrently.
 
         Args:
             perms: The permissions.
@@ -286,11 +289,11 @@ class OLPMixin(Loggable):
         fields: Iterable[str] | None = None,
         from_queryset: QuerySet[Any] | None = None,
     ) -> None:
-        """Load the user's fields again, and forget what was decided, see `clear_perm_cache`.
+        """Load the user's fields again, and clear the caches, see `clear_perm_cache`.
 
         Args:
             using: The database, see `django.db.models.Model.refresh_from_db`.
-            fields: The fields, all by default. Loading a deferred field forgets nothing.
+            fields: The fields, all by default. Loading a deferred field clears nothing.
             from_queryset: A queryset to load them with.
         """
         fields = None if fields is None else list(fields)
@@ -306,32 +309,31 @@ class OLPMixin(Loggable):
     def perm_cache_scope(self) -> Hashable:
         """Return what else the answers about this user depend on, such as the current tenant.
 
-        Override it in projects where something other than the user and the object decides. Nothing
-        is remembered from one value to another: neither decisions on objects nor permissions at the
-        model level. It is asked once as a check begins, so it must be quick: no queries.
+        Override it if access methods use something other than the user and the object. Each value
+        has its own cache, for decisions on objects and for permissions at the model level. It's
+        called at the beginning of each check, so it has to be fast and make no queries.
 
         Returns:
-            A hashable value, None by default. The latest 100 values are kept apart.
+            A hashable value, None by default. The caches of the latest 100 values are kept.
         """
         return None
 
     @ours
     def clear_perm_cache(self) -> None:
-        """Forget every decision on objects, and Django's caches of model-level permissions.
+        """Clear the cached decisions on objects, and Django's caches of model-level permissions.
 
-        A check that is running may still return its answer to its caller, but nothing that it
-        finds is kept.
+        A check that is already running still returns its answer, but doesn't cache it.
         """
         permission_cache(self).clear()
 
     @twin
     async def aclear_perm_cache(self) -> None:
-        """Forget every decision, see `clear_perm_cache`."""
+        """Clear the cached decisions, see `clear_perm_cache`."""
         permission_cache(self).clear()
 
 
 class PermittedQuerySet(QuerySet[M]):
-    """A queryset that can keep the objects on which a user has a permission.
+    """A queryset with a method that filters by a permission.
 
     Example:
         ::
@@ -346,7 +348,7 @@ class PermittedQuerySet(QuerySet[M]):
     """
 
     def permitted(self, user: AbstractBaseUser | AnonymousUser, perm: str) -> Self:
-        """Keep the objects on which a user has a permission.
+        """Filter the objects on which a user has a permission.
 
         Args:
             user: The user.
@@ -359,5 +361,5 @@ class PermittedQuerySet(QuerySet[M]):
 
     @pending
     async def apermitted(self, user: AbstractBaseUser | AnonymousUser, perm: str) -> Self:
-        """Keep the objects on which a user has a permission, see `permitted`."""
+        """Filter the objects on which a user has a permission, see `permitted`."""
         return cast("Self", await arun_list(user, queryset_for(user, perm, self)))

@@ -35,8 +35,9 @@ __all__ = [
 def permitted(user: User, perm: str, model: type[Model]) -> Combinable:
     """Return a condition for the objects on which a user has a permission.
 
-    It is for ``filter``, ``exclude``, ``annotate`` and ``Case``, on querysets of the model, and
-    combines with ``&``, ``|`` and ``~``. It is true or false, never null, and adds no joins.
+    Use it in ``filter()``, ``exclude()``, ``annotate()`` and ``Case``, on querysets of the model.
+    You can combine it with ``&``, ``|`` and ``~``. It's true or false, never null, and adds no
+    joins. A queryset of another model raises `TypeError`.
 
     Args:
         user: The user.
@@ -48,12 +49,12 @@ def permitted(user: User, perm: str, model: type[Model]) -> Combinable:
 
     Raises:
         NoQueryFormError: An access method for the permission has no query form.
-        ImproperlyConfigured: The model doesn't own the permission, or a configured backend may
-            decide on objects in its own way.
+        ImproperlyConfigured: The model doesn't own the permission, or another backend may
+            decide about objects.
         NotADecisionError: A query form returned something that isn't a condition.
         PermissionRecursionError: A query form asks for the list that it is part of.
         SynchronousOnlyOperation: This thread runs an event loop, and the permissions of the user
-            are not known yet.
+            aren't cached.
     """
     return run(expression_for(user, perm, model))
 
@@ -83,14 +84,15 @@ def get_objects_for_user(user: User, perm: str, klass: Any = None) -> QuerySet[A
 
     Raises:
         NoQueryFormError: An access method for the permission has no query form.
-        ImproperlyConfigured: The model doesn't own the permission, no model or several do, or a
-            configured backend may decide on objects in its own way.
-        TypeError: ``klass`` is something else, or a queryset that has been sliced.
+        ImproperlyConfigured: The model doesn't own the permission, no model or several do, or
+            another backend may decide about objects.
+        TypeError: ``klass`` is something else, or a queryset that has been sliced or has an
+            annotation with the name of a field.
         NotSupportedError: ``klass`` is a union, an intersection or a difference.
         NotADecisionError: A query form returned something that isn't a condition.
         PermissionRecursionError: A query form asks for the list that it is part of.
         SynchronousOnlyOperation: This thread runs an event loop, and the permissions of the user
-            are not known yet.
+            aren't cached.
     """
     return run(queryset_for(user, perm, klass))
 
@@ -118,9 +120,9 @@ def get_object_for_user(
 ) -> M:
     """Return an object, if a user has a permission on it.
 
-    The check is made anew, with nothing that is remembered of the user, and what it finds replaces
-    that. So with a queryset that uses ``select_for_update()``, the answer holds for as long as the
-    object is locked.
+    The user's cache is cleared, and the check is made after the object has been fetched. So with a
+    queryset that uses ``select_for_update()``, the answer is valid for as long as the object is
+    locked.
 
     Args:
         user: The user.
@@ -134,10 +136,11 @@ def get_object_for_user(
 
     Raises:
         Http404: There is no such object.
-        PermissionDenied: The user doesn't have the permission on it.
+        PermissionDenied: The user doesn't have the permission on it. The exception has the reason
+            that an access method gave, and the attribute ``explanation``.
         MultipleObjectsReturned: There is more than one.
         TypeError: ``klass`` selects values instead of objects.
-        NotADecisionError: An access method returned something that cannot be an answer.
+        NotADecisionError: An access method returned something that isn't an answer.
         AsyncMethodError: An access method is async, and this thread runs an event loop.
         PermissionRecursionError: The check is already running in this context.
     """

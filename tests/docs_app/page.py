@@ -1,11 +1,11 @@
-"""Runs the code of a page of the documentation: ``python -m tests.docs_app.page docs/tutorial.md``.
+"""Runs the code of a page of the documentation: ``python -m tests.docs_app.page README.md``.
 
 A page is a Django project: blocks that begin with a file name (``# inventory/models.py``) are its
 files, added to those of the tutorial; all other Python runs in one session, where ``await`` works
 as in ``python -m asyncio``. Shell blocks run the commands of the library alone. The next ``text``
 block has to be what the code prints. A ``text`` block that is the message of one of our system
 checks has to be what ``manage.py check`` finds at this point of the page. Directives of the site
-(```{toctree}```) are left to it.
+(```{eval-rst}```) are left to it.
 
 Sybil, pytest-examples and pytest-markdown-docs don't replace this. Their Python evaluators neither
 await at the top level nor compare printed output with a block of its own, and they run all pages in
@@ -51,9 +51,11 @@ PAGES = [
     *sorted(
         page
         for page in (ROOT / "docs").rglob("*.md")
-        if page.name != "static-checking.md" and page.parent.name != "frameworks"
+        if page.name != "static-checking.md" and page.parent.name not in {"frameworks", "api"}
     ),
 ]
+# The text of these comes from docstrings, when the site is built.
+API_PAGES = sorted((ROOT / "docs" / "reference" / "api").glob("*.md"))
 # These need other packages: tests/frameworks runs their code.
 FRAMEWORK_PAGES = sorted((ROOT / "docs" / "frameworks").glob("*.md"))
 # Blocks between fences, and those hidden from readers: <!-- python … -->
@@ -62,7 +64,10 @@ BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 # The first line of a block that is (part of) a file of the project.
-FILE = re.compile(r"(?:# (?P<python>\S+\.py)|{# (?P<template>\S+\.html) #})\n")
+FILE = re.compile(
+    r"# (?P<python>(?:mysite/)?(?P<module>\S+\.py))\n"
+    r"|{# (?P<html>(?:inventory/templates/)?(?P<template>\S+\.html)) #}\n"
+)
 # A block with the message of a system check, as Django prints it.
 MESSAGE = re.compile(r"\S+: \((?P<id>djem_async\.\w+)\) ")
 
@@ -76,9 +81,15 @@ class Block(NamedTuple):
 
     @property
     def file(self) -> str | None:
-        """The file of the project that the block belongs to."""
+        """The file of our plain project that the block belongs to."""
         match = FILE.match(self.code)
-        return match and (match["python"] or f"templates/{match['template']}")
+        return match and (match["module"] or f"templates/{match['template']}")
+
+    @property
+    def path(self) -> str | None:
+        """The file of the reader's project, as the page says."""
+        match = FILE.match(self.code)
+        return match and (match["python"] or match["html"])
 
 
 def read_blocks(page: Path) -> list[Block]:
@@ -113,7 +124,7 @@ def run_in_process(page: Path, *options: str) -> subprocess.CompletedProcess[str
 
 def run_page(page: Path) -> None:
     files, steps = split(read_blocks(page))
-    tutorial = [] if page in {README, TUTORIAL} else split(read_blocks(TUTORIAL))[0]
+    tutorial = [] if page == README else split(read_blocks(TUTORIAL))[0]
     with tempfile.TemporaryDirectory() as directory:
         write_project(Path(directory), [*tutorial, *files])
         rendered = start_project(directory, check=page.name != "system-checks.md")  # shows mistakes

@@ -64,9 +64,10 @@ class ObjectPermissionsBackend:
 
     It works with every user model that Django's permissions work with. Most projects use
     `ModelBackend` instead. List this one in ``AUTHENTICATION_BACKENDS`` after a backend that signs
-    users in and answers for the model level.
+    users in and answers for the model level. With several backends, Django needs
+    ``login(request, user, backend=...)`` and ``User.objects.with_perm(perm, backend=...)``.
 
-    It authenticates nobody and loads no users. That is why it does not inherit
+    It doesn't authenticate or load users, so it doesn't inherit from
     `django.contrib.auth.backends.BaseBackend`: Django would take it for a backend that loads
     users (https://code.djangoproject.com/ticket/36837).
     """
@@ -74,7 +75,7 @@ class ObjectPermissionsBackend:
     def authenticate(
         self, request: HttpRequest | None, **credentials: Any
     ) -> AbstractBaseUser | None:
-        """Authenticate nobody.
+        """Return None: this backend authenticates nobody.
 
         Args:
             request: The request.
@@ -84,7 +85,7 @@ class ObjectPermissionsBackend:
     async def aauthenticate(
         self, request: HttpRequest | None, **credentials: Any
     ) -> AbstractBaseUser | None:
-        """Authenticate nobody, see `authenticate`."""
+        """Return None, see `authenticate`."""
 
     @ours
     def has_perm(
@@ -100,8 +101,8 @@ class ObjectPermissionsBackend:
         Args:
             user_obj: The user.
             perm: The permission, ``app_label.codename``.
-            obj: The object. This backend has no say where there is none, or one that
-                is not a model instance.
+            obj: The object. Without one, or if it isn't a model instance, the result is False,
+                and other backends decide.
 
         Returns:
             Whether the permission is granted.
@@ -109,7 +110,7 @@ class ObjectPermissionsBackend:
         Raises:
             PermissionRecursionError: The check is already running in this context.
             AsyncMethodError: An access method is async, and this thread runs an event loop.
-            NotADecisionError: An access method returned something that cannot be an answer.
+            NotADecisionError: An access method returned something that isn't an answer.
         """
         return run(_has_perm(user_obj, perm, obj))
 
@@ -125,7 +126,7 @@ class ObjectPermissionsBackend:
     def get_user_permissions(
         self, user_obj: AbstractBaseUser | AnonymousUser, obj: Model | None = None
     ) -> set[str]:
-        """Return the permissions on an object that a check would grant, going by the user.
+        """Return the permissions on an object that access methods for the user grant.
 
         Args:
             user_obj: The user.
@@ -133,8 +134,9 @@ class ObjectPermissionsBackend:
 
         Returns:
             The names of the permissions: those of the object's model and of the models it
-            inherits from. Empty without an object, and for inactive users. Anonymous users have
-            what access methods that are marked for them grant.
+            inherits from. Empty without an object, and for inactive users. Anonymous users only
+            get what methods grant that are marked with
+            ``without_model_level(anonymous=True)``.
         """
         return run(_permissions(user_obj, obj, ("user",)))
 
@@ -150,7 +152,7 @@ class ObjectPermissionsBackend:
     def get_group_permissions(
         self, user_obj: AbstractBaseUser | AnonymousUser, obj: Model | None = None
     ) -> set[str]:
-        """Return the permissions on an object that a check would grant, going by groups.
+        """Return the permissions on an object that access methods for groups grant.
 
         Args:
             user_obj: The user.
@@ -206,16 +208,17 @@ class ObjectPermissionsBackend:
 
         Args:
             perm: The permission.
-            is_active: Nobody who is inactive has a permission on an object, so False finds nobody.
-            include_superusers: Whether superusers are found whom access methods don't concern.
-            obj: The object. Without one, this backend has no say.
+            is_active: With False, the result is empty, because inactive users have no permissions
+                on objects.
+            include_superusers: Whether to include superusers for whom access methods aren't called.
+            obj: The object. Without one, the result is empty.
 
         Returns:
-            The users to whom a check would grant it now.
+            The users who have the permission now.
 
         Raises:
-            ImproperlyConfigured: A configured backend may decide on permissions in its own way,
-                Django's `ModelBackend` is missing, or the permission isn't about the object.
+            ImproperlyConfigured: Another backend may decide about permissions, Django's
+                `ModelBackend` is missing, or the object's model doesn't have the permission.
         """
         users: QuerySet[Any] = get_user_model()._default_manager.all()
         given = unwrapped(obj)
@@ -243,9 +246,9 @@ class ModelBackend(DjangoModelBackend, ObjectPermissionsBackend):
     the only backend, it lets you call ``login(request, user)`` and
     ``User.objects.with_perm(perm)`` without ``backend=``.
 
-    If you have a backend that inherits from Django's, let it inherit from this one instead. A
-    session contains the path of the backend that signed the user in, so users have to sign in
-    again after you replace a backend.
+    If you have a backend that inherits from Django's, let it inherit from this one instead. Checks
+    stay as fast, as long as it doesn't override permission methods. A session contains the path of
+    the backend that signed the user in, so users have to sign in again after you replace a backend.
     """
 
     # Packages such as django-hijack name a backend in sessions by its class.
@@ -273,7 +276,7 @@ class ModelBackend(DjangoModelBackend, ObjectPermissionsBackend):
         Raises:
             PermissionRecursionError: The check is already running in this context.
             AsyncMethodError: An access method is async, and this thread runs an event loop.
-            NotADecisionError: An access method returned something that cannot be an answer.
+            NotADecisionError: An access method returned something that isn't an answer.
         """
         return self._half(obj).has_perm(user_obj, perm, obj)
 
@@ -351,15 +354,15 @@ class ModelBackend(DjangoModelBackend, ObjectPermissionsBackend):
         Args:
             perm: The permission.
             is_active: Whether they are active; None finds both.
-            include_superusers: Whether superusers are found whom access methods don't concern.
+            include_superusers: Whether to include superusers for whom access methods aren't called.
             obj: The object; None asks about the model level.
 
         Returns:
             The users, see `ObjectPermissionsBackend.with_perm` for those of an object.
 
         Raises:
-            ImproperlyConfigured: There is an object, and a configured backend may decide on
-                permissions in its own way, or the permission isn't about the object.
+            ImproperlyConfigured: There is an object, and another backend may decide about
+                permissions, or the object's model doesn't have the permission.
         """
         return self._half(obj).with_perm(perm, is_active, include_superusers, obj)
 

@@ -29,14 +29,14 @@ def permission_required(
 ) -> Callable[[View], View]:
     """Require permissions, model-level or on objects, for a view.
 
-    It takes the place of Django's decorator of the same name. A view that is ``async def`` is
-    wrapped natively. Both kinds check ``request.user``, even if it isn't the user of the session.
+    Use it instead of Django's decorator of the same name. An ``async def`` view stays async. The
+    decorator checks ``request.user``, even if it isn't the user of the session.
 
     Args:
         *perms: Each a permission name, or a pair: that name and the name of the view's keyword
             argument that holds the primary key of the object, or a `Lookup` that finds it. The
             object is fetched, checked, and passed to the view in place of the arguments that
-            found it. All must be granted. A malformed or unknown name means denied.
+            found it. All must be granted. A malformed or unknown name is denied.
         login_url: Where to redirect if denied; ``LOGIN_URL`` by default.
         raise_exception: Whether to raise `PermissionDenied` instead of redirecting. By default
             ``DJEM_DEFAULT_403`` decides. The exception has the text of one that an access method
@@ -48,8 +48,9 @@ def permission_required(
     Raises:
         ImproperlyConfigured: ``perms`` is empty or malformed, or passes two objects in one
             argument, or the view is a class that has to be protected in another way; when the view
-            runs, also if the URL does not pass an argument that is needed, or the objects of a
-            pair cannot be the right ones.
+            runs, also if the URL doesn't pass an argument that is needed, if the permission of a
+            pair belongs to several models, or if another model decides about it.
+        Http404: When the view runs, there is no such object.
     """
     required = validated(perms)
 

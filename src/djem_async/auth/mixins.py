@@ -79,7 +79,10 @@ class _Mixin(AccessMixin):
             )
 
     def get_permission_required(self) -> Iterable[ViewPermission]:
-        """Return what the view requires; override it to decide by request.
+        """Return what the view requires. Override it to decide by request.
+
+        Returns:
+            The permissions, as ``permission_required`` has them.
 
         Raises:
             ImproperlyConfigured: ``permission_required`` is not set.
@@ -97,8 +100,8 @@ class _Mixin(AccessMixin):
     def get_permission_denied_message(self) -> str:
         """Return the text for those who are denied.
 
-        By default it is ``permission_denied_message``, or else what an access method gave as its
-        reason.
+        By default, it's ``permission_denied_message`` or, if that is empty, the text of the
+        `PermissionDenied` that an access method raised.
         """
         return str(super().get_permission_denied_message() or self._denial or "")
 
@@ -170,8 +173,9 @@ class _Mixin(AccessMixin):
 class PermissionRequiredMixin(_Mixin):
     """Require permissions, model-level or on objects, for a class-based view.
 
-    It takes the place of Django's mixin of the same name, for views whose handlers are sync or
-    ``async def``. List it ahead of the view class.
+    Use it instead of Django's mixin of the same name. The handlers of the view can be sync or
+    ``async def``. List it ahead of the view class. ``login_url``, ``redirect_field_name``,
+    ``permission_denied_message`` and ``handle_no_permission()`` are as in Django's `AccessMixin`.
 
     Attributes:
         permission_required: The name of a permission, or a sequence of names and pairs: a name
@@ -214,9 +218,10 @@ class PermissionRequiredMixin(_Mixin):
 class ObjectPermissionRequiredMixin(_Mixin):
     """Require permissions on the object of a generic view, such as `UpdateView`.
 
-    ``dispatch`` calls ``get_object()`` once, and checks what it returns. In the view, sync or
-    async, ``get_object()`` returns that object from then on, whatever its arguments. List the
-    mixin ahead of the view class.
+    ``dispatch`` calls ``get_object()`` once, and checks what it returns. After that,
+    ``get_object()`` returns the same object to the view, whatever its arguments. If the object
+    isn't a model instance, ``dispatch`` raises `ImproperlyConfigured`. List the mixin ahead of the
+    view class.
 
     Attributes:
         permission_required: The name of a permission, or a sequence of names. All must be granted
@@ -251,11 +256,14 @@ class ObjectPermissionRequiredMixin(_Mixin):
 
 
 class PermissionListMixin(_Mixin):
-    """Show users what they have a permission on, in a generic view such as `ListView`.
+    """Filter the list of a generic view, such as `ListView`, by a permission.
 
-    ``get_queryset()`` returns a queryset of these objects, also where the view overrides it, from
-    ``dispatch`` on. Nobody is denied, but the list may be empty. List the mixin ahead of the view
-    class.
+    From ``dispatch`` on, ``get_queryset()`` only returns objects on which the user has the
+    permission, even if the view overrides it. Nobody is denied, but the list may be empty. List the
+    mixin ahead of the view class.
+
+    ``get_queryset()`` raises `ImproperlyConfigured` if the view's own method doesn't return a
+    queryset, and the errors of `djem_async.shortcuts.get_objects_for_user`.
 
     Attributes:
         permission_required: The name of the permission. Its access methods need query forms.

@@ -25,13 +25,13 @@ def assert_lists_agree(
 ) -> None:
     """Assert that lists have just the objects on which checks grant a permission.
 
-    Where an access method has a form in Python and a query form, this shows that the two agree, as
-    far as the users and objects differ. A query form alone decides both, so compare its list with
-    the objects that you expect as well.
+    If an access method has a form in Python and a query form, this shows that they agree for these
+    users and objects. A query form without the other decides checks and lists, so compare its list
+    with the objects that you expect as well.
 
     Args:
         perm: The permission, ``app_label.codename``.
-        users: The users. Copies of them are asked, which remember no decisions.
+        users: The users. Copies of them are asked, which have no cached decisions.
         queryset: The objects.
 
     Raises:

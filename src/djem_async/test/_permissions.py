@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def grant(user: User, *perms: str) -> User:
-    """Give a user permissions at the model level, and clear what the user remembers.
+    """Give a user permissions at the model level, and clear the user's caches.
 
     Args:
         user: The user, who has to be saved.
@@ -44,9 +44,9 @@ async def agrant(user: User, *perms: str) -> User:
 
 
 def revoke(user: User, *perms: str) -> User:
-    """Take permissions at the model level from a user, and clear what the user remembers.
+    """Take permissions at the model level from a user, and clear the user's caches.
 
-    What the user has through groups stays.
+    Permissions that the user has through groups stay.
 
     Args:
         user: The user, who has to be saved.

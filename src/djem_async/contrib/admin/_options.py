@@ -39,7 +39,10 @@ class _ObjectPermissions(_Base):
     """The common parts of `ObjectPermissionsAdmin` and `ObjectPermissionsInline`."""
 
     max_checked_rows = 1000
-    """How many rows are checked one by one if an access method has no query form."""
+    """How many objects are checked one by one if an access method has no query form.
+
+    With more objects, lists raise `djem_async.exceptions.NoQueryFormError`.
+    """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

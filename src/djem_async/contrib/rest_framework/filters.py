@@ -17,14 +17,18 @@ class ObjectPermissionsFilter(BaseFilterBackend):
     filters as well: what the list doesn't hold is a 404.
 
     Attributes:
-        perm_format: The permission, with placeholders for the model.
+        perm_format: The permission, with the placeholders ``%(app_label)s`` and ``%(model_name)s``.
     """
 
     perm_format = "%(app_label)s.view_%(model_name)s"
 
     @classmethod
     def get_perm(cls, model: type[Model]) -> str:
-        """Return the permission on objects of a model."""
+        """Return the permission on objects of a model.
+
+        Args:
+            model: The model, which fills in ``perm_format``.
+        """
         opts = model._meta
         return cls.perm_format % {"app_label": opts.app_label, "model_name": opts.model_name}
 

@@ -48,13 +48,16 @@ class _Metaclass(BasePermissionMetaclass):
 class ObjectPermissions(DjangoObjectPermissions, metaclass=_Metaclass):
     """Requires the permission for the request's method, on the model and on each object.
 
-    An object that the user may not see is a 404. What else is denied is an error with an attribute
-    ``explanation``, see `djem_async.explain.Explanation`: a 403, or a 401 for visitors.
+    The response is 404 for objects that the user may not see. For other denials, it's 403, or 401
+    for visitors. The exception has the attribute ``explanation``, a
+    `djem_async.explain.Explanation`.
 
-    One class serves the views of Django REST framework and the async ones of adrf.
+    It works with the views of Django REST framework and the async views of adrf. If you override
+    its methods, write them with ``def``, not ``async def``.
 
     Attributes:
-        perms_map: The permissions that each method requires, with placeholders for the model.
+        perms_map: The permissions that each method requires, with the placeholders
+            ``%(app_label)s`` and ``%(model_name)s``.
     """
 
     perms_map: dict[str, list[str]] = {

@@ -131,7 +131,8 @@ class HasObjectPermission(_Extension):
     A single object is checked. Lists, connections and pages are filtered by the query form of the
     access method, before they are sliced. Lists that a resolver has fetched are checked object by
     object. In mutations of strawberry-django, objects are checked before they are written, and
-    created ones before the transaction ends.
+    created ones before the transaction ends. If a field can't be checked, making the schema or
+    resolving the field raises an error.
 
     Args:
         perm: The permission, ``app_label.codename``.
