@@ -43,7 +43,7 @@ settings.configure(
 django.setup()
 
 project = "djem_async"
-author = "the djem_async developers"
+author = "The djem_async maintainers"
 copyright = author  # noqa: A001 - Sphinx's name
 version = release = djem_async.__version__
 
