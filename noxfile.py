@@ -43,7 +43,8 @@ def lowest(session: nox.Session) -> None:
 
 
 # What these test depends least on Python and Django: texts, the demo, the type checkers, which are
-# in other environments than these, the rules alone, and long explorations. `make test` runs them.
+# in other environments than these, the rules alone, and long explorations. `make test` runs them,
+# and `make dist` runs the tutorial.
 ELSEWHERE = (
     "tests/differential",
     "tests/fuzz",
@@ -52,8 +53,10 @@ ELSEWHERE = (
     "tests/test_decision_matrix.py",
     "tests/test_demo.py",
     "tests/test_docs.py",
+    "tests/test_release.py",
     "tests/test_security_docs.py",
     "tests/test_static_checking.py",
+    "tests/test_tutorial.py",
 )
 
 

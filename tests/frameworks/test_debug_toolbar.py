@@ -107,6 +107,10 @@ def stats(response: Any) -> dict[str, Any]:
     return toolbar.get_panel_by_id(PANEL).get_stats()
 
 
+def rows(response: Any) -> list[dict[str, Any]]:
+    return [check for group in stats(response)["groups"] for check in group["checks"]]
+
+
 def content(response: Any) -> str:
     """Read the panel as the browser does."""
     query = {"request_id": response["djdt-request-id"], "panel_id": PANEL}
@@ -119,7 +123,7 @@ def test_checks_of_a_request_are_shown(browser, owner, other, post, way):
         browser.client.force_login(user)
         response = browser.get(way, post)
         found = stats(response)
-        (check,) = found["checks"]
+        (check,) = rows(response)
         assert check["granted"] is granted
         assert (check["perm"], check["object"], check["user"]) == (PERM, post.pk, user.pk)
         assert check["reason"] == "user_method"
@@ -129,6 +133,7 @@ def test_checks_of_a_request_are_shown(browser, owner, other, post, way):
         assert (found["number"], found["denied"]) == (1, int(not granted))
         assert f"frameworks.Post {post.pk}" in content(response)
         assert ("denied" in content(response)) is not granted
+        assert "<details open>" in content(response)
     assert not permission_checked.receivers
 
 
@@ -136,12 +141,15 @@ def test_objects_that_are_checked_one_at_a_time_get_a_hint(browser, owner, post)
     browser.client.force_login(owner)
     Post.objects.bulk_create(Post(owner=owner) for _ in range(3))
     response = browser.get("posts", 0)
-    assert len(stats(response)["checks"]) == 4
+    assert len(rows(response)) == 4
     assert "prefetch_perms" not in content(response)
     Post.objects.create(owner=owner)
     response = browser.get("posts", 0)
     (hint,) = stats(response)["hints"]
     assert (hint["perm"], hint["number"]) == (PERM, 5)
+    (group,) = stats(response)["groups"]
+    assert (group["granted"], group["denied"]) == (5, 0)
+    assert "<details>" in content(response)  # folded
     assert "prefetch_perms" in content(response)
 
 
@@ -152,7 +160,7 @@ def test_nested_checks_follow_the_check_that_made_them(browser, owner, post, mon
     monkeypatch.setattr(Post, "_user_can_change_post", nested)
     browser.client.force_login(owner)
     response = browser.get("ifperm", Post.objects.create(owner=owner))
-    outer, inner = stats(response)["checks"]
+    outer, inner = rows(response)
     assert (outer["indent"], inner["indent"]) == ("", "↳ ")
     assert inner["object"] == post.pk
     assert inner["milliseconds"] <= outer["milliseconds"]
@@ -176,7 +184,7 @@ async def test_two_requests_in_tasks_have_their_own_checks(settings):
 
 
 def keys(responses: Any) -> list[list[int]]:
-    return [[check["object"] for check in stats(each)["checks"]] for each in responses]
+    return [[check["object"] for check in rows(each)] for each in responses]
 
 
 def test_a_request_that_fails_leaves_no_receiver(settings):
@@ -190,7 +198,7 @@ def test_a_request_without_checks_says_so(settings):
     settings.MIDDLEWARE = settings.MIDDLEWARE[:1]
     response = Client().get("/sync/stream/1/")
     assert b"".join(response.streaming_content) == b"+"  # made after the panel has its checks
-    assert stats(response)["checks"] == []
+    assert rows(response) == []
     assert "no permission checks" in content(response)
 
 

@@ -131,10 +131,28 @@ class PermissionsPanel(Panel):
             {
                 "number": len(outermost),
                 "denied": sum(not each.granted for each in outermost),
-                "checks": list(_rows(outermost, times)),
+                "groups": list(_groups(outermost, times)),
                 "hints": list(_hints(explanations)),
             }
         )
+
+
+def _groups(
+    explanations: Iterable[Explanation], times: dict[int, float]
+) -> Iterator[dict[str, Any]]:
+    """Group checks by permission and model, in the order of their first checks."""
+    groups: dict[tuple[str, str | None], list[Explanation]] = {}
+    for each in explanations:
+        groups.setdefault((each.perm, each.model), []).append(each)
+    for (perm, model), found in groups.items():
+        granted = sum(each.granted for each in found)
+        yield {
+            "perm": perm,
+            "model": model,
+            "granted": granted,
+            "denied": len(found) - granted,
+            "checks": list(_rows(found, times)),
+        }
 
 
 def _rows(
