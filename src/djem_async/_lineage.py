@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from django.db.models.options import Options
 
 
+def perm_for(action: str, model: type[Model]) -> str:
+    """Name Django's permission for an action on a model, such as ``add``."""
+    opts = model._meta
+    return f"{opts.app_label}.{get_permission_codename(action, opts)}"
+
+
 def lineage(model: type[Model]) -> Iterator[Options[Any]]:
     """Return the options of a model and of all models that it inherits from.
 

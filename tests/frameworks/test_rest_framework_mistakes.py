@@ -8,12 +8,14 @@ import adrf.generics
 import adrf.serializers
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
+from django.contrib.auth.models import Permission
 from django.core.exceptions import ImproperlyConfigured
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from rest_framework import generics, serializers
 from rest_framework.exceptions import APIException, NotAuthenticated, NotFound, PermissionDenied
 from rest_framework.permissions import BasePermission, IsAuthenticated
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.test import APIRequestFactory, force_authenticate
 from rest_framework.views import APIView
 
@@ -29,6 +31,7 @@ from tests.frameworks.rest_framework_views import Bearer, serializer
 
 CODENAMES = [f"{each}_article" for each in ("add", "view", "change", "delete")]
 NAMES = "author", "title", "is_published"
+PUBLISHING = {**ObjectPermissions.perms_map, "POST": ["%(app_label)s.publish_%(model_name)s"]}
 
 
 class IsStaff(BasePermission):
@@ -252,6 +255,41 @@ class PostSerializer(serializers.ModelSerializer):
     class Meta:
         model = Post
         fields = ["owner"]
+
+
+def test_creation_below_a_parent_without_a_check_is_an_error(ann, bob):
+    class Below(Raising, generics.GenericAPIView):
+        """Its URL names a parent by the argument that usually names the object."""
+
+        serializer_class = One.serializer_class
+
+        def post(self, request: Any, pk: int) -> Response:
+            form = self.get_serializer(data=request.data)
+            form.is_valid(raise_exception=True)
+            form.save()
+            return Response(form.data)
+
+    class Publish(Below):
+        permission_classes = [type("Publishing", (ObjectPermissions,), {"perms_map": PUBLISHING})]
+
+        def post(self, request: Any, pk: int) -> Response:
+            return Response(self.get_object().title)
+
+    data = {"author": ann.pk, "title": "of somebody else"}
+    with pytest.raises(ImproperlyConfigured, match="AddPermissionMixin"):
+        ask(Below, "POST", bob, data, pk=1)
+    assert not Article.objects.exists()
+    checked = {"serializer_class": Listed.serializer_class}
+    with pytest.raises(DjangoPermissionDenied):
+        ask(Below, "POST", bob, data, pk=1, **checked)
+    assert ask(Below, "POST", ann, data, pk=1, **checked).data["title"] == "of somebody else"
+
+    article = Article.objects.get()
+    Permission.objects.get(codename="publish_article").user_set.add(ann, bob)
+    ann, bob = (type(each).objects.get(pk=each.pk) for each in (ann, bob))  # nothing is cached
+    assert ask(Publish, "POST", ann, pk=article.pk).data == "of somebody else"
+    with pytest.raises(NotFound):
+        ask(Publish, "POST", bob, pk=article.pk)
 
 
 def test_mixin_that_is_listed_too_late_is_refused(mode):

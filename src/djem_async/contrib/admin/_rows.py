@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib.admin.utils import NestedObjects
-from django.contrib.auth import get_permission_codename
 from django.db.models import Model, Q
 
 from ..._driving import run
 from ..._lazy import unwrapped
+from ..._lineage import perm_for
 from ..._methods import has_access_method
 from ..._prefetch import prefetch
 from ...auth._views import denied
@@ -27,8 +27,7 @@ SEEING: Final = ("view", "change")
 
 def perms_of(model: type[Model], actions: Iterable[str]) -> list[str]:
     """Return the names of the permissions for actions on a model."""
-    opts = model._meta
-    return [f"{opts.app_label}.{get_permission_codename(action, opts)}" for action in actions]
+    return [perm_for(action, model) for action in actions]
 
 
 def may(user: Any, obj: Model, *actions: str) -> bool:
@@ -44,7 +43,7 @@ def require_add(user: Any, obj: Model) -> None:
     Raises:
         PermissionDenied: It denies. Without an access method, the model level decides.
     """
-    (perm,) = perms_of(type(obj), ["add"])
+    perm = perm_for("add", type(obj))
     if has_access_method(type(obj), perm):
         denial = run(denied(user, perm, obj))
         if denial is not None:

@@ -16,6 +16,7 @@ from rest_framework.permissions import (
 )
 
 from ..._driving import run
+from ..._lineage import perm_for
 from ..._methods import exemptions, has_access_method
 from ..._users import exemption_needed
 from ...access import Exemption
@@ -175,9 +176,12 @@ def _creates_checked(view: Any, perm: str) -> bool:
 
 def _require_checked_creation(request: Any, view: Any, model: type[Model], perm: str) -> None:
     """Refuse a view that creates objects without asking the access methods for that."""
-    if request.method != "POST" or _gets_object(view) or not has_access_method(model, perm):
+    if request.method != "POST" or not has_access_method(model, perm):
         return
-    if not _creates_checked(view, perm):
+    # Only routes of viewsets tell for certain that they don't create. In other URLs, the argument
+    # may name a parent.
+    may_create = perm == perm_for("add", model) and not getattr(view, "detail", None)
+    if (may_create or not _gets_object(view)) and not _creates_checked(view, perm):
         raise ImproperlyConfigured(
             f"{model.__name__} has an access method for {perm}, which {type(view).__name__} doesn't"
             " call for the objects it creates. List AddPermissionMixin first among the bases of its"

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from django.contrib.auth import get_permission_codename
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Model
 from rest_framework.utils.model_meta import get_field_info
 
 from ..._driving import arun, run
 from ..._flow import Call, Flow
+from ..._lineage import perm_for
 from ...auth._users import user_of
 from ...auth._views import denied
 
@@ -59,8 +59,7 @@ class AddPermissionMixin:
     @classmethod
     def get_add_perm(cls) -> str:
         """Return the permission that is checked: `add` of the serializer's model."""
-        opts = cls.Meta.model._meta
-        return f"{opts.app_label}.{get_permission_codename('add', opts)}"
+        return perm_for("add", cls.Meta.model)
 
     def build_object(self, validated_data: dict[str, Any]) -> Model:
         """Build the object to check, without saving it.
