@@ -45,13 +45,15 @@ import djem_async
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 TUTORIAL = ROOT / "docs" / "tutorial.md"
+FOLDERS = ("", "explanation", "howto", "reference", "releases")
 # Type checkers get the code of static-checking.md, in tests/test_static_checking.py.
 PAGES = [
     README,
-    *sorted(
+    *(
         page
-        for page in (ROOT / "docs").rglob("*.md")
-        if page.name != "static-checking.md" and page.parent.name not in {"frameworks", "api"}
+        for folder in FOLDERS
+        for page in sorted((ROOT / "docs" / folder).glob("*.md"))
+        if page.name != "static-checking.md"
     ),
 ]
 # The text of these comes from docstrings, when the site is built.
