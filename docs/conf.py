@@ -150,6 +150,7 @@ NAVIGATION = {
             "howto/views",
             "howto/templates",
             "howto/lists",
+            "howto/many-objects",
             "howto/admin",
             "howto/testing",
             "howto/debugging",
