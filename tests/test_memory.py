@@ -15,7 +15,7 @@ from djem_async.access import nonblocking
 from tests.conftest import PERM, known_user, set_caches, stored
 from tests.testapp.models import Thing, User
 
-WARM_UP, MANY = 200, 1_000  # checks; a context keeps less than 200 logs
+WARM_UP, MANY = 200, 500  # checks; a context keeps less than 200 logs
 # Some memory comes and goes, but a leak takes at least a block for each check.
 LEAK = MANY * 0.7
 

@@ -138,12 +138,35 @@ ANSWERS = (True, False, PermissionDenied())
 
 @pytest.mark.parametrize(("kind", "model"), [*ASKED, *((kind, User) for kind in BY_SETS)])
 def test_backends_in_any_order_decide_by_djangos_rule(api, access_methods, use, kind, model):
+    thing = Thing(pk=1)
+    worlds = worlds_of(kind, model, access_methods, use)
+
+    async def acheck_all() -> None:  # on one event loop, which takes long to start
+        user = next(worlds, None)
+        while user:
+            got = await user.ahas_perm(PERM), await user.ahas_perm(PERM, thing)
+            user = sent(worlds, got)
+
+    if api.mode == "async":
+        async_to_sync(acheck_all)()
+    else:
+        user = next(worlds, None)
+        while user:
+            user = sent(worlds, (user.has_perm(PERM), user.has_perm(PERM, thing)))
+
+
+def sent(worlds: Any, got: tuple[bool, bool]) -> Any:
+    """Return the user of the next world, or None."""
+    try:
+        return worlds.send(got)
+    except StopIteration:
+        return None
+
+
+def worlds_of(kind: Any, model: Any, access_methods: Any, use: Any) -> Any:
+    """Yield a user for each world, and take what checks of them return."""
     orders = [(kind, DJANGOS, OURS), (DJANGOS, kind, OURS), (DJANGOS, OURS, kind)]
-    thing, asked = Thing(pk=1), list[Any]()
-
-    async def acheck(user: Any) -> tuple[bool, bool]:
-        return await user.ahas_perm(PERM), await user.ahas_perm(PERM, thing)
-
+    asked = list[Any]()
     for method, order in itertools.product((None, True, False), orders):
         if method is not None:  # at first there is none
             decide = lambda self, user, method=method: asked.append(user) or method  # noqa: E731
@@ -154,10 +177,7 @@ def test_backends_in_any_order_decide_by_djangos_rule(api, access_methods, use, 
             user = model(pk=1)
             user._user_perm_cache = user._perm_cache = {PERM} if held else set()
             user._group_perm_cache = set()
-            if api.mode == "sync":
-                got = user.has_perm(PERM), user.has_perm(PERM, thing)
-            else:
-                got = async_to_sync(acheck)(user)
+            got = yield user
             want = tuple(expected(order, has_object, held, method) for has_object in (False, True))
             if kind is order[0] and PermissionDenied in (type(of_model), type(of_object)):
                 assert not asked  # a veto comes first
