@@ -73,9 +73,9 @@ class _Mixin(AccessMixin):
         if sync and cast("type[_View]", cls).view_is_async:
             raise ImproperlyConfigured(
                 f"{cls.__name__} has async handlers, which Django's {sync[0]} doesn't support."
-                " Remove that mixin. The mixins of djem_async.auth already send visitors to the"
-                " login page. For a test of your own, override `ahas_permission` of"
-                " djem_async.auth.PermissionRequiredMixin."
+                " Remove that mixin. PermissionRequiredMixin and ObjectPermissionRequiredMixin of"
+                " djem_async.auth send visitors to the login page. For a test of your own, override"
+                " `ahas_permission` of djem_async.auth.PermissionRequiredMixin."
             )
 
     def get_permission_required(self) -> Iterable[ViewPermission]:

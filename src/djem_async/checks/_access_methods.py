@@ -204,7 +204,8 @@ def _check_marks(model: type[Model], methods: list[AccessMethod]) -> Iterator[Ch
         yield Info(
             f"These access methods of {model.__name__} grant without the permission at the model"
             f" level: {', '.join(marked)}.",
-            hint="This isn't a mistake. Silence the message when you have checked the methods.",
+            hint="This isn't a mistake. When you have checked the methods, add"
+            " 'djem_async.I002' to SILENCED_SYSTEM_CHECKS.",
             obj=model,
             id="djem_async.I002",
         )

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from django.core.exceptions import SynchronousOnlyOperation
 from django.template import Library, Node, NodeList, TemplateSyntaxError, VariableDoesNotExist
 from django.template.base import FilterExpression, Parser, Token
 from django.template.context import Context
@@ -11,6 +12,7 @@ from django.utils.safestring import SafeString
 from djem_async._asking import ask_user
 from djem_async._driving import run
 from djem_async._lazy import unwrapped
+from djem_async.exceptions import AsyncMethodError
 
 register: Library = Library()
 
@@ -38,7 +40,17 @@ class PermissionNode(Node):
             return False
         if unwrapped(user) is None or perm is None or unwrapped(obj) is None:
             return False
-        return run(ask_user(user, perm, obj))
+        try:
+            return run(ask_user(user, perm, obj))
+        except AsyncMethodError:
+            raise  # says what to do
+        except SynchronousOnlyOperation as error:
+            text = " ".join(map(str, self.arguments))
+            raise SynchronousOnlyOperation(
+                "A check in this template needs a query, and this thread runs an event loop:"
+                f" {{% ifperm {text} %}}. Await `user.ahas_perm({perm!r}, obj)` before you render"
+                " the template, or render it in a thread."
+            ) from error
 
 
 def _resolve(expression: FilterExpression, context: Context) -> Any:

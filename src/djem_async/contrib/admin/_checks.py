@@ -111,12 +111,15 @@ def _check_lists(options: Any) -> Iterator[CheckMessage]:
             try:
                 require_permission(perm, model)
                 find_query_forms(model, perm)
+            except TypeError:
+                pass  # E006 reports it
             except NoQueryFormError:
                 yield CheckWarning(
                     f"An access method for {perm} has no query form, so the admin checks each"
                     f" {model.__name__} whenever it lists them, and raises an error if there are"
                     f" more than {options.max_checked_rows}.",
-                    hint="Write the access method as a query form, see docs/howto/lists.md.",
+                    hint="Write the access method as a query form: a class method"
+                    f" `_quser_can_{perm.partition('.')[2]}` that returns a Q.",
                     obj=type(options),
                     id="djem_async.W101",
                 )
