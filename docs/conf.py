@@ -106,55 +106,21 @@ intersphinx_mapping = {
     ]
 }
 
-# Pages in the order of the navigation; those that aren't named follow by name.
-NAVIGATION = {
-    "index": {
-        "Tutorial": ["tutorial"],
-        "How-to guides": [
-            "howto/access-methods",
-            "howto/views",
-            "howto/templates",
-            "howto/lists",
-            "howto/many-objects",
-            "howto/admin",
-            "howto/testing",
-            "howto/debugging",
-            "howto/logging",
-            "howto/signals",
-            "howto/static-checking",
-            "howto/deploying",
-            "howto/*",
-            "frameworks/index",
-        ],
-        "Reference": ["reference/api", "reference/settings", "reference/*"],
-        "Explanation": ["explanation/how-a-check-works", "explanation/async", "explanation/*"],
-        "Releases": ["releases/*"],
-    },
-    "frameworks/index": {"": ["frameworks/rest-framework", "frameworks/*"]},
-    "reference/api": {
-        "": [
-            *(f"reference/api/{name}" for name in ("auth", "models", "shortcuts", "access")),
-            "reference/api/[!ct]*",
-            "reference/api/test",
-            "reference/api/contrib-*",
-            "reference/api/*",
-        ]
-    },
-}
 LINK = re.compile(r"\]\((?!\w+:)([^)\s#]+)(#[^)\s]*)?\)")
 
 
 def add_navigation(_app: Sphinx, docname: str, source: list[str]) -> None:
-    """Add the tables of contents, which a forge would show as code."""
-    for caption, patterns in NAVIGATION.get(docname, {}).items():
-        found = {docname: None}
-        for pattern in patterns:
-            pages = sorted(DOCS.glob(f"{pattern}.md"))
-            found |= dict.fromkeys(page.relative_to(DOCS).as_posix()[:-3] for page in pages)
-        lines = [entry(name) for name in found if name != docname]
-        if lines:
-            options = f":hidden:\n:caption: {caption}" if caption else ":hidden:"
-            source[0] += f"\n```{{toctree}}\n{options}\n\n{chr(10).join(lines)}\n```\n"
+    """Add tables of contents, which a forge would show as code: the links of a page to others."""
+    if docname not in {"index", "frameworks/index", "reference/api"}:
+        return
+    folder = docname.rpartition("/")[0]
+    for section in re.split(r"^(?=## )", source[0], flags=re.MULTILINE):
+        links = dict.fromkeys(re.findall(r"\]\((\w[\w./-]*)\.md\)", section))
+        if links:
+            heading = section.partition("\n")[0].removeprefix("## ")
+            caption = f":caption: {heading}\n" if docname == "index" else ""
+            lines = "\n".join(entry(f"{folder}/{link}".strip("/")) for link in links)
+            source[0] += f"\n```{{toctree}}\n:hidden:\n{caption}\n{lines}\n```\n"
 
 
 def entry(name: str) -> str:
