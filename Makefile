@@ -37,7 +37,7 @@ demo: .venv/.demo
 test:
 	@$(PYTHON) .ci/parts.py lint types pytest
 
-# The documentation site, in an environment of its own. docs/conf.py says what needs the network.
+# The documentation site, in an environment of its own.
 docs: .venv/docs/.made
 	.venv/docs/bin/python -m sphinx --builder html --fail-on-warning --keep-going --fresh-env \
 		--quiet --doctree-dir .venv/docs/doctrees docs docs/_build

@@ -42,9 +42,8 @@ def lowest(session: nox.Session) -> None:
     run_tests(session, *(bound.replace(">=", "==") for bound in project["dependencies"]))
 
 
-# What these test depends least on Python and Django: texts, the demo, the type checkers, which are
-# in other environments than these, the rules alone, and long explorations. `make test` runs them,
-# and `make dist` runs the tutorial.
+# `make test` runs these. Their results hardly depend on the versions of Python and Django, or they
+# take long, or they need packages that these environments lack. `make dist` runs the tutorial.
 ELSEWHERE = (
     "tests/differential",
     "tests/fuzz",

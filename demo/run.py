@@ -1,7 +1,7 @@
 """Starts the demo: a walk through the features in the terminal, then a site to click through.
 
-    python demo/run.py          walk, then serve at http://127.0.0.1:8000 (or at $PORT);
-                                OPEN=1 opens a browser
+    python demo/run.py          walk, then serve at http://127.0.0.1:8000 (or at $PORT;
+                                0 is any free port); OPEN=1 opens a browser
     python demo/run.py --once   walk, visit every page with an HTTP client, and exit: 0 if
                                 everything was as expected, else 1
 
@@ -64,8 +64,8 @@ async def _walk_and_visit() -> int:
 
 def _interactive() -> int:
     port = os.environ.get("PORT", "8000")
-    if not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
-        return _fail(f"PORT is {port!r}. It must be a number from 1 to 65535.")
+    if not (port.isascii() and port.isdecimal() and int(port) < 65536):
+        return _fail(f"PORT is {port!r}. It must be a number from 0 to 65535.")
     from server import PortTakenError, bind
 
     # Before anything else: whoever has the port may be this demo, with the same database.

@@ -172,9 +172,8 @@ async def _lists(browser: Browser) -> None:
 
 async def _not_found(browser: Browser) -> None:
     await browser.get("/products/999999/", 404, "No Product matches the given query.")
-    await browser.get("/nowhere/", 404, "There is no page at /nowhere/.")
+    await browser.get("/nowhere/", 404, "There is no page at /nowhere/.", "Signed in as user.name")
     await browser.get("/products/999999/permissions/", 404, '"error": "Not Found"', **AS_JSON)
-    await browser.get("/nowhere/", 404, "Signed in as user.name")
 
 
 async def _granted(browser: Browser) -> None:

@@ -2,16 +2,13 @@
 
 The API reference comes from the docstrings. Links between pages, their anchors, and references to
 public names are checked; a wrong one fails the build. Links to the documentation of Python, Django
-and asgiref are only made if their inventories can be downloaded, and never decide whether the build
-passes. ``DOCS_OFFLINE=1`` doesn't try.
+and asgiref are only made if their inventories can be downloaded.
 """
 
-import os
 import re
 import sys
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -26,7 +23,6 @@ from django.conf import settings  # noqa: E402
 
 import djem_async  # noqa: E402
 
-# The only place that names the addresses.
 REPOSITORY = "https://github.com/djem-async/djem_async"
 SITE = "https://djem-async.github.io/djem_async/"
 
@@ -98,98 +94,33 @@ pygments_style = "friendly"
 pygments_dark_style = "monokai"
 copybutton_exclude = ".linenos, .gp, .go"
 
-INVENTORIES = {
-    "python": "https://docs.python.org/3/",
-    "django": "https://docs.djangoproject.com/en/stable/",
-    "asgiref": "https://asgi.readthedocs.io/en/latest/",
+# If one can't be downloaded, an empty one takes its place, so that the build doesn't fail.
+intersphinx_timeout = 5
+intersphinx_mapping = {
+    name: (url, (f"{url}{inventory}", "empty.inv"))
+    for name, url, inventory in [
+        ("python", "https://docs.python.org/3/", "objects.inv"),
+        # Its objects.inv redirects to this address.
+        ("django", "https://docs.djangoproject.com/en/stable/", "_objects/"),
+        ("asgiref", "https://asgi.readthedocs.io/en/latest/", "objects.inv"),
+    ]
 }
 
-
-def find_inventories() -> dict[str, tuple[str, str | None]]:
-    """Download the inventories, and say which ones can't be."""
-    found: dict[str, tuple[str, str | None]] = {}
-    directory = ROOT / ".venv" / "inventories"
-    for name, url in INVENTORIES.items():
-        path = directory / f"{name}.inv"
-        # Django's objects.inv redirects to this name.
-        address = f"{url}{'_objects/' if name == 'django' else 'objects.inv'}"
-        problem = download(address, path)
-        if problem:
-            result = "an earlier copy is used" if path.exists() else "its names won't be links"
-            print(f"{address}: {problem}; {result}.", file=sys.stderr)
-        if path.exists():
-            found[name] = (url, str(path))
-    return found
-
-
-def download(address: str, path: Path) -> str | None:
-    """Download an inventory, or say why not."""
-    if os.environ.get("DOCS_OFFLINE"):
-        return "not downloaded, because DOCS_OFFLINE is set"
-    try:
-        with urlopen(address, timeout=5) as response:
-            content: bytes = response.read()
-    except OSError as error:
-        return str(error)
-    if not content.startswith(b"# Sphinx inventory"):
-        return "not an inventory"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    return None
-
-
-intersphinx_mapping = find_inventories()
-
-
-# Pages in the order of the navigation; those that aren't named follow by name.
-NAVIGATION = {
-    "index": {
-        "Tutorial": ["tutorial"],
-        "How-to guides": [
-            "howto/access-methods",
-            "howto/views",
-            "howto/templates",
-            "howto/lists",
-            "howto/many-objects",
-            "howto/admin",
-            "howto/testing",
-            "howto/debugging",
-            "howto/logging",
-            "howto/signals",
-            "howto/static-checking",
-            "howto/deploying",
-            "howto/*",
-            "frameworks/index",
-        ],
-        "Reference": ["reference/api", "reference/settings", "reference/*"],
-        "Explanation": ["explanation/how-a-check-works", "explanation/async", "explanation/*"],
-        "Releases": ["releases/*"],
-    },
-    "frameworks/index": {"": ["frameworks/rest-framework", "frameworks/*"]},
-    "reference/api": {
-        "": [
-            *(f"reference/api/{name}" for name in ("auth", "models", "shortcuts", "access")),
-            "reference/api/[!ct]*",
-            "reference/api/test",
-            "reference/api/contrib-*",
-            "reference/api/*",
-        ]
-    },
-}
 LINK = re.compile(r"\]\((?!\w+:)([^)\s#]+)(#[^)\s]*)?\)")
 
 
 def add_navigation(_app: Sphinx, docname: str, source: list[str]) -> None:
-    """Add the tables of contents, which a forge would show as code."""
-    for caption, patterns in NAVIGATION.get(docname, {}).items():
-        found = {docname: None}
-        for pattern in patterns:
-            pages = sorted(DOCS.glob(f"{pattern}.md"))
-            found |= dict.fromkeys(page.relative_to(DOCS).as_posix()[:-3] for page in pages)
-        lines = [entry(name) for name in found if name != docname]
-        if lines:
-            options = f":hidden:\n:caption: {caption}" if caption else ":hidden:"
-            source[0] += f"\n```{{toctree}}\n{options}\n\n{chr(10).join(lines)}\n```\n"
+    """Add tables of contents, which a forge would show as code: the links of a page to others."""
+    if docname not in {"index", "frameworks/index", "reference/api"}:
+        return
+    folder = docname.rpartition("/")[0]
+    for section in re.split(r"^(?=## )", source[0], flags=re.MULTILINE):
+        links = dict.fromkeys(re.findall(r"\]\((\w[\w./-]*)\.md\)", section))
+        if links:
+            heading = section.partition("\n")[0].removeprefix("## ")
+            caption = f":caption: {heading}\n" if docname == "index" else ""
+            lines = "\n".join(entry(f"{folder}/{link}".strip("/")) for link in links)
+            source[0] += f"\n```{{toctree}}\n:hidden:\n{caption}\n{lines}\n```\n"
 
 
 def entry(name: str) -> str:

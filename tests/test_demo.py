@@ -91,7 +91,7 @@ def test_demo_fails_if_access_or_the_number_of_queries_is_wrong(tmp_path):
 def test_demo_refuses_an_invalid_port():
     done = python(DEMO / "run.py", PORT="http")
     assert done.returncode == 1
-    assert done.stdout == "PORT is 'http'. It must be a number from 1 to 65535.\n"
+    assert done.stdout == "PORT is 'http'. It must be a number from 0 to 65535.\n"
 
 
 def manage(*arguments, database):

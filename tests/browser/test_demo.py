@@ -1,4 +1,7 @@
-"""The demo in a real browser, as a newcomer clicks through it; `make browser` runs it."""
+"""The demo in a real browser: links, scripts and layout; `make browser` runs it.
+
+`demo/visit.py` compares what the pages say, without a browser.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,6 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 DEMO = Path(__file__).parents[2] / "demo"
 WIDE, NARROW = (1280, 900), (390, 844)
-SCREENSHOTS = os.environ.get("SCREENSHOTS")  # a folder for pictures of the pages
 PAGES = {
     "list": "/products/",
     "product": "/products/1375/",
@@ -34,7 +36,7 @@ PAGES = {
 @contextmanager
 def serving(folder: Path, **environment: str) -> Iterator[str]:
     """Start the demo, and give the address that it prints."""
-    given = {"DEMO_DATABASE": str(folder / "db.sqlite3"), "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
+    given = {"DEMO_DATABASE": str(folder / "db.sqlite3"), "NO_COLOR": "1", "PORT": "0"}
     inherited = {name: os.environ[name] for name in os.environ if name != "DJANGO_SETTINGS_MODULE"}
     printed = folder / "printed"
     with (
@@ -57,21 +59,8 @@ def serving(folder: Path, **environment: str) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serving(tmp_path_factory.mktemp("demo"), PORT="8137") as address:
+    with serving(tmp_path_factory.mktemp("demo")) as address:
         yield address
-
-
-@pytest.fixture
-def browser() -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    driver = webdriver.Chrome(options, webdriver.ChromeService("/usr/bin/chromedriver"))
-    driver.implicitly_wait(5)
-    driver.set_window_size(*WIDE)
-    yield driver
-    driver.quit()
 
 
 def sign_in(browser: webdriver.Chrome, address: str, username: str = "user.name") -> None:
@@ -89,11 +78,6 @@ def see(browser: webdriver.Chrome, text: str, selector: str = "main") -> None:
     wait.until(lambda _: text in text_of(browser, selector), f"{text!r} isn't in {selector}")
 
 
-def take(browser: webdriver.Chrome, name: str) -> None:
-    if SCREENSHOTS:
-        browser.save_screenshot(str(Path(SCREENSHOTS) / f"{name}.png"))
-
-
 def test_a_newcomer_follows_the_reason(demo: str, browser: webdriver.Chrome) -> None:
     browser.get(f"{demo}/sign-in/")
     people = browser.find_elements(By.CSS_SELECTOR, ".people button")
@@ -109,7 +93,6 @@ def test_a_newcomer_follows_the_reason(demo: str, browser: webdriver.Chrome) -> 
     browser.find_element(By.XPATH, "//button[text()='Delete by function']").click()
 
     see(browser, "Cannot delete active product lines")
-    take(browser, "denied")
     browser.find_element(By.LINK_TEXT, "Explain this check").click()
     see(browser, "The answer denied")
     see(browser, "Product._user_can_delete_product")
@@ -117,24 +100,9 @@ def test_a_newcomer_follows_the_reason(demo: str, browser: webdriver.Chrome) -> 
     browser.find_element(By.LINK_TEXT, "Back").click()
     assert browser.current_url.split("#")[0] == path.split("#")[0]
 
-    browser.get(f"{demo}/nowhere/")
-    see(browser, "Signed in as user.name", "header")
-
-
-def test_admin_and_api_show_what_checks_grant(demo: str, browser: webdriver.Chrome) -> None:
-    sign_in(browser, demo)
     browser.find_element(By.LINK_TEXT, "Admin").click()
     browser.find_element(By.LINK_TEXT, "Products").click()
-    take(browser, "admin")
-    url = f"{demo}/admin/inventory/product/?q="
-    browser.get(f"{url}PROD123")
-    see(browser, "1 product", ".paginator")
-    browser.get(f"{url}BIR-1032")  # discontinued, and of a supplier that somebody else manages
-    see(browser, "0 products", ".paginator")
-    browser.get(f"{demo}/api/products/1375/")
-    take(browser, "api")
-    see(browser, "PROD123", ".response-info")
-    assert not browser.find_elements(By.CSS_SELECTOR, "button.btn-danger")
+    see(browser, "products", ".paginator")
 
 
 def test_socket_closes_when_the_permission_is_revoked(demo: str, browser: Any) -> None:
@@ -146,7 +114,6 @@ def test_socket_closes_when_the_permission_is_revoked(demo: str, browser: Any) -
     see(browser, "115", "#stock")
     browser.find_element(By.XPATH, "//button[starts-with(text(), 'Stop managing')]").click()
     see(browser, "closed the connection: user.name does not manage Marlow Plumbing", "#state")
-    take(browser, "revoked")
     browser.find_element(By.XPATH, "//button[text()='Reset data']").click()
     see(browser, "All data is as it was")
 
@@ -161,7 +128,6 @@ def test_pages_fit_and_are_labelled(demo: str, browser: Any, size: Any, scheme: 
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     for name, path in PAGES.items():
         browser.get(f"{demo}{path}")
-        take(browser, f"{name}-{size[0]}-{scheme}")
         width = browser.execute_script("return document.documentElement.scrollWidth")
         assert width <= size[0], name
         for control in browser.find_elements(By.CSS_SELECTOR, "input, select, button, output"):
@@ -171,7 +137,7 @@ def test_pages_fit_and_are_labelled(demo: str, browser: Any, size: Any, scheme: 
 
 
 def test_toolbar_shows_the_checks(tmp_path: Path, browser: webdriver.Chrome) -> None:
-    with serving(tmp_path, PORT="8138", DEBUG="1") as address:
+    with serving(tmp_path, DEBUG="1") as address:
         sign_in(browser, address)
         browser.get(f"{address}{PAGES['product']}")
         toolbar = browser.find_element(By.ID, "djDebugRoot").shadow_root
@@ -179,4 +145,3 @@ def test_toolbar_shows_the_checks(tmp_path: Path, browser: webdriver.Chrome) -> 
         panel = toolbar.find_element(By.ID, "PermissionsPanel")
         why = "Cannot delete active product lines"
         WebDriverWait(browser, 10).until(lambda _: why in panel.text)
-        take(browser, "toolbar")
