@@ -107,6 +107,7 @@ intersphinx_mapping = {
 }
 
 LINK = re.compile(r"\]\((?!\w+:)([^)\s#]+)(#[^)\s]*)?\)")
+HIDDEN = re.compile(r"^<!-- python\n.*?^-->\n+", re.MULTILINE | re.DOTALL)
 
 
 def add_navigation(_app: Sphinx, docname: str, source: list[str]) -> None:
@@ -130,8 +131,8 @@ def entry(name: str) -> str:
     return f"{module[1]} </{name}>" if module else f"/{name}"
 
 
-def link_to_repository(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Turn links to files that aren't pages into links to the repository."""
+def prepare(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Leave out what only tests run, and lead links to other files to the repository."""
     directory = Path(app.env.doc2path(docname)).parent
 
     def replace(match: re.Match[str]) -> str:
@@ -142,7 +143,7 @@ def link_to_repository(app: Sphinx, docname: str, source: list[str]) -> None:
         path = target.relative_to(ROOT).as_posix()
         return f"]({REPOSITORY}/{kind}/main/{path}{match[2] or ''})"
 
-    source[0] = LINK.sub(replace, source[0])
+    source[0] = LINK.sub(replace, HIDDEN.sub("", source[0]))
 
 
 def show_default(
@@ -159,9 +160,10 @@ def pages_in_order(app: Sphinx, docname: str = "index") -> list[str]:
 
 def plain_text(app: Sphinx, docname: str) -> str:
     """Return a page as Markdown; one that comes from docstrings as text."""
-    source = Path(app.env.doc2path(docname)).read_text(encoding="utf-8")
-    if "```{eval-rst}" not in source:
-        return source
+    source = [Path(app.env.doc2path(docname)).read_text(encoding="utf-8")]
+    if "```{eval-rst}" not in source[0]:
+        prepare(app, docname, source)
+        return source[0]
     document = app.env.get_and_resolve_doctree(docname, app.builder)
     writer: Any = TextTranslator(document, app.builder)
     document.walkabout(writer)
@@ -193,6 +195,6 @@ def write_llms_txt(app: Sphinx, error: Exception | None) -> None:
 
 def setup(app: Sphinx) -> None:
     app.connect("source-read", add_navigation)
-    app.connect("source-read", link_to_repository)
+    app.connect("source-read", prepare)
     app.connect("autodoc-process-signature", show_default)
     app.connect("build-finished", write_llms_txt)
