@@ -20,8 +20,9 @@ def main(tag: str) -> None:
     section = re.search(heading, read("CHANGELOG.md"), re.MULTILINE | re.DOTALL)
     if not section:
         sys.exit(f"CHANGELOG.md has no section '## [{version[1]}] - <date>'.")
-    if "isn't released yet" in read("README.md"):
-        sys.exit("README.md says that the version isn't released yet.")
+    for page in ("README.md", "docs/index.md"):
+        if "isn't released yet" in read(page):
+            sys.exit(f"{page} says that the version isn't released yet.")
     print(section[1].strip())
 
 

@@ -1,4 +1,4 @@
-"""A tag is released only if the version, the changelog and the README are ready."""
+"""A tag is released only if the version, the changelog and the pages are ready."""
 
 import shutil
 import subprocess
@@ -29,25 +29,32 @@ CHANGELOG = f"""
 - Checks
 """
 
+READY = ("README.md", "Install it.")
+SOON = "It isn't released yet."
+
 
 @pytest.mark.parametrize(
-    ("tag", "changelog", "readme", "problem"),
+    ("tag", "changelog", "page", "text", "problem"),
     [
-        (f"v{VERSION}", CHANGELOG, "Install it.", ""),
-        (f"v{VERSION}1", CHANGELOG, "Install it.", f"the version is {VERSION}"),
-        (VERSION, CHANGELOG, "Install it.", f"The tag is {VERSION}"),
-        (f"v{VERSION}", CHANGELOG.replace(" - 2026-12-01", ""), "Install it.", "has no section"),
-        (f"v{VERSION}", CHANGELOG, "It isn't released yet.", "README.md says"),
+        (f"v{VERSION}", CHANGELOG, *READY, ""),
+        (f"v{VERSION}1", CHANGELOG, *READY, f"the version is {VERSION}"),
+        (VERSION, CHANGELOG, *READY, f"The tag is {VERSION}"),
+        (f"v{VERSION}", CHANGELOG.replace(" - 2026-12-01", ""), *READY, "has no section"),
+        (f"v{VERSION}", CHANGELOG, "README.md", SOON, "README.md says"),
+        (f"v{VERSION}", CHANGELOG, "docs/index.md", SOON, "docs/index.md says"),
     ],
 )
-def test_release_needs_version_changelog_and_readme(
-    tmp_path: Path, tag: str, changelog: str, readme: str, problem: str
+def test_release_needs_version_changelog_and_pages(
+    tmp_path: Path, tag: str, changelog: str, page: str, text: str, problem: str
 ) -> None:
     for name in (".ci/release.py", "src/djem_async/__init__.py"):
         (tmp_path / name).parent.mkdir(parents=True)
         shutil.copy(ROOT / name, tmp_path / name)
     (tmp_path / "CHANGELOG.md").write_text(changelog)
-    (tmp_path / "README.md").write_text(readme)
+    (tmp_path / "README.md").write_text("Install it.")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "index.md").write_text("Install it.")
+    (tmp_path / page).write_text(text)
     command = [sys.executable, tmp_path / ".ci" / "release.py", tag]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if problem:
