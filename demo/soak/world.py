@@ -162,6 +162,13 @@ class World:
 
     def _object_level(self, look: Look, user: Any, perm: str, obj: Any) -> Decision:
         match perm:
+            case "inventory.view_product":
+                granted = (
+                    look(self.active[obj])
+                    or (self.decide(look, user, "inventory.manage_supplier", obj.supplier)[0])
+                )
+                reason = "Only managers of the supplier and auditors see discontinued products"
+                return granted, [reason]
             case "inventory.change_product" if not look(self.active[obj]):
                 return False, ["Cannot change discontinued product lines"]
             case "inventory.delete_product" if look(self.active[obj]):
