@@ -365,10 +365,14 @@ def test_nested_creation_is_checked_before_anything_is_saved(mode, many, ann, bo
     assert Article.objects.get().readers.get().username == "carl"
 
 
-def test_creating_many_at_once_is_an_error(mode, many, ann):
+@pytest.mark.parametrize("is_by_hand", [False, True])
+def test_creating_many_at_once_is_an_error(mode, many, ann, is_by_hand):
     def get_serializer(self: Any, *args: Any, **kwargs: Any) -> Any:
         kwargs["context"] = self.get_serializer_context()
-        return self.serializer_class(*args, **kwargs, many=True)
+        if not is_by_hand:
+            return self.serializer_class(*args, **kwargs, many=True)
+        package = serializers if mode == "sync" else adrf.serializers
+        return package.ListSerializer(*args, **kwargs, child=self.serializer_class())
 
     data = [{"author": ann.pk, "title": "new"}]
     with pytest.raises(ImproperlyConfigured, match="Check `add` on each of them"):
