@@ -11,7 +11,8 @@ from inspect import isawaitable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ..._lazy import is_lazy
+from django.utils.functional import LazyObject
+
 from ...explain import Reason, escaped
 from ...signals import permission_checked
 
@@ -148,7 +149,7 @@ def _usernames(request: HttpRequest) -> dict[str, str]:
     # Django keeps here what `request.user` and `await request.auser()` have loaded.
     for attribute in ("user", "_cached_user", "_acached_user"):
         user = vars(request).get(attribute)
-        if user is not None and not is_lazy(user) and user.pk is not None:
+        if user is not None and not isinstance(user, LazyObject) and user.pk is not None:
             # Not `get_username()`, which makes a query if the field is deferred.
             username = vars(user).get(getattr(user, "USERNAME_FIELD", None))
             if username is not None:
