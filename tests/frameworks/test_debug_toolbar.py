@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -54,6 +55,26 @@ def superuser() -> Any:
     return get_user_model()(pk=1, is_superuser=True)
 
 
+def repeated(request: Any, pk: int) -> HttpResponse:
+    first, second = Post.objects.order_by("pk")
+    return ask(request.user, first, second, first, first)
+
+
+async def arepeated(request: Any, pk: int) -> HttpResponse:
+    await request.auser()
+    return await sync_to_async(repeated)(request, pk)
+
+
+def lazy(request: Any, pk: int) -> HttpResponse:
+    return ask(get_user_model()(pk=pk, is_superuser=True), Post(pk=1))
+
+
+def deferred(request: Any, pk: int) -> HttpResponse:
+    fields = ["id", "is_active", "is_superuser"]
+    request.user = get_user_model().from_db("default", fields, [pk, True, True])
+    return ask(request.user, Post(pk=1))
+
+
 # Two requests meet here before and after each check.
 meetings: dict[str, Any] = {}
 
@@ -86,6 +107,10 @@ urlpatterns = [
     *views.urls(PERM, Post),
     path("sync/posts/<int:pk>/", posts),
     path("async/posts/<int:pk>/", aposts),
+    path("sync/repeated/<int:pk>/", repeated),
+    path("async/repeated/<int:pk>/", arepeated),
+    path("sync/lazy/<int:pk>/", lazy),
+    path("sync/deferred/<int:pk>/", deferred),
     path("sync/meet/<int:pk>/", meet),
     path("async/meet/<int:pk>/", ameet),
     path("sync/stream/<int:pk>/", stream),
@@ -133,7 +158,8 @@ def test_checks_of_a_request_are_shown(browser, owner, other, post, way):
         assert (found["number"], found["denied"]) == (1, int(not granted))
         assert f"frameworks.Post {post.pk}" in content(response)
         assert ("denied" in content(response)) is not granted
-        assert "<details open>" in content(response)
+        assert ("<details open>" in content(response)) is not granted  # a denial isn't folded
+        assert f"<td>{user.pk} ({user.username})</td>" in content(response)
     assert not permission_checked.receivers
 
 
@@ -147,10 +173,44 @@ def test_objects_that_are_checked_one_at_a_time_get_a_hint(browser, owner, post)
     response = browser.get("posts", 0)
     (hint,) = stats(response)["hints"]
     assert (hint["perm"], hint["number"]) == (PERM, 5)
-    (group,) = stats(response)["groups"]
-    assert (group["granted"], group["denied"]) == (5, 0)
-    assert "<details>" in content(response)  # folded
     assert "prefetch_perms" in content(response)
+
+
+def test_a_group_with_many_rows_is_folded(browser, owner, other):
+    browser.client.force_login(owner)
+    Post.objects.bulk_create(Post(owner=user) for user in [owner, owner, owner, other])
+    assert "<details open>" in content(browser.get("posts", 0))
+    Post.objects.create(owner=other)
+    response = browser.get("posts", 0)
+    text = " ".join(re.sub("<.*?>", "", content(response)).split())
+    assert f"{PERM} on 5 objects of frameworks.Post: 3 granted, 2 denied" in text
+    assert "<details>" in content(response)
+    assert "<details open>" not in content(response)
+
+
+def test_repeated_checks_are_one_row(browser, owner, post):
+    browser.client.force_login(owner)
+    Post.objects.create(owner=owner)
+    response = browser.get("repeated", post)
+    (group,) = stats(response)["groups"]
+    assert [(row["object"], row["times"]) for row in group["checks"]] == [
+        (post.pk, 3),
+        (post.pk + 1, 1),
+    ]
+    assert (group["objects"], group["granted"], group["denied"]) == (2, 2, 0)
+    assert stats(response)["number"] == 4
+    assert content(response).count("granted (3 times)") == 1
+
+
+@pytest.mark.parametrize("view", ["lazy", "deferred"])
+def test_a_username_that_is_not_loaded_is_not_fetched(owner, view, django_assert_num_queries):
+    client = Client()
+    client.force_login(owner)
+    with django_assert_num_queries(0):
+        response = client.get(f"/sync/{view}/{owner.pk}/")
+    (check,) = rows(response)
+    assert (check["user"], check["username"]) == (owner.pk, None)
+    assert f"<td>{owner.pk}</td>" in content(response)
 
 
 def test_nested_checks_follow_the_check_that_made_them(browser, owner, post, monkeypatch):

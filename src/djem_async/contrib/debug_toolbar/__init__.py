@@ -11,6 +11,8 @@ from inspect import isawaitable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from django.utils.functional import LazyObject
+
 from ...explain import Reason, escaped
 from ...signals import permission_checked
 
@@ -41,7 +43,7 @@ else:
 
 __all__ = ["PermissionsPanel"]
 
-# From this number of objects on, the panel suggests to check them together.
+# With this number of objects or more, the panel folds a group, or suggests to check them together.
 _MANY: Final = 5
 
 
@@ -127,31 +129,62 @@ class PermissionsPanel(Panel):
         nested = {id(each) for outer in explanations for each in outer.nested}
         outermost = [each for each in explanations if id(each) not in nested]
         times = {id(each.explanation): each.milliseconds for each in told}
+        groups = list(_groups(outermost, times))
+        usernames = _usernames(request)
+        for row in (row for group in groups for row in group["checks"]):
+            row["username"] = usernames.get(str(row["user"]))
         self.record_stats(
             {
                 "number": len(outermost),
                 "denied": sum(not each.granted for each in outermost),
-                "groups": list(_groups(outermost, times)),
+                "groups": groups,
                 "hints": list(_hints(explanations)),
             }
         )
 
 
+def _usernames(request: HttpRequest) -> dict[str, str]:
+    """Return the usernames that are loaded, by primary key."""
+    names = {}
+    # Django keeps here what `request.user` and `await request.auser()` have loaded.
+    for attribute in ("user", "_cached_user", "_acached_user"):
+        user = vars(request).get(attribute)
+        if user is not None and not isinstance(user, LazyObject) and user.pk is not None:
+            # Not `get_username()`, which makes a query if the field is deferred.
+            username = vars(user).get(getattr(user, "USERNAME_FIELD", None))
+            if username is not None:
+                names[str(user.pk)] = escaped(str(username))
+    return names
+
+
 def _groups(
     explanations: Iterable[Explanation], times: dict[int, float]
 ) -> Iterator[dict[str, Any]]:
-    """Group checks by permission and model, in the order of their first checks."""
-    groups: dict[tuple[str, str | None], list[Explanation]] = {}
+    """Group checks by permission and model, in the order of their first checks.
+
+    Repeated checks are one row.
+    """
+    groups: dict[tuple[Any, ...], dict[tuple[Any, ...], list[Explanation]]] = {}
     for each in explanations:
-        groups.setdefault((each.perm, each.model), []).append(each)
-    for (perm, model), found in groups.items():
-        granted = sum(each.granted for each in found)
+        group = groups.setdefault((each.perm, each.model, each.object is None), {})
+        key = str(each.user), str(each.object), each.granted, each.reason, each.error
+        group.setdefault(key, []).append(each)
+    for (perm, model, is_without_object), rows in groups.items():
+        checks: list[dict[str, Any]] = []
+        for first, *others in rows.values():
+            row, *nested = _rows([first], times)
+            checks += [{**row, "times": 1 + len(others)}, *nested]
+        granted = sum(first.granted for first, *_ in rows.values())
         yield {
             "perm": perm,
             "model": model,
+            "objects": 0
+            if is_without_object
+            else len({str(each.object) for each, *_ in rows.values()}),
             "granted": granted,
-            "denied": len(found) - granted,
-            "checks": list(_rows(found, times)),
+            "denied": len(rows) - granted,
+            "is_open": granted < len(rows) < _MANY,
+            "checks": checks,
         }
 
 
