@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db.models import Manager, Model, QuerySet
 from graphql import OperationType
+from strawberry import UNSET
 from strawberry.extensions import FieldExtension
 from strawberry.types.base import StrawberryList, StrawberryOptional
 from strawberry.utils.inspect import in_async_context
@@ -26,10 +27,12 @@ from strawberry_django.mutations.fields import (
     DjangoMutationBase,
     DjangoUpdateMutation,
 )
+from strawberry_django.queryset import run_type_get_queryset
 
 from ..._asking import ask_user
 from ..._driving import arun, run
 from ..._flow import Call, Flow
+from ..._lineage import lineage
 from ...auth._views import denied
 from ...shortcuts import aget_objects_for_user, get_objects_for_user, permitted
 
@@ -148,11 +151,12 @@ class HasObjectPermission(_Extension):
 
         Raises:
             ImproperlyConfigured: The field is a mutation that calls a function, which could only be
-                checked after it has written.
+                checked after it has written, or that overrides the method that makes the check.
         """
         if isinstance(field, DjangoMutationBase):
             for kind, name in _WRITES.items():
                 if isinstance(field, kind):
+                    _require_no_override(field, kind, name)
                     check = self._create if kind is DjangoCreateMutation else self._write
                     setattr(field, name, partial(check, getattr(field, name)))
                     return  # and keep the extension, because copies of the field lose the hook
@@ -162,16 +166,19 @@ class HasObjectPermission(_Extension):
         ):
             # The only place before filters, slices and the optimizer's prefetching.
             to_hook: Any = field
-            to_hook.get_queryset = partial(self._filtered, to_hook.get_queryset)
+            to_hook.get_queryset = partial(self._filtered, to_hook, to_hook.get_queryset)
 
     def _filtered(
         self,
+        field: StrawberryDjangoField,
         get_queryset: Callable[..., QuerySet[Any]],
         queryset: QuerySet[Any],
         info: Info[Any, Any],
         **kwargs: Any,
     ) -> QuerySet[Any]:
         if not _is_prefetched(queryset):
+            # The `get_queryset` of a type may add rows, so it runs before the filter.
+            queryset = run_type_get_queryset(queryset, field.django_type, info)
             user = get_current_user(info)
             queryset = get_objects_for_user(user, self.perm, queryset)
             decision = permitted(user, self.perm, queryset.model)
@@ -182,18 +189,19 @@ class HasObjectPermission(_Extension):
         self, write: Callable[..., Any], info: Info[Any, Any], found: Any, *args: Any, **kw: Any
     ) -> Any:
         # Write the rows that were checked, even if other rows match meanwhile.
-        if isinstance(found, Model):
-            self._require(found, info)
-        else:
-            found = list(found)
-            for each in found:
-                self._require(each, info)
-        return write(info, found, *args, **kw)
+        is_single = isinstance(found, Model)
+        rows = [found] if is_single else list(found)
+        for each in rows:
+            self._require(each, info)
+            _require_same_key(each, args, info)
+        return write(info, found if is_single else rows, *args, **kw)
 
     def _create(
         self, create: Callable[..., Any], data: Any, *, info: Info[Any, Any], **kwargs: Any
     ) -> Any:
         created = create(data, info=info, **kwargs)
+        if not isinstance(created, Model):
+            raise ImproperlyConfigured(_unchecked(info.field_name, created))
         self._require(created, info)  # in the transaction of the mutation
         return created
 
@@ -239,7 +247,10 @@ class HasObjectPermission(_Extension):
             )
         user = yield from _user(info)
         if self._mark(user) in queryset.query.annotations:
-            return queryset  # filtered by the hook
+            if not is_list:
+                return queryset  # filtered by the hook
+            # Filters of the project may have added rows, whose annotation isn't true.
+            return (yield from self._granted((yield Call(list, None, (queryset,))), info))
         forms = get_objects_for_user, aget_objects_for_user
         queryset = yield Call(*forms, (user, self.perm, queryset))
         return (yield Call(list, None, (queryset,))) if is_list else queryset
@@ -280,6 +291,28 @@ def _is_hooked_write(info: Info[Any, Any]) -> bool:
 
 def _unwrapped(kind: Any) -> Any:
     return kind.of_type if isinstance(kind, StrawberryOptional) else kind
+
+
+def _require_no_override(field: StrawberryField, kind: type, name: str) -> None:
+    """Refuse a mutation whose class may write without the method that is hooked into."""
+    for each in ("resolver", "instance_level_update"):
+        if getattr(type(field), each, None) is not getattr(kind, each, None):
+            raise ImproperlyConfigured(
+                f"{field.name}: {type(field).__name__} overrides {each}, so it may write without"
+                f" the check of HasObjectPermission. Override `{name}` instead."
+            )
+
+
+def _require_same_key(obj: Model, args: tuple[Any, ...], info: Info[Any, Any]) -> None:
+    """Refuse values that would write to another row than the one that was checked."""
+    data = {name for each in args if each for name, value in each.items() if value is not UNSET}
+    keys = {field for opts in lineage(type(obj)) for field in opts.pk_fields}
+    changed = data & {name for key in keys for name in (key.name, key.attname)}
+    if changed:
+        raise ImproperlyConfigured(
+            f"{info.field_name}: The input sets {min(changed)}, which is the primary key, so it"
+            " would write to another object. Leave it out of the input."
+        )
 
 
 def _unchecked(name: str, value: object) -> str:
