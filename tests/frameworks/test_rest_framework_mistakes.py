@@ -26,7 +26,7 @@ from djem_async.contrib.rest_framework import (
 )
 from djem_async.exceptions import NoQueryFormError
 from djem_async.explain import Reason
-from tests.frameworks.models import Article, Post
+from tests.frameworks.models import Article, Memo, Post
 from tests.frameworks.rest_framework_views import Bearer, serializer
 
 CODENAMES = [f"{each}_article" for each in ("add", "view", "change", "delete")]
@@ -292,6 +292,29 @@ def test_creation_below_a_parent_without_a_check_is_an_error(ann, bob):
         ask(Publish, "POST", bob, pk=article.pk)
 
 
+def test_creation_of_another_model_without_a_check_is_an_error(mode, many, ann, bob):
+    package = serializers if mode == "sync" else adrf.serializers
+    plain = {"serializer_class": serializer(package.ModelSerializer, Article)}
+    data = {"author": ann.pk, "title": "of somebody else"}
+    Permission.objects.get(codename="add_post").user_set.add(bob)
+    with pytest.raises(ImproperlyConfigured, match="Article has an access method"):
+        ask(many, "POST", bob, data, queryset=Post.objects.all(), **plain)
+    assert not Article.objects.exists()
+
+
+def test_view_that_may_not_fetch_its_object_needs_the_model_level(ann, user_with):
+    class Titles(Raising, generics.GenericAPIView):
+        queryset = Memo.objects.all()
+
+        def get(self, request: Any, pk: int) -> Response:
+            return Response([memo.title for memo in self.get_queryset()])
+
+    memo = Memo.objects.create(author=ann, title="secret")
+    with pytest.raises(PermissionDenied):
+        ask(Titles, "GET", user_with("nobody"), pk=memo.pk)
+    assert ask(Titles, "GET", user_with("reader", "view_memo"), pk=memo.pk).data == ["secret"]
+
+
 def test_mixin_that_is_listed_too_late_is_refused(mode):
     package = serializers if mode == "sync" else adrf.serializers
     with pytest.raises(TypeError, match="List it ahead of BaseSerializer"):
@@ -365,10 +388,14 @@ def test_nested_creation_is_checked_before_anything_is_saved(mode, many, ann, bo
     assert Article.objects.get().readers.get().username == "carl"
 
 
-def test_creating_many_at_once_is_an_error(mode, many, ann):
+@pytest.mark.parametrize("is_by_hand", [False, True])
+def test_creating_many_at_once_is_an_error(mode, many, ann, is_by_hand):
     def get_serializer(self: Any, *args: Any, **kwargs: Any) -> Any:
         kwargs["context"] = self.get_serializer_context()
-        return self.serializer_class(*args, **kwargs, many=True)
+        if not is_by_hand:
+            return self.serializer_class(*args, **kwargs, many=True)
+        package = serializers if mode == "sync" else adrf.serializers
+        return package.ListSerializer(*args, **kwargs, child=self.serializer_class())
 
     data = [{"author": ann.pk, "title": "new"}]
     with pytest.raises(ImproperlyConfigured, match="Check `add` on each of them"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from copy import copy
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -16,12 +17,13 @@ from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from strawberry.extensions import FieldExtension
 from strawberry.relay import to_base64
+from strawberry_django import mutations
 from strawberry_django.optimizer import DjangoOptimizerExtension
 
 from djem_async.contrib.strawberry import HasObjectPermission
 from djem_async.exceptions import NoQueryFormError
 from tests.frameworks.models import Box, Shelf
-from tests.frameworks.schema import AnyBox, async_schema, schema
+from tests.frameworks.schema import AnyBox, BoxPatch, async_schema, schema
 
 PERMS = ["view_box", "view_shelf", "change_box", "change_post", "delete_box", "add_box"]
 VIEW, CHANGE = "frameworks.view_box", "frameworks.change_box"
@@ -354,6 +356,29 @@ def test_update_is_checked_first(execute, owner, stranger, owned):
     assert execute.data(UPDATE, owner, data=data) == {"update": {"pk": owned.pk}}
     owned.refresh_from_db()
     assert owned.label == "new"
+
+
+def test_copy_of_a_mutation_is_checked(execute, owner, stranger, owned):
+    """Strawberry copies fields, also those that a schema has already been made of."""
+
+    @strawberry.type
+    class Query:
+        name: str = ""
+
+    @strawberry.type
+    class First:
+        update: AnyBox = mutations.update(BoxPatch, extensions=[HasObjectPermission(CHANGE)])
+
+    strawberry.Schema(Query, First)
+    (field,) = First.__strawberry_definition__.fields
+    Second = strawberry.type(
+        type("Second", (), {"__annotations__": {"update": AnyBox}, "update": copy(field)})
+    )
+    made = strawberry.Schema(Query, Second)
+    data = {"id": owned.pk, "label": "new"}
+    assert isinstance(execute.error(UPDATE, stranger, made, data=data), PermissionDenied)
+    assert not Box.objects.filter(label="new").exists()
+    assert execute(UPDATE, owner, made, data=data).data == {"update": {"pk": owned.pk}}
 
 
 def test_update_of_many_is_checked_first(execute, owner, stranger, owned):

@@ -8,7 +8,13 @@ from django.db.models import Model
 from django.http import Http404
 from django.shortcuts import get_object_or_404
 from rest_framework.exceptions import APIException, NotFound
-from rest_framework.mixins import CreateModelMixin, ListModelMixin
+from rest_framework.mixins import (
+    CreateModelMixin,
+    DestroyModelMixin,
+    ListModelMixin,
+    RetrieveModelMixin,
+    UpdateModelMixin,
+)
 from rest_framework.permissions import (
     SAFE_METHODS,
     BasePermissionMetaclass,
@@ -28,6 +34,9 @@ from .serializers import AddPermissionMixin
 _READ: Final = ["%(app_label)s.view_%(model_name)s"]
 # The actions of viewsets, also with adrf. Generic views have none.
 _OWN_ACTIONS: Final = (None, "list", "alist", "create", "acreate", "metadata")
+
+# Generic views that call `get_object()`, which checks the object. Others may not.
+_FETCHING: Final = (RetrieveModelMixin, UpdateModelMixin, DestroyModelMixin)
 
 
 class _Metaclass(BasePermissionMetaclass):
@@ -176,23 +185,32 @@ def _creates_checked(view: Any, perm: str) -> bool:
 
 def _require_checked_creation(request: Any, view: Any, model: type[Model], perm: str) -> None:
     """Refuse a view that creates objects without asking the access methods for that."""
-    if request.method != "POST" or not has_access_method(model, perm):
+    if request.method != "POST":
         return
     # Only routes of viewsets tell for certain that they don't create. In other URLs, the argument
     # may name a parent.
     may_create = perm == perm_for("add", model) and not getattr(view, "detail", None)
-    if (may_create or not _gets_object(view)) and not _creates_checked(view, perm):
-        raise ImproperlyConfigured(
-            f"{model.__name__} has an access method for {perm}, which {type(view).__name__} doesn't"
-            " call for the objects it creates. List AddPermissionMixin first among the bases of its"
-            ' serializer. If the view checks by itself, set "POST": [] in the `perms_map` of a'
-            " subclass of ObjectPermissions."
-        )
+    if not may_create and _gets_object(view):
+        return
+    asked = {perm: model}
+    if may_create and isinstance(view, CreateModelMixin):
+        # The serializer may be about another model than the queryset.
+        created = getattr(view.get_serializer_class(), "Meta", None)
+        if (other := getattr(created, "model", model)) is not model:
+            asked[perm_for("add", other)] = other
+    for name, owner in asked.items():
+        if has_access_method(owner, name) and not _creates_checked(view, name):
+            raise ImproperlyConfigured(
+                f"{owner.__name__} has an access method for {name}, which {type(view).__name__}"
+                " doesn't call for the objects it creates. List AddPermissionMixin first among the"
+                ' bases of its serializer. If the view checks by itself, set "POST": [] in the'
+                " `perms_map` of a subclass of ObjectPermissions."
+            )
 
 
 def _asks_objects(request: Any, view: Any, perm: str) -> bool:
     """Tell whether objects are asked later on what the model level denies."""
-    if _gets_object(view):
+    if _gets_object(view) and (getattr(view, "detail", None) or isinstance(view, _FETCHING)):
         return True
     if getattr(view, "action", None) not in _OWN_ACTIONS:
         return False

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Model
+from rest_framework.serializers import ListSerializer
 from rest_framework.utils.model_meta import get_field_info
 
 from ..._driving import arun, run
@@ -29,32 +30,32 @@ class AddPermissionMixin:
         super().__init_subclass__(**kwargs)
         order = cls.__mro__
         for base in order[: order.index(AddPermissionMixin)]:
-            names = {"many_init", "save", "asave"}.intersection(vars(base))
+            names = {"bind", "save", "asave"}.intersection(vars(base))
             if names and not issubclass(base, AddPermissionMixin):
                 raise TypeError(
                     f"{cls.__name__} has `{min(names)}` of {base.__name__}, so AddPermissionMixin"
                     f" would check nothing. List it ahead of {base.__name__}."
                 )
 
-    @classmethod
-    def many_init(cls, *args: Any, **kwargs: Any) -> Any:
-        """Make a serializer of many objects, which only shows them.
+    def bind(self, field_name: str, parent: Any) -> None:
+        """Take a place in another serializer. One of many objects may only show them.
 
-        Returns:
-            The serializer.
+        Args:
+            field_name: The name of the field, empty in a serializer of many objects.
+            parent: The other serializer.
 
         Raises:
-            ImproperlyConfigured: It gets data. It would save objects one by one, and one that is
-                denied leaves those before it.
+            ImproperlyConfigured: A serializer of many objects gets data. It would save objects one
+                by one without checks.
         """
-        if "data" in kwargs or len(args) > 1:
+        if isinstance(parent, ListSerializer) and hasattr(parent, "initial_data"):
             raise ImproperlyConfigured(
-                f"{cls.__name__}(many=True, data=...) saves many objects without checks. Check"
-                " `add` on each of them before you save the first, with a serializer that doesn't"
-                " have AddPermissionMixin."
+                f"{type(self).__name__}(many=True, data=...) saves many objects without checks."
+                " Check `add` on each of them before you save the first, with a serializer that"
+                " doesn't have AddPermissionMixin."
             )
-        parent: Any = super()
-        return parent.many_init(*args, **kwargs)
+        base: Any = super()
+        base.bind(field_name, parent)
 
     @classmethod
     def get_add_perm(cls) -> str:

@@ -155,9 +155,7 @@ class HasObjectPermission(_Extension):
                 if isinstance(field, kind):
                     check = self._create if kind is DjangoCreateMutation else self._write
                     setattr(field, name, partial(check, getattr(field, name)))
-                    # Nothing is left to do when the field is resolved.
-                    field.extensions = [each for each in field.extensions if each is not self]
-                    return
+                    return  # and keep the extension, because copies of the field lose the hook
             raise ImproperlyConfigured(_late(field.name))
         if isinstance(field, StrawberryDjangoField) and (
             field.is_list or field.is_connection or field.is_paginated
@@ -206,13 +204,15 @@ class HasObjectPermission(_Extension):
             raise denial
 
     def _before(self, source: Any, info: Info[Any, Any]) -> Flow[bool]:
+        if _is_hooked_write(info):
+            return True
         if info.operation.operation is OperationType.MUTATION and info.path.prev is None:
             raise ImproperlyConfigured(_late(info.field_name))
         return (yield from super()._before(source, info))
 
     def _after(self, result: Any, info: Info[Any, Any]) -> Flow[Any]:
-        if result is None:
-            return None
+        if result is None or _is_hooked_write(info):
+            return result
         found = cast("Any", result.all() if isinstance(result, Manager) else result)
         if isinstance(found, QuerySet):
             return (yield from self._rows(cast("Any", found), info))
@@ -271,6 +271,11 @@ class HasObjectPermission(_Extension):
 def _user(info: Info[Any, Any]) -> Flow[Any]:
     """Find the user of the request."""
     return (yield Call(get_current_user, aget_current_user, (info,)))
+
+
+def _is_hooked_write(info: Info[Any, Any]) -> bool:
+    """Tell whether the field is a mutation that checks what it writes by itself."""
+    return isinstance(info._field, tuple(_WRITES))
 
 
 def _unwrapped(kind: Any) -> Any:
