@@ -11,8 +11,6 @@ from inspect import isawaitable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from django.utils.functional import LazyObject
-
 from ...explain import Reason, escaped
 from ...signals import permission_checked
 
@@ -129,32 +127,14 @@ class PermissionsPanel(Panel):
         nested = {id(each) for outer in explanations for each in outer.nested}
         outermost = [each for each in explanations if id(each) not in nested]
         times = {id(each.explanation): each.milliseconds for each in told}
-        groups = list(_groups(outermost, times))
-        usernames = _usernames(request)
-        for row in (row for group in groups for row in group["checks"]):
-            row["username"] = usernames.get(str(row["user"]))
         self.record_stats(
             {
                 "number": len(outermost),
                 "denied": sum(not each.granted for each in outermost),
-                "groups": groups,
+                "groups": list(_groups(outermost, times)),
                 "hints": list(_hints(explanations)),
             }
         )
-
-
-def _usernames(request: HttpRequest) -> dict[str, str]:
-    """Return the usernames that are loaded, by primary key."""
-    names = {}
-    # Django keeps here what `request.user` and `await request.auser()` have loaded.
-    for attribute in ("user", "_cached_user", "_acached_user"):
-        user = vars(request).get(attribute)
-        if user is not None and not isinstance(user, LazyObject) and user.pk is not None:
-            # Not `get_username()`, which makes a query if the field is deferred.
-            username = vars(user).get(getattr(user, "USERNAME_FIELD", None))
-            if username is not None:
-                names[str(user.pk)] = escaped(str(username))
-    return names
 
 
 def _groups(

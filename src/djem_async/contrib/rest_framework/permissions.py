@@ -193,7 +193,7 @@ def _require_checked_creation(request: Any, view: Any, model: type[Model], perm:
     if not may_create and _gets_object(view):
         return
     asked = {perm: model}
-    if may_create and isinstance(view, CreateModelMixin):
+    if may_create and issubclass(type(view), CreateModelMixin):
         # The serializer may be about another model than the queryset.
         created = getattr(view.get_serializer_class(), "Meta", None)
         if (other := getattr(created, "model", model)) is not model:

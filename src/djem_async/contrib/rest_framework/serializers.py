@@ -48,7 +48,7 @@ class AddPermissionMixin:
             ImproperlyConfigured: A serializer of many objects gets data. It would save objects one
                 by one without checks.
         """
-        if isinstance(parent, ListSerializer) and hasattr(parent, "initial_data"):
+        if issubclass(type(parent), ListSerializer) and hasattr(parent, "initial_data"):
             raise ImproperlyConfigured(
                 f"{type(self).__name__}(many=True, data=...) saves many objects without checks."
                 " Check `add` on each of them before you save the first, with a serializer that"

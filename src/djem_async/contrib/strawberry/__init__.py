@@ -286,7 +286,9 @@ def _user(info: Info[Any, Any]) -> Flow[Any]:
 
 def _is_hooked_write(info: Info[Any, Any]) -> bool:
     """Tell whether the field is a mutation that checks what it writes by itself."""
-    return isinstance(info._field, tuple(_WRITES))
+    parent: Any = info.path.typename
+    field = info.schema.get_field_for_type(info.field_name, parent)
+    return isinstance(field, tuple(_WRITES))
 
 
 def _unwrapped(kind: Any) -> Any:
