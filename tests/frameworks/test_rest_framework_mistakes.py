@@ -315,6 +315,23 @@ def test_view_that_may_not_fetch_its_object_needs_the_model_level(ann, user_with
     assert ask(Titles, "GET", user_with("reader", "view_memo"), pk=memo.pk).data == ["secret"]
 
 
+def test_no_object_is_not_found(ann, article):
+    view = One()
+    view.request = request = Request(APIRequestFactory().get("/"))
+    request.user = ann
+    with pytest.raises(NotFound):
+        ObjectPermissions().has_object_permission(request, view, None)
+
+
+def test_visitors_are_denied_where_no_permission_is_required(mode, many, ann):
+    data = {"author": ann.pk, "title": "new"}
+    package = serializers if mode == "sync" else adrf.serializers
+    plain = {"serializer_class": serializer(package.ModelSerializer, Article)}
+    with pytest.raises(NotAuthenticated):
+        ask(many, "POST", None, data, permission_classes=[Unchecked], **plain)
+    assert not Article.objects.exists()
+
+
 def test_mixin_that_is_listed_too_late_is_refused(mode):
     package = serializers if mode == "sync" else adrf.serializers
     with pytest.raises(TypeError, match="List it ahead of BaseSerializer"):

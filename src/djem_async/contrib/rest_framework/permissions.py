@@ -96,7 +96,8 @@ class ObjectPermissions(DjangoObjectPermissions, metaclass=_Metaclass):
             view: The view, which has a queryset.
 
         Returns:
-            True. For lists of links, whether the user is signed in.
+            True. For lists of links, and where no permission is required, whether the user is
+            signed in. For the latter, ``authenticated_users_only = False`` lets visitors in.
 
         Raises:
             APIException: The permission is denied: a 403, or a 401 for visitors.
@@ -108,7 +109,10 @@ class ObjectPermissions(DjangoObjectPermissions, metaclass=_Metaclass):
         if getattr(view, "_ignore_model_permissions", False):
             return bool(user.is_authenticated)
         model = _queryset_of(view).model
-        for perm in self.get_required_permissions(request.method, model):
+        perms = self.get_required_permissions(request.method, model)
+        if not perms and self.authenticated_users_only and not user.is_authenticated:
+            return False  # nothing else would deny visitors
+        for perm in perms:
             _require_checked_creation(request, view, model, perm)
             denial = run(denied(user, perm))
             if denial is None:
@@ -132,9 +136,11 @@ class ObjectPermissions(DjangoObjectPermissions, metaclass=_Metaclass):
             True.
 
         Raises:
-            NotFound: The user may not see the object.
+            NotFound: The user may not see the object, or it's None.
             APIException: The permission is denied: a 403, or a 401 for visitors.
         """
+        if obj is None:
+            raise NotFound  # without an object, the model level would be checked
         denial = self._denial_on(request, view, obj, request.method)
         if denial is None:
             return True
