@@ -85,7 +85,7 @@ matrix: .venv/.dev $(WHEEL)
 frameworks: .venv/.dev $(WHEEL)
 	$(ALL_PYTHONS); $(BIN)/nox --no-error-on-missing-interpreters --session frameworks
 
-# The admin in a real browser, which is installed if need be.
+# The admin and the demo in a real browser, which is installed if need be.
 browser: .venv/.dev $(WHEEL)
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { \
 		apt-get update && apt-get install --yes --no-install-recommends chromium chromium-driver; }

@@ -237,7 +237,9 @@ async def _reasons(browser: Browser) -> None:
     asked = "user=user.name&perm=inventory.delete_product&object="
     why = "Cannot delete active product lines"
     await browser.get("/explain/", 200, "Explain a permission")
-    await browser.get(f"/explain/?{asked}PROD123", 200, "The answer denied", why)
+    await browser.get(
+        f"/explain/?{asked}PROD123", 200, "The answer denied", why, "RESULT: Permission Denied"
+    )
     await browser.get(f"/explain/?{asked}", 200, "The answer granted")
     await browser.get(f"/explain/?{asked}PROD999", 200, "There is no product 'PROD999'.")
 

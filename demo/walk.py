@@ -75,7 +75,7 @@ def _is_expected(example: doctest.Example, output: str, error: str) -> bool:
 def _show_text(text: str) -> None:
     if not text.strip():
         return
-    print(f"\n{styled(text.strip(), 'dim')}\n")
+    print(f"\n{styled(text.strip(), 'dim')}")
 
 
 def _show_source(source: str) -> None:

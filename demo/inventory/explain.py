@@ -53,11 +53,14 @@ async def explain(request: HttpRequest) -> HttpResponse:
     if not (await current_user(request)).is_staff:
         raise PermissionDenied("Only staff may ask about the permissions of others.")
     form = ExplainForm(request.GET or None)
-    explanation = None
+    explanation, log = None, ""
     if await sync_to_async(form.is_valid)():
         asked = form.cleaned_data
         on = [asked["found"]] if asked["found"] else []
         explanation = await asked["user"].aexplain_perm(asked["perm"], *on)
+        # Explaining writes no log, and a check does.
+        await asked["user"].ahas_perm(asked["perm"], *on)
+        log = asked["user"].get_last_log()
     # Rendering the form fetches the users.
     text = await sync_to_async(form.as_div)()
-    return await page(request, "explain.html", form=text, explanation=explanation)
+    return await page(request, "explain.html", form=text, explanation=explanation, log=log)

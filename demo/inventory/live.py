@@ -6,6 +6,7 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from channels.layers import get_channel_layer
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ObjectDoesNotExist
+from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_POST, require_safe
 
@@ -30,7 +31,7 @@ async def tell(product: Product) -> None:
 
 
 class StockConsumer(AsyncJsonWebsocketConsumer):
-    """Sends the stock of a product to a user, who is checked anew before each message."""
+    """Sends the stock of a product, and checks the user again before each message."""
 
     async def connect(self) -> None:
         self.pk = self.scope["url_route"]["kwargs"]["pk"]
@@ -72,8 +73,7 @@ async def stock_page(request: HttpRequest, product: Product) -> HttpResponse:
 @login_required
 @permission_required((PERM, "product"), raise_exception=True)
 async def sell(request: HttpRequest, product: Product) -> HttpResponse:
-    product.stock = max(product.stock - 1, 0)
-    await product.asave(update_fields=["stock"])
+    await Product.objects.filter(pk=product.pk, stock__gt=0).aupdate(stock=F("stock") - 1)
     await tell(product)
     return HttpResponse(status=204)
 

@@ -89,8 +89,7 @@ class Product(models.Model):
             user.log("Cannot delete products with stock on hand")
             return False
         if not await user.ahas_perm("inventory.manage_supplier", self.supplier):
-            inner_log = user.get_last_log(raw=True)
-            user.log(*inner_log)
+            user.log(f"{user} does not manage {self.supplier}")
             return False
         user.log("Product can be deleted")
         return True

@@ -12,7 +12,7 @@ from .queries import number_of_queries
 
 
 async def current_user(request: HttpRequest) -> User:
-    """Return the user of a view that nobody else gets into."""
+    """Return the signed-in user of a view that requires one."""
     user = await request.auser()
     assert isinstance(user, User)
     return user

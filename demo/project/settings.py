@@ -87,6 +87,7 @@ if DEBUG:
         "djem_async.contrib.debug_toolbar.PermissionsPanel",
         *PANELS_DEFAULTS,
     ]
+    DEBUG_TOOLBAR_CONFIG = {"SHOW_COLLAPSED": True}  # it covers narrow pages
     INTERNAL_IPS = ["127.0.0.1"]
 
 LOGGING = {
