@@ -177,8 +177,9 @@ class World:
                 return False, ["Cannot delete products with stock on hand"]
             case "inventory.delete_product":
                 perm = "inventory.manage_supplier"
-                granted, log = self.decide(look, user, perm, obj.supplier)
-                return granted, ["Product can be deleted"] if granted else log
+                granted, _ = self.decide(look, user, perm, obj.supplier)
+                denied = f"{user} does not manage {obj.supplier}"
+                return granted, ["Product can be deleted" if granted else denied]
             case "inventory.manage_supplier":
                 return look(self.manager[user, obj]), ["Only for managers of the supplier"]
             case "soak.enter_gate" | "soak.leave_gate" | "soak.close_gate":
