@@ -8,7 +8,13 @@ from django.db.models import Model
 from django.http import Http404
 from django.shortcuts import get_object_or_404
 from rest_framework.exceptions import APIException, NotFound
-from rest_framework.mixins import CreateModelMixin, ListModelMixin
+from rest_framework.mixins import (
+    CreateModelMixin,
+    DestroyModelMixin,
+    ListModelMixin,
+    RetrieveModelMixin,
+    UpdateModelMixin,
+)
 from rest_framework.permissions import (
     SAFE_METHODS,
     BasePermissionMetaclass,
@@ -28,6 +34,8 @@ from .serializers import AddPermissionMixin
 _READ: Final = ["%(app_label)s.view_%(model_name)s"]
 # The actions of viewsets, also with adrf. Generic views have none.
 _OWN_ACTIONS: Final = (None, "list", "alist", "create", "acreate", "metadata")
+_MANY: Final = (CreateModelMixin, ListModelMixin)
+_SINGLE: Final = (RetrieveModelMixin, UpdateModelMixin, DestroyModelMixin)
 
 
 class _Metaclass(BasePermissionMetaclass):
@@ -87,7 +95,8 @@ class ObjectPermissions(DjangoObjectPermissions, metaclass=_Metaclass):
             view: The view, which has a queryset.
 
         Returns:
-            True. For lists of links, whether the user is signed in.
+            True. For lists of links, and where no permission is required, whether the user is
+            signed in. For the latter, ``authenticated_users_only = False`` lets visitors in.
 
         Raises:
             APIException: The permission is denied: a 403, or a 401 for visitors.
@@ -99,7 +108,11 @@ class ObjectPermissions(DjangoObjectPermissions, metaclass=_Metaclass):
         if getattr(view, "_ignore_model_permissions", False):
             return bool(user.is_authenticated)
         model = _queryset_of(view).model
-        for perm in self.get_required_permissions(request.method, model):
+        perms = self.get_required_permissions(request.method, model)
+        # Nothing else would deny visitors.
+        if not perms and self.authenticated_users_only and not user.is_authenticated:
+            return False
+        for perm in perms:
             _require_checked_creation(request, view, model, perm)
             denial = run(denied(user, perm))
             if denial is None:
@@ -123,9 +136,11 @@ class ObjectPermissions(DjangoObjectPermissions, metaclass=_Metaclass):
             True.
 
         Raises:
-            NotFound: The user may not see the object.
+            NotFound: The user may not see the object, or it's None.
             APIException: The permission is denied: a 403, or a 401 for visitors.
         """
+        if obj is None:
+            raise NotFound  # a check without an object would be one of the model level
         denial = self._denial_on(request, view, obj, request.method)
         if denial is None:
             return True
@@ -155,13 +170,19 @@ def _queryset_of(view: Any) -> Any:
     return queryset
 
 
+def _is_detail(request: Any, view: Any) -> bool:
+    """Tell whether a router says that a view is about one object."""
+    # A view that asks for another method than that of its request creates, as in PUT as create.
+    return bool(getattr(view, "detail", None)) and request.method == view.request.method
+
+
 def _gets_object(view: Any) -> bool:
     """Tell whether a generic view, or a route of a viewset, is about one object."""
     is_detail: bool | None = getattr(view, "detail", None)  # which routers set
     if is_detail is not None:
         return is_detail
     # In the URL of these, the argument may name a parent.
-    if isinstance(view, (CreateModelMixin, ListModelMixin)):
+    if isinstance(view, _MANY):
         return False
     argument = getattr(view, "lookup_url_kwarg", None) or getattr(view, "lookup_field", None)
     return argument in view.kwargs
@@ -180,7 +201,7 @@ def _require_checked_creation(request: Any, view: Any, model: type[Model], perm:
         return
     # Only routes of viewsets tell for certain that they don't create. In other URLs, the argument
     # may name a parent.
-    may_create = perm == perm_for("add", model) and not getattr(view, "detail", None)
+    may_create = perm == perm_for("add", model) and not _is_detail(request, view)
     if (may_create or not _gets_object(view)) and not _creates_checked(view, perm):
         raise ImproperlyConfigured(
             f"{model.__name__} has an access method for {perm}, which {type(view).__name__} doesn't"
@@ -192,7 +213,9 @@ def _require_checked_creation(request: Any, view: Any, model: type[Model], perm:
 
 def _asks_objects(request: Any, view: Any, perm: str) -> bool:
     """Tell whether objects are asked later on what the model level denies."""
-    if _gets_object(view):
+    is_routed = getattr(view, "detail", None) is not None
+    is_single = isinstance(view, _SINGLE) and not isinstance(view, _MANY)
+    if _is_detail(request, view) or (is_single and not is_routed):
         return True
     if getattr(view, "action", None) not in _OWN_ACTIONS:
         return False
@@ -212,7 +235,7 @@ def _refusal(request: Any, view: Any, denial: PermissionDenied) -> Exception:
         view.permission_denied(request, message=str(denial) or None)
     except APIException as error:
         return _explained(error, denial)
-    return denial  # the view gets its queryset in another way, which must not grant
+    return denial  # the view's `permission_denied` hasn't raised, which must not grant
 
 
 def _explained(error: APIException, denial: PermissionDenied) -> APIException:
