@@ -31,6 +31,12 @@ def lineage(model: type[Model]) -> Iterator[Options[Any]]:
             yield base._meta
 
 
+def key_names(model: type[Model]) -> set[str]:
+    """Return the names of the fields that say to which row an object is saved."""
+    keys = {field for opts in lineage(model) for field in opts.pk_fields}
+    return {name for key in keys for name in (key.name, key.attname)}
+
+
 def codenames(opts: Options[Any]) -> set[str]:
     """Collect the permissions that a model declares."""
     default = {get_permission_codename(action, opts) for action in opts.default_permissions}

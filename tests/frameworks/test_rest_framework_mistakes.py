@@ -11,10 +11,10 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth.models import Permission
 from django.core.exceptions import ImproperlyConfigured
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
-from rest_framework import generics, serializers
+from rest_framework import generics, serializers, viewsets
 from rest_framework.exceptions import APIException, NotAuthenticated, NotFound, PermissionDenied
-from rest_framework.permissions import BasePermission, IsAuthenticated
-from rest_framework.request import Request
+from rest_framework.permissions import BasePermission, DjangoObjectPermissions, IsAuthenticated
+from rest_framework.request import Request, clone_request
 from rest_framework.response import Response
 from rest_framework.test import APIRequestFactory, force_authenticate
 from rest_framework.views import APIView
@@ -315,23 +315,6 @@ def test_view_that_may_not_fetch_its_object_needs_the_model_level(ann, user_with
     assert ask(Titles, "GET", user_with("reader", "view_memo"), pk=memo.pk).data == ["secret"]
 
 
-def test_no_object_is_not_found(ann, article):
-    view = One()
-    view.request = request = Request(APIRequestFactory().get("/"))
-    request.user = ann
-    with pytest.raises(NotFound):
-        ObjectPermissions().has_object_permission(request, view, None)
-
-
-def test_visitors_are_denied_where_no_permission_is_required(mode, many, ann):
-    data = {"author": ann.pk, "title": "new"}
-    package = serializers if mode == "sync" else adrf.serializers
-    plain = {"serializer_class": serializer(package.ModelSerializer, Article)}
-    with pytest.raises(NotAuthenticated):
-        ask(many, "POST", None, data, permission_classes=[Unchecked], **plain)
-    assert not Article.objects.exists()
-
-
 def test_mixin_that_is_listed_too_late_is_refused(mode):
     package = serializers if mode == "sync" else adrf.serializers
     with pytest.raises(TypeError, match="List it ahead of BaseSerializer"):
@@ -429,3 +412,131 @@ def test_serializer_without_a_request_is_an_error(mode, many, ann):
     changed = many.serializer_class(article, {"author": ann.pk, "title": "changed"})
     assert changed.is_valid()
     assert (changed.save() if mode == "sync" else async_to_sync(changed.asave)()).title == "changed"
+
+
+@pytest.mark.parametrize("required", [DjangoObjectPermissions.perms_map, Unchecked.perms_map])
+def test_visitors_are_denied_where_no_permission_is_required(one, many, ann, article, required):
+    permission = type("Own", (ObjectPermissions,), {"perms_map": required})
+    public = type("Public", (permission,), {"authenticated_users_only": False})
+    data = {"author": ann.pk, "title": "new"}
+    ways: list[Any] = [(many, "POST", data, None)]
+    if required is not Unchecked.perms_map:
+        ways = [(one, "GET", None, article.pk), (many, "GET", None, None)]
+    for view, method, body, pk in ways:
+        with pytest.raises(NotAuthenticated):
+            ask(view, method, None, body, pk, permission_classes=[permission])
+        if method == "GET":
+            for user, allowed in [(None, public), (ann, permission)]:
+                found = ask(view, method, user, body, pk, permission_classes=[allowed])
+                assert found.status_code == 200
+    assert Article.objects.count() == 1
+
+
+def test_no_object_is_not_found(ann, article):
+    def get_object(self: Any) -> Any:
+        self.check_object_permissions(self.request, None)
+
+    for method in ("GET", "PATCH", "DELETE"):
+        with pytest.raises(NotFound):
+            ask(One, method, ann, {}, article.pk, get_object=get_object)
+
+
+def test_put_that_creates_is_checked(ann, user_with):
+    """Also where access methods grant without the model level."""
+    nobody = user_with("nobody")
+
+    def put(self: Any, request: Any, pk: int) -> Response:
+        self.check_permissions(clone_request(request, "POST"))
+        form = self.get_serializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        form.save(pk=pk)
+        return Response(form.data)
+
+    def create(user: Any, *bases: Any) -> Any:
+        kind = serializer(serializers.ModelSerializer, Memo, *bases)
+        names = {"queryset": Memo.objects.all(), "serializer_class": kind, "put": put}
+        view = type("View", (Raising, viewsets.ModelViewSet), names)
+        request = APIRequestFactory().put("/", {"author": ann.pk, "title": "new"}, format="json")
+        force_authenticate(request, user)
+        return view.as_view({"put": "put"}, detail=True)(request, pk=1)
+
+    with pytest.raises(ImproperlyConfigured, match="List AddPermissionMixin first"):
+        create(nobody)
+    Permission.objects.get(codename="add_memo").user_set.add(ann, nobody)
+    nobody, ann = (type(each).objects.get(pk=each.pk) for each in (nobody, ann))
+    with pytest.raises(DjangoPermissionDenied):
+        create(nobody, AddPermissionMixin)
+    assert not Memo.objects.exists()
+    assert create(ann, AddPermissionMixin).status_code == 200
+
+
+def test_list_below_a_parent_requires_the_model_level(ann):
+    """Access methods that grant without it are only asked about objects that a view gets."""
+
+    class Below(Raising, generics.GenericAPIView):
+        queryset = Memo.objects.all()
+        serializer_class = serializer(serializers.ModelSerializer, Memo)
+
+        def get(self, request: Any, pk: int) -> Response:
+            return Response(self.get_serializer(self.get_queryset(), many=True).data)
+
+        def put(self, request: Any, pk: int) -> Response:
+            return Response(self.get_queryset().update(title="new"))
+
+    Memo.objects.create(author=ann, title="private")
+    for method in ("GET", "PUT"):
+        with pytest.raises(NotAuthenticated):
+            ask(Below, method, None, pk=1)
+        with pytest.raises(PermissionDenied):
+            ask(Below, method, ann, pk=1)
+
+
+def test_serializer_within_another_saves_nothing_unchecked(mode, many, ann):
+    kind = many.serializer_class
+    fields = {"article": kind(), "articles": kind(many=True)}
+    data = {"author": ann.pk, "title": "new"}
+    outers: list[Any] = [
+        (serializers.ListSerializer(child=kind(), data=[data]), "ListSerializer"),
+        *(
+            (type("Outer", (serializers.Serializer,), {name: field})(data={name: value}), outer)
+            for (name, field), value, outer in zip(
+                fields.items(), [data, [data]], ["Outer", "ListSerializer"], strict=True
+            )
+        ),
+    ]
+    for outer, name in outers:
+        with pytest.raises(ImproperlyConfigured, match=rf"Serializer is part of {name}, which"):
+            outer.is_valid()
+    shown = type("Outer", (serializers.Serializer,), fields)
+    article = Article(author=ann, title="shown")
+    found = shown({"article": article, "articles": [article]}).data
+    assert [found["article"]["title"], found["articles"][0]["title"]] == ["shown", "shown"]
+
+
+def test_changes_add_nothing(mode, many, ann, article):
+    theirs = Article.objects.create(author=ann, title="theirs")
+
+    class Writable(many.serializer_class):  # type: ignore[misc]
+        pk = serializers.IntegerField(source="id", required=False)
+
+        class Meta(many.serializer_class.Meta):
+            fields = ["pk", "title"]
+
+    for instance, data, message in [
+        (Article(author=ann), {"title": "new"}, "an instance that isn't saved yet"),
+        (article, {"title": "new", "pk": theirs.pk}, "would change id, which is the primary key"),
+        (article, {"title": "new", "pk": 0}, "would change id, which is the primary key"),
+        (article, {"title": "new", "pk": article.pk}, None),
+    ]:
+        form = Writable(instance, data)
+        assert form.is_valid()
+        save = form.save if mode == "sync" else async_to_sync(form.asave)
+        if message is None:
+            assert save().title == "new"
+        else:
+            with pytest.raises(ImproperlyConfigured, match=message):
+                save()
+    assert set(Article.objects.values_list("pk", "title")) == {
+        (article.pk, "new"),
+        (theirs.pk, "theirs"),
+    }

@@ -34,9 +34,9 @@ from .serializers import AddPermissionMixin
 _READ: Final = ["%(app_label)s.view_%(model_name)s"]
 # The actions of viewsets, also with adrf. Generic views have none.
 _OWN_ACTIONS: Final = (None, "list", "alist", "create", "acreate", "metadata")
-
-# Generic views that call `get_object()`, which checks the object. Others may not.
-_FETCHING: Final = (RetrieveModelMixin, UpdateModelMixin, DestroyModelMixin)
+_MANY: Final = (CreateModelMixin, ListModelMixin)
+# These call `get_object()`, which checks the object. Other generic views may not.
+_SINGLE: Final = (RetrieveModelMixin, UpdateModelMixin, DestroyModelMixin)
 
 
 class _Metaclass(BasePermissionMetaclass):
@@ -170,13 +170,19 @@ def _queryset_of(view: Any) -> Any:
     return queryset
 
 
+def _is_detail(request: Any, view: Any) -> bool:
+    """Tell whether a router says that a view is about one object."""
+    # A view that asks for another method than that of its request creates, as in PUT as create.
+    return bool(getattr(view, "detail", None)) and request.method == view.request.method
+
+
 def _gets_object(view: Any) -> bool:
     """Tell whether a generic view, or a route of a viewset, is about one object."""
     is_detail: bool | None = getattr(view, "detail", None)  # which routers set
     if is_detail is not None:
         return is_detail
     # In the URL of these, the argument may name a parent.
-    if isinstance(view, (CreateModelMixin, ListModelMixin)):
+    if isinstance(view, _MANY):
         return False
     argument = getattr(view, "lookup_url_kwarg", None) or getattr(view, "lookup_field", None)
     return argument in view.kwargs
@@ -195,7 +201,7 @@ def _require_checked_creation(request: Any, view: Any, model: type[Model], perm:
         return
     # Only routes of viewsets tell for certain that they don't create. In other URLs, the argument
     # may name a parent.
-    may_create = perm == perm_for("add", model) and not getattr(view, "detail", None)
+    may_create = perm == perm_for("add", model) and not _is_detail(request, view)
     if not may_create and _gets_object(view):
         return
     asked = {perm: model}
@@ -216,7 +222,9 @@ def _require_checked_creation(request: Any, view: Any, model: type[Model], perm:
 
 def _asks_objects(request: Any, view: Any, perm: str) -> bool:
     """Tell whether objects are asked later on what the model level denies."""
-    if _gets_object(view) and (getattr(view, "detail", None) or isinstance(view, _FETCHING)):
+    is_routed = getattr(view, "detail", None) is not None
+    is_single = isinstance(view, _SINGLE) and not isinstance(view, _MANY)
+    if _is_detail(request, view) or (is_single and not is_routed):
         return True
     if getattr(view, "action", None) not in _OWN_ACTIONS:
         return False
@@ -236,7 +244,7 @@ def _refusal(request: Any, view: Any, denial: PermissionDenied) -> Exception:
         view.permission_denied(request, message=str(denial) or None)
     except APIException as error:
         return _explained(error, denial)
-    return denial  # the view gets its queryset in another way, which must not grant
+    return denial  # the view's `permission_denied` hasn't raised, which must not grant
 
 
 def _explained(error: APIException, denial: PermissionDenied) -> APIException:

@@ -4,12 +4,11 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Model
-from rest_framework.serializers import ListSerializer
 from rest_framework.utils.model_meta import get_field_info
 
 from ..._driving import arun, run
 from ..._flow import Call, Flow
-from ..._lineage import perm_for
+from ..._lineage import key_names, perm_for
 from ...auth._users import user_of
 from ...auth._views import denied
 
@@ -24,38 +23,43 @@ class AddPermissionMixin:
     Meta: Any
     context: dict[str, Any]
     instance: Any
+    parent: Any
     validated_data: Any
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         order = cls.__mro__
         for base in order[: order.index(AddPermissionMixin)]:
-            names = {"bind", "save", "asave"}.intersection(vars(base))
+            names = {"save", "asave"}.intersection(vars(base))
             if names and not issubclass(base, AddPermissionMixin):
                 raise TypeError(
                     f"{cls.__name__} has `{min(names)}` of {base.__name__}, so AddPermissionMixin"
                     f" would check nothing. List it ahead of {base.__name__}."
                 )
 
-    def bind(self, field_name: str, parent: Any) -> None:
-        """Take a place in another serializer. One of many objects may only show them.
+    def to_internal_value(self, data: Any) -> Any:
+        """Convert the data of one object.
 
         Args:
-            field_name: The name of the field, empty in a serializer of many objects.
-            parent: The other serializer.
+            data: The data.
+
+        Returns:
+            The validated values.
 
         Raises:
-            ImproperlyConfigured: A serializer of many objects gets data. It would save objects one
-                by one without checks.
+            ImproperlyConfigured: The serializer is part of another one, whose `save()` would save
+                the object without a check.
         """
-        if issubclass(type(parent), ListSerializer) and hasattr(parent, "initial_data"):
+        if self.parent is not None:
+            name = type(self).__name__
             raise ImproperlyConfigured(
-                f"{type(self).__name__}(many=True, data=...) saves many objects without checks."
-                " Check `add` on each of them before you save the first, with a serializer that"
-                " doesn't have AddPermissionMixin."
+                f"{name} is part of {type(self.parent).__name__}, which saves objects without"
+                f" calling {name}.save(), so AddPermissionMixin would check nothing. Check `add` on"
+                " each of them before you save the first, with a serializer that doesn't have"
+                " AddPermissionMixin."
             )
-        base: Any = super()
-        base.bind(field_name, parent)
+        convert: Any = super()
+        return convert.to_internal_value(data)
 
     @classmethod
     def get_add_perm(cls) -> str:
@@ -102,22 +106,25 @@ class AddPermissionMixin:
 
         Raises:
             PermissionDenied: The user may not add it. Nothing has been saved.
-            ImproperlyConfigured: There is no request in the context of the serializer, or the
-                object can't be built.
+            ImproperlyConfigured: There is no request in the context of the serializer, the object
+                can't be built, or a change would add an object because the instance isn't saved
+                yet or its primary key changes.
         """
-        if self.instance is None:
-            run(self._checked(kwargs))
+        run(self._checked(kwargs))
         parent: Any = super()
         return parent.save(**kwargs)
 
     async def asave(self, **kwargs: Any) -> Any:
         """Save the object in adrf, see `save`."""
-        if self.instance is None:
-            await arun(self._checked(kwargs))
+        await arun(self._checked(kwargs))
         parent: Any = super()
         return await parent.asave(**kwargs)
 
     def _checked(self, extra: dict[str, Any]) -> Flow[None]:
+        values = {**self.validated_data, **extra}
+        if self.instance is not None:
+            _require_row(type(self).__name__, self.instance, values)
+            return
         request = self.context.get("request")
         if request is None:
             raise ImproperlyConfigured(
@@ -125,7 +132,24 @@ class AddPermissionMixin:
                 ' `context={"request": request}`, as the generic views do.'
             )
         user = yield from user_of(request)
-        obj = yield Call(self.build_object, None, ({**self.validated_data, **extra},))
+        obj = yield Call(self.build_object, None, (values,))
         denial = yield from denied(user, self.get_add_perm(), obj)
         if denial is not None:
             raise denial
+
+
+def _require_row(name: str, obj: Any, values: dict[str, Any]) -> None:
+    """Refuse a change that would add an object, or write to another one."""
+    if not isinstance(obj, Model):
+        return
+    if obj._state.adding:
+        raise ImproperlyConfigured(
+            f"{name} has an instance that isn't saved yet, whose values AddPermissionMixin doesn't"
+            " check. Pass these to `save()` instead."
+        )
+    for key in sorted(key_names(type(obj)).intersection(values)):
+        if values[key] != getattr(obj, key):
+            raise ImproperlyConfigured(
+                f"{name} would change {key}, which is the primary key, so it would add an object or"
+                " write to another one without a check. Make the field read-only for changes."
+            )

@@ -32,7 +32,7 @@ from strawberry_django.queryset import run_type_get_queryset
 from ..._asking import ask_user
 from ..._driving import arun, run
 from ..._flow import Call, Flow
-from ..._lineage import lineage
+from ..._lineage import key_names
 from ...auth._views import denied
 from ...shortcuts import aget_objects_for_user, get_objects_for_user, permitted
 
@@ -308,9 +308,7 @@ def _require_no_override(field: StrawberryField, kind: type, name: str) -> None:
 def _require_same_key(obj: Model, args: tuple[Any, ...], info: Info[Any, Any]) -> None:
     """Refuse values that would write to another row than the one that was checked."""
     data = {name for each in args if each for name, value in each.items() if value is not UNSET}
-    keys = {field for opts in lineage(type(obj)) for field in opts.pk_fields}
-    changed = data & {name for key in keys for name in (key.name, key.attname)}
-    if changed:
+    if changed := data & key_names(type(obj)):
         raise ImproperlyConfigured(
             f"{info.field_name}: The input sets {min(changed)}, which is the primary key, so it"
             " would write to another object. Leave it out of the input."
