@@ -138,15 +138,22 @@ def test_cached_answer_costs_nothing(fresh, access_methods, settings, methods, v
 def test_cached_answer_takes_few_calls_of_functions(fresh, access_methods, settings, verbosity):
     access_methods(Thing, _user_can_use_thing=decide)
     settings.DJEM_PERM_LOG_VERBOSITY = verbosity
-    user, calls = fresh(), list[Any]()
+    user = fresh()
     for obj in (None, *things(1)):
         user.has_perm(PERM, obj)
-        gc.disable()  # it may call what other tests have left
-        sys.setprofile(lambda _, event, arg: event == "call" and calls.append(arg))
-        user.has_perm(PERM, obj)
-        sys.setprofile(None)
-        gc.enable()
-    assert len(calls) < 60  # several times as many without the fast path
+        # The fewest of some, because what other tests have left may make calls meanwhile.
+        fewest = min(calls_of(user.has_perm, PERM, obj) for _ in range(5))
+        assert fewest < 40  # several times as many without the fast path
+
+
+def calls_of(function, *args):
+    calls = list[Any]()
+    gc.disable()
+    sys.setprofile(lambda _, event, arg: event == "call" and calls.append(arg))
+    function(*args)
+    sys.setprofile(None)
+    gc.enable()
+    return len(calls)
 
 
 @pytest.mark.parametrize("methods", IN_PLACE)
