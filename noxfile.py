@@ -86,10 +86,9 @@ def frameworks(session: nox.Session, django: str, resolution: str) -> None:
             "PYTHONPATH": None,
         }
         # Without the fixtures of the other tests, which need other models. Old packages may warn.
-        options = ["--confcutdir=tests/frameworks", "-W", "default::DeprecationWarning"]
-        session.run(
-            *("python", "-m", "pytest", "-n", "auto"), *options, "tests/frameworks", env=environment
-        )
+        options = ["-n", "auto", "--confcutdir=tests/frameworks"]
+        options += ["-W", "default::DeprecationWarning"]
+        session.run("python", "-m", "pytest", *options, "tests/frameworks", env=environment)
 
 
 @nox.session(python="3.13", default=False)

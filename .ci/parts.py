@@ -20,16 +20,16 @@ STATIC = ("lint", "types")
 SERVERS = {"postgresql": "PGHOST", "mariadb": "MYSQL_HOST"}
 # How long each part takes on two cores.
 SECONDS = {
-    "setup": 40,
+    "setup": 35,
     "lint": 1,
-    "types": 40,
-    "tests-on-sqlite": 370,
+    "types": 35,
+    "tests-on-sqlite": 260,
     "tests-on-postgresql": 110,
     "tests-on-mariadb": 105,
     "coverage": 3,
     "docs": 40,
-    "matrix": 370,
-    "frameworks": 160,
+    "matrix": 270,
+    "frameworks": 200,
     "demo": 15,
 }
 

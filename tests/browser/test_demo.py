@@ -83,7 +83,9 @@ def see(browser: webdriver.Chrome, text: str, selector: str = "main") -> None:
     wait.until(lambda _: text in text_of(browser, selector), f"{text!r} isn't in {selector}")
 
 
-def test_a_newcomer_follows_the_reason(demo: str, browser: webdriver.Chrome) -> None:
+def test_denied_page_leads_to_the_explanation_and_back(
+    demo: str, browser: webdriver.Chrome
+) -> None:
     browser.get(f"{demo}/sign-in/")
     people = browser.find_elements(By.CSS_SELECTOR, ".people button")
     assert people[0].get_attribute("value") == "user.name"

@@ -45,11 +45,11 @@ class PermissionNode(Node):
         except AsyncMethodError:
             raise  # says what to do
         except SynchronousOnlyOperation as error:
-            text = " ".join(map(str, self.arguments))
+            arguments = " ".join(map(str, self.arguments))
             raise SynchronousOnlyOperation(
-                "A check in this template needs a query, and this thread runs an event loop:"
-                f" {{% ifperm {text} %}}. Await `user.ahas_perm({perm!r}, obj)` before you render"
-                " the template, or render it in a thread."
+                f"The template tag with the arguments `{arguments}` needs a query, and this thread"
+                f" runs an event loop. Await `user.ahas_perm({perm!r}, obj)` before you render the"
+                " template, or render it in a thread."
             ) from error
 
 

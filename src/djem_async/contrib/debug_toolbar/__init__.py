@@ -149,18 +149,17 @@ def _groups(
         group = groups.setdefault((each.perm, each.model, each.object is None), {})
         key = str(each.user), str(each.object), each.granted, each.reason, each.error
         group.setdefault(key, []).append(each)
-    for (perm, model, is_without_object), rows in groups.items():
+    for (perm, model, _), rows in groups.items():
         checks: list[dict[str, Any]] = []
         for first, *others in rows.values():
             row, *nested = _rows([first], times)
             checks += [{**row, "times": 1 + len(others)}, *nested]
-        granted = sum(first.granted for first, *_ in rows.values())
+        firsts = [first for first, *_ in rows.values()]
+        granted = sum(first.granted for first in firsts)
         yield {
             "perm": perm,
             "model": model,
-            "objects": 0
-            if is_without_object
-            else len({str(each.object) for each, *_ in rows.values()}),
+            "objects": len({str(each.object) for each in firsts if each.object is not None}),
             "granted": granted,
             "denied": len(rows) - granted,
             "is_open": granted < len(rows) < _MANY,

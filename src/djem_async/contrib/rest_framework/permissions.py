@@ -205,6 +205,7 @@ def _require_checked_creation(request: Any, view: Any, model: type[Model], perm:
     if not may_create and _gets_object(view):
         return
     asked = {perm: model}
+    # Not `isinstance`, after which type checkers miss the methods of generic views.
     if may_create and issubclass(type(view), CreateModelMixin):
         # The serializer may be about another model than the queryset.
         created = getattr(view.get_serializer_class(), "Meta", None)
