@@ -269,22 +269,24 @@ def test_models_of_django_are_left_out_unless_they_are_named(access_methods):
     assert "auth.Permission\n" not in everything
 
 
-def test_open_permissions_can_fail(settings, monkeypatch, access_methods):
-    access_methods(Document, _user_can_view_document=allow, _user_can_change_document=allow)
-    monkeypatch.setattr(Document._meta.app_config, "get_models", lambda: [Document])
-    assert run("list_access", "testapp")[0] == 0
-    code, out, err = run("list_access", "testapp", fail_on_open=True, json=True)
+def test_open_permissions_can_fail(settings, access_methods):
+    access_methods(
+        ContentType, _user_can_view_contenttype=allow, _user_can_change_contenttype=allow
+    )
+    command = ("list_access", "contenttypes")
+    assert run(*command)[0] == 0
+    code, out, err = run(*command, fail_on_open=True, json=True)
     assert code == 1
     assert json.loads(out)
     assert err == (
-        "Open on all objects: testapp.add_document (testapp.Document), testapp.delete_document"
-        " (testapp.Document). Define access methods, or pass --allow-open for those that are meant"
-        " to be open."
+        "Open on all objects: contenttypes.add_contenttype (contenttypes.ContentType),"
+        " contenttypes.delete_contenttype (contenttypes.ContentType). Define access methods, or"
+        " pass --allow-open for those that are meant to be open."
     )
-    allowed = ["*.add_*", "testapp.delete_document"]
-    assert run("list_access", "testapp", fail_on_open=True, allow_open=allowed)[0] == 0
+    allowed = ["*.add_*", "contenttypes.delete_contenttype"]
+    assert run(*command, fail_on_open=True, allow_open=allowed)[0] == 0
     settings.DJEM_OPEN_BY_DEFAULT = False
-    code, out, _ = run("list_access", "testapp", fail_on_open=True)
+    code, out, _ = run(*command, fail_on_open=True)
     assert code == 0
     assert " closed\n" in out
 
