@@ -90,7 +90,9 @@ def test_explanations_are_those_of_the_rules(api, settings, monkeypatch, db, by_
             for cached in (False, True):
                 found = api(user).explain_perm(PERM, thing)
                 assert (found.granted, found.reason) == right, values
-                assert found.cached is (cached and right[1] in {"user_method", "group_method"})
+                is_by_method = right[1] in {"user_method", "group_method"}
+                assert found.messages == (found.lines if is_by_method else ())
+                assert found.cached is (cached and is_by_method)
                 settings.DJEM_PERM_LOG_VERBOSITY = 1
                 assert api(user).has_perm(PERM, thing) is found.granted
                 settings.DJEM_PERM_LOG_VERBOSITY = 0
@@ -228,6 +230,22 @@ def test_a_reason_that_a_nested_check_also_gives_is_kept(api, user, thing, acces
     access_methods(Thing, _user_can_use_thing=decide)
     found = api(user).explain_perm(PERM, thing)
     assert (found.lines, found.nested[0].lines) == (("Closed.",), ("Closed.",))
+
+
+def test_messages_leave_out_the_lines_of_nested_checks(api, user, thing, access_methods):
+    def decide(self: Thing, asking: User) -> bool:
+        if self.pk == thing.pk:
+            asking.has_perm(PERM, other)
+        asking.log(f"Closed: {self.pk}")
+        return False
+
+    other = Thing.objects.create()
+    access_methods(Thing, _user_can_use_thing=decide)
+    assert not api(user).has_perm(PERM, thing)
+    found = api(user).explain_perm(PERM, thing)
+    own = f"Closed: {thing.pk}"
+    assert (found.cached, found.messages) == (True, (own,))
+    assert found.lines == (f"Closed: {other.pk}", own)
 
 
 def test_an_explicit_none_inside_an_access_method_is_denied(api, user, thing, access_methods):

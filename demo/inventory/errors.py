@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from djem_async.explain import Explanation, Reason
+from djem_async.explain import Explanation
 
 from .models import Product, User
 
@@ -22,15 +22,9 @@ def refused(request: HttpRequest, exception: Exception) -> HttpResponse:
     explanation: Explanation | None = getattr(exception, "explanation", None)
     user = request.user
     log = user.get_last_log() if explanation is not None and isinstance(user, User) else ""
-    reason = _reason(explanation) or str(exception) or "You may not do this."
+    messages = explanation.messages if explanation is not None else ()
+    reason = ". ".join(messages) or str(exception) or "You may not do this."
     return _answer(request, HTTPStatus.FORBIDDEN, reason, log=log, explanation=explanation)
-
-
-def _reason(explanation: Explanation | None) -> str:
-    """Return what the access method logged. Other reasons are written for developers."""
-    if explanation is None or explanation.reason not in {Reason.USER_METHOD, Reason.GROUP_METHOD}:
-        return ""
-    return ". ".join(explanation.lines)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -58,7 +58,7 @@ class StockConsumer(AsyncJsonWebsocketConsumer):
         if explanation.granted:
             await self.send_json({"stock": product.stock})
         else:
-            await self.send_json({"denied": " ".join(explanation.lines)})
+            await self.send_json({"denied": " ".join(explanation.messages)})
             await self.close(FORBIDDEN)
 
 

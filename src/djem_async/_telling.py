@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from ._running import Check
 
 T = TypeVar("T")
-_METHODS: Final = frozenset({Reason.USER_METHOD, Reason.GROUP_METHOD})
 _LOGGER: Final = logging.getLogger("djem_async")
 
 
@@ -74,7 +73,7 @@ def explanation_of(
         object=found.pk if issubclass(model, Model) and not is_list else None,
         model=model._meta.label if issubclass(model, Model) else None,
         reason=step.reason if error is None else Reason.ERROR,
-        decided_by=step.by if error is None or step.reason in _METHODS else None,
+        decided_by=step.by if error is None or step.reason.is_access_method else None,
         lines=tuple(lines),
         cached=step.cached,
         nested=tuple(nested),

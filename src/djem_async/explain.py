@@ -6,6 +6,8 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any, NoReturn
 
+from ._entries import Nested
+
 __all__ = ["Explanation", "Reason"]
 
 
@@ -30,6 +32,11 @@ class Reason(StrEnum):
     """A backend raised `PermissionDenied`."""
     ERROR = "error"
     """The check raised an exception."""
+
+    @property
+    def is_access_method(self) -> bool:
+        """Whether an access method decided."""
+        return self in {Reason.USER_METHOD, Reason.GROUP_METHOD}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,6 +86,17 @@ class Explanation:
     def __str__(self) -> str:
         """Write a tree, with nested checks as branches."""
         return "\n".join(_tree(self))
+
+    @property
+    def messages(self) -> tuple[str, ...]:
+        """What the access methods that decided say about it, which users may read.
+
+        The other lines are for developers: sentences of the library, which name backends for
+        example, and lines of nested checks.
+        """
+        if not self.reason.is_access_method:
+            return ()
+        return tuple(str(line) for line in self.lines if not isinstance(line, Nested))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the explanation as JSON-serializable values.
