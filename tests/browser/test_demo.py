@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException
+from selenium.common.exceptions import StaleElementReferenceException, TimeoutException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
@@ -80,7 +80,10 @@ def text_of(browser: webdriver.Chrome, selector: str = "main") -> str:
 def see(browser: webdriver.Chrome, text: str, selector: str = "main") -> None:
     """Wait until the page has the text; a click may still be loading the next one."""
     wait = WebDriverWait(browser, 10, ignored_exceptions=[StaleElementReferenceException])
-    wait.until(lambda _: text in text_of(browser, selector), f"{text!r} isn't in {selector}")
+    try:
+        wait.until(lambda _: text in text_of(browser, selector))
+    except TimeoutException:
+        pytest.fail(f"{text!r} isn't in {selector} of: {text_of(browser, 'body')}")
 
 
 def test_denied_page_leads_to_the_explanation_and_back(

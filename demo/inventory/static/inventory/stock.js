@@ -23,7 +23,13 @@ socket.addEventListener("close", () => {
   state.className = "closed";
   for (const button of live.querySelectorAll("button")) button.disabled = true;
 });
-live.addEventListener("submit", (event) => {
+live.addEventListener("submit", async (event) => {
   event.preventDefault();
-  fetch(event.target.action, { method: "POST", body: new FormData(event.target) });
+  const form = event.target;
+  try {
+    const answer = await fetch(form.action, { method: "POST", body: new FormData(form) });
+    if (!answer.ok) state.textContent = `The server answered ${answer.status}.`;
+  } catch {
+    state.textContent = "The server cannot be reached.";
+  }
 });
