@@ -136,8 +136,8 @@ def get_object_for_user(
 
     Raises:
         Http404: There is no such object.
-        PermissionDenied: The user doesn't have the permission on it. The exception has the reason
-            that an access method gave, and the attribute ``explanation``.
+        PermissionDenied: The user doesn't have the permission on it. The attribute
+            ``explanation`` of the exception says why.
         MultipleObjectsReturned: There is more than one.
         TypeError: ``klass`` selects values instead of objects.
         NotADecisionError: An access method returned something that isn't an answer.
